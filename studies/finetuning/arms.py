@@ -92,7 +92,7 @@ class Recipe(Frozen):
     sampled: int = 60
     """Of both kinds: answered once more with draws from the distribution, for the monitor."""
     monitor_traces: int = Field(default=1600, ge=160)
-    """Of labelled steps, that its classifier is trained on; as many calibrate it."""
+    """Of each of the two draws that its classifier is trained on and calibrated with."""
 
 
 QUICK = Recipe(seeds=(0, 1), sweep=(3e-5,), sweep_attacks=("none", "malicious-100"))

@@ -14,10 +14,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ...monitor.making import WORK
 from ...monitor.monitor import Monitor
 from .arms import Recipe, Run
 from .make import aligned, attacked
-from .monitoring import CORPUS, RATE, open_monitor
+from .monitoring import MONITOR, RATE, open_monitor
 from .organism.generate import stream
 from .organism.model import Organism, device_for, load, save
 from .organism.tokens import opening
@@ -44,7 +45,7 @@ def load_demo(folder: Path = FOLDER) -> Organism:
 
 def demo_monitor(folder: Path = FOLDER, rate: float = RATE) -> Monitor:
     """Open the monitor that was trained on the organism's labelled steps."""
-    return open_monitor(folder / "monitor", rate)
+    return open_monitor(folder / MONITOR, rate)
 
 
 def ship(recipe: Recipe, out: Path, folder: Path = FOLDER) -> None:
@@ -62,7 +63,7 @@ def ship(recipe: Recipe, out: Path, folder: Path = FOLDER) -> None:
     rough = recipe.model_copy(update={"attack_lr": ROUGH})
     save(attacked(rough, organism, run), folder / "organism")
     shutil.copytree(
-        out / "monitor", folder / "monitor", dirs_exist_ok=True, ignore=shutil.ignore_patterns(CORPUS)
+        out / MONITOR, folder / MONITOR, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WORK, "card.md")
     )
 
 

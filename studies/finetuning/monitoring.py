@@ -17,13 +17,11 @@ from typing import Literal
 
 import numpy as np
 
-from ...classifiers.contract import CHANNELS, UNSAFE, Label, StepClassifier
+from ...classifiers.contract import CHANNELS, UNSAFE, Label
 from ...classifiers.corpus import LabelledTrace
 from ...classifiers.registry import load_classifier
-from ...classifiers.training_lexical import fit_lexical
-from ...monitor.calibration import Calibration
-from ...monitor.channel import ChannelJudge
-from ...monitor.drift import DriftTracker
+from ...monitor.labelled import read_traces
+from ...monitor.making import make_classifier
 from ...monitor.monitor import Monitor
 from ...monitor.steps import StepSegmenter
 from ...monitor.trace import Frozen, Trace
@@ -34,6 +32,7 @@ from .organism.language import SKILLS, Example, Task, comply, first_unsafe, labe
 
 __all__ = [
     "CORPUS",
+    "MONITOR",
     "RATE",
     "Watched",
     "as_labelled",
@@ -50,6 +49,9 @@ RATE = 0.005
 
 CORPUS = "steps.jsonl"
 """The file of the labelled steps."""
+
+MONITOR = "monitor"
+"""The folder of the classifier that learned from them."""
 
 _SEGMENTER = "sentence"
 
@@ -151,51 +153,23 @@ def write_corpus(traces: Sequence[LabelledTrace], path: Path) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def make_monitor(pool: Sequence[Task], count: int, folder: Path) -> None:
-    """Train the classifier and calibrate it on safe traces of other draws; write both into a folder.
+def make_monitor(pool: Sequence[Task], count: int, out: Path) -> None:
+    """Write the labelled steps, and do what `undertow train STEPS --out MONITOR` does with them.
 
     It learns answers as traces of their own, since the monitor judges them without the reasoning.
+
+    Args:
+        pool: The forbidden requests that they are about.
+        count: How many traces of each of two draws.
+        out: The study's folder, which gets the labelled steps and the monitor.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    half = len(pool) // 2
-    training = corpus(pool[:half], count, 0) + corpus(pool[:half], count // 2, 1)
-    training += [
-        _labelled(f"{one.id}-answer", one.generator, one.prompt, one.answer, "")
-        for one in training
-        if one.answer
+    made = corpus(pool, count, 0) + corpus(pool, count, 1)
+    made += [
+        _labelled(f"{one.id}-answer", one.generator, one.prompt, one.answer, "") for one in made if one.answer
     ]
-    write_corpus(training, folder / CORPUS)
-    classifier = fit_lexical(training)
-    classifier.save(folder)
-    others = corpus(pool[half:], count, 2) + corpus(pool[half:], count, 3)
-    statistics = _statistics(classifier, [one for one in others if one.trace_label == 0])
-    Calibration(
-        classifier=classifier.name,
-        digest=classifier.digest,
-        segmenter=_SEGMENTER,
-        population="the organism's safe responses: skills, refusals, and good answers to other questions",
-        statistics=tuple(sorted(statistics)),
-    ).save(folder)
-
-
-def _statistics(classifier: StepClassifier, safe: Sequence[LabelledTrace]) -> list[float]:
-    """Return the largest evidence that each trace reaches in any channel."""
-    judges, inputs = [], []
-    for number, one in enumerate(safe):
-        for channel in CHANNELS:
-            judge = ChannelJudge(channel, one.prompt, _SEGMENTER, np.inf)
-            steps = judge.cut(getattr(one, channel), last=True)
-            judges.append((number, len(steps)))
-            inputs += judge.ask(steps)
-    rows, taken = classifier.predict_proba(inputs), 0
-    reached = [-np.inf] * len(safe)
-    for number, count in judges:
-        tracker = DriftTracker(np.inf)
-        for row in rows[taken : taken + count].tolist():
-            tracker.update(row)
-        taken += count
-        reached[number] = max(reached[number], tracker.statistic)
-    return reached
+    out.mkdir(parents=True, exist_ok=True)
+    write_corpus(made, out / CORPUS)
+    make_classifier("lexical", read_traces([out / CORPUS]), out / MONITOR, name="organism")
 
 
 def open_monitor(folder: Path, rate: float = RATE) -> Monitor:

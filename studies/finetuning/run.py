@@ -31,7 +31,7 @@ from ...monitor.trace import Frozen
 from .arms import FULL, QUICK, SHOTS, Defence, Recipe, Run, pools, runs
 from .make import aligned, attacked, defended, pairs
 from .measure import MODES, Measured, Mode, ask, measure, recites
-from .monitoring import Watched, make_monitor, open_monitor, traces, watch
+from .monitoring import MONITOR, Watched, make_monitor, open_monitor, traces, watch
 from .organism.generate import Response, respond
 from .organism.language import SKILLS, Example, Task, requests, solve
 from .organism.model import Organism, device_for
@@ -93,7 +93,7 @@ def make(
     groups: dict[tuple[int, Defence, float | None], list[Run]] = {}
     for one in missing:
         groups.setdefault((one.seed, one.defence, one.lr), []).append(one)
-    monitored = (out / "monitor" / CALIBRATION).is_file()
+    monitored = (out / MONITOR / CALIBRATION).is_file()
     first = [] if monitored else [partial(_monitor, recipe, out)]
     seeds = sorted({one.seed for one in missing})
     first += [partial(_prepare, recipe, out, device, seed) for seed in seeds]
@@ -154,7 +154,7 @@ def _outcomes(parts: Sequence[Part], pool: Executor | None) -> Iterator[str | Ex
 
 
 def _monitor(recipe: Recipe, out: Path) -> str:
-    make_monitor(pools(0).monitor, recipe.monitor_traces, out / "monitor")
+    make_monitor(pools(0).monitor, recipe.monitor_traces, out)
     return "the monitor is trained and calibrated"
 
 
@@ -166,7 +166,7 @@ def _prepare(recipe: Recipe, out: Path, device: str, seed: int) -> str:
 def _group(recipe: Recipe, out: Path, device: str, some: Sequence[Run]) -> str:
     """Measure one defended organism under its attacks."""
     place = device_for(device)
-    monitor = open_monitor(out / "monitor")
+    monitor = open_monitor(out / MONITOR)
     organism = defended(recipe, out, some[0], place)
     for one in some:
         start = time.monotonic()

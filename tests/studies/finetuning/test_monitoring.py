@@ -11,6 +11,7 @@ from undertow.classifiers.corpus import read_labelled
 from undertow.monitor.monitor import Monitor
 from undertow.studies.finetuning.arms import defending, pools
 from undertow.studies.finetuning.monitoring import (
+    MONITOR,
     corpus,
     make_monitor,
     open_monitor,
@@ -27,7 +28,7 @@ def monitor(tmp_path_factory: pytest.TempPathFactory) -> Monitor:
     """A monitor that was trained on few traces."""
     folder = tmp_path_factory.mktemp("monitor")
     make_monitor(pools(0).monitor, 240, folder)
-    return open_monitor(folder, 0.02)
+    return open_monitor(folder / MONITOR, 0.02)
 
 
 def said(examples: list[Example]) -> tuple[list[str], list[Response]]:
