@@ -2,11 +2,14 @@
 
 Runs three processes on this machine: an upstream that writes tokens at a fixed pace, the proxy, and
 a client that reads many streams at once, directly and through the proxy. Each token carries the time at
-which upstream wrote it, so that its delay on either way is known; what the proxy adds is the
-difference of the two distributions at the same quantile, which is more than the quantile of the
-differences would be. Every stream has words of its own, in which mixing or loss would show.
+which upstream wrote it, so that its delay on either way is known. What the proxy adds is shown as the
+difference of the two distributions at the same quantile; no token's is more than its whole delay through
+the proxy, the row before. Every stream has words of its own, in which mixing or loss would show.
 
-Then many short streams, one after the other in batches, and the proxy's memory before and after.
+All that the proxy's event loop does is timed, call by call: by the clock, in which waiting for the
+processor and for other threads counts, and by the processor time of the loop's own thread.
+
+Then many short streams, one after the other in batches, and the proxy's memory on the way.
 
 Options: --streams 200 --tokens 300 --pace 0.1 --requests 10000 --classifier step-ensemble --policy observe
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import multiprocessing
 import os
 import socket
@@ -61,17 +65,61 @@ def _chunk(delta: dict[str, str], finish: str | None = None, **more: float) -> s
     return f"data: {json.dumps({'id': 'c', 'created': 1, 'model': 'm', 'choices': [choice], **more})}\n\n"
 
 
+class LoopTimes:
+    """How long the calls that an event loop makes keep it; readable from another process.
+
+    Args:
+        shared: five numbers that the processes share.
+    """
+
+    LIMIT = 0.005
+
+    def __init__(self, shared: Any) -> None:
+        self._shared = shared
+
+    def install(self) -> None:
+        """Time every call that loops of this process make."""
+        shared, run, limit = self._shared, asyncio.Handle._run, self.LIMIT
+
+        def timed(handle: Any) -> None:
+            clock, own = time.perf_counter(), time.thread_time()
+            run(handle)
+            clock, own = time.perf_counter() - clock, time.thread_time() - own
+            shared[0] += 1
+            shared[1], shared[2] = max(shared[1], clock), shared[2] + (clock > limit)
+            shared[3], shared[4] = max(shared[3], own), shared[4] + (own > limit)
+
+        asyncio.Handle._run = timed  # type: ignore
+
+    def show(self, when: str) -> None:
+        """Print what there was since the last time."""
+        calls, longest, late, own, slow = self._shared
+        print(
+            f"calls on the proxy's event loop, {when}: {calls:.0f}; the longest {1e3 * longest:.1f} ms, "
+            f"{late:.0f} over 5 ms; of its own processor time {1e3 * own:.1f} ms, {slow:.0f} over 5 ms"
+        )
+        self._shared[:] = [0.0] * 5
+
+
+def _log_here() -> None:
+    """Show what goes wrong, and in which process."""
+    logging.basicConfig(format=f"{multiprocessing.current_process().name}: %(name)s: %(message)s")
+
+
 def _run_upstream(port: int) -> None:
+    _log_here()
     app = Starlette(routes=[Route("/v1/chat/completions", _write, methods=["POST"])])
     uvicorn.run(app, port=port, log_level="error")
 
 
-def _run_proxy(port: int, upstream: int, classifier: str, policy: str) -> None:
-    from undertow import Monitor
-    from undertow.monitor.wraps.proxy import create_app
+def _run_proxy(port: int, upstream: int, classifier: str, policy: str, times: LoopTimes) -> None:
+    _log_here()
+    from undertow.cli.serve import serve
 
-    app = create_app(f"http://127.0.0.1:{upstream}", monitor=Monitor(classifier), policy=policy)
-    uvicorn.run(app, port=port, log_level="error", access_log=False)
+    times.install()
+    serve(
+        upstream=f"http://127.0.0.1:{upstream}", port=port, classifier=classifier, policy=policy, quiet=True
+    )
 
 
 async def read(
@@ -162,22 +210,24 @@ def main() -> None:
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     up, through = _free(), _free()
-    upstream = context.Process(target=_run_upstream, args=(up,), daemon=True)
-    proxy = context.Process(
-        target=_run_proxy, args=(through, up, options.classifier, options.policy), daemon=True
-    )
+    times = LoopTimes(context.Array("d", 5, lock=False))
+    asked = (through, up, options.classifier, options.policy, times)
+    upstream = context.Process(target=_run_upstream, name="upstream", args=(up,), daemon=True)
+    proxy = context.Process(target=_run_proxy, name="proxy", args=asked, daemon=True)
+    _log_here()
     upstream.start()
     proxy.start()
     try:
         _wait(f"http://127.0.0.1:{through}/healthz")
         _wait(f"http://127.0.0.1:{up}/")
-        _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, options)
+        _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, times, options)
     finally:
         proxy.terminate()
         upstream.terminate()
 
 
-def _measure(direct: str, proxy: str, pid: int, options: argparse.Namespace) -> None:
+def _measure(direct: str, proxy: str, pid: int, times: LoopTimes, options: argparse.Namespace) -> None:
+    times.show("starting")
     rate = options.streams / options.pace
     print(f"{options.streams} streams, {rate:.0f} tokens a second, {options.classifier}, {options.policy}")
     print(f"{'delay, ms':<16}" + "".join(f"{name:>10}" for name in ("p50", "p90", "p99", "most")))
@@ -192,12 +242,14 @@ def _measure(direct: str, proxy: str, pid: int, options: argparse.Namespace) -> 
     each = 1e6 * (processor(pid) - used) / (options.streams * options.tokens)
     print(f"processor time of the proxy, judging included: {each:.0f} µs a token")
     print(f"whole and unmixed: {wholes[0]} and {wholes[1]} of {options.streams}")
+    times.show("with paced streams")
     if options.requests:
         _memory(proxy, pid, options.requests)
+        times.show("with as many streams as it could take")
 
 
 def _memory(proxy: str, pid: int, requests: int) -> None:
-    batch, done, shown = 100, 0, []
+    batch, done, shown = 100, 0, [f"0: {resident(pid):.0f}"]
     while done < requests:
         _, whole = asyncio.run(load(proxy, batch, 24, 0.0))
         if whole != batch:
