@@ -6,8 +6,9 @@ which upstream wrote it, so that its delay on either way is known. What the prox
 difference of the two distributions at the same quantile; no token's is more than its whole delay through
 the proxy, the row before. Every stream has words of its own, in which mixing or loss would show.
 
-All that the proxy's event loop does is timed, call by call: by the clock, in which waiting for the
-processor and for other threads counts, and by the processor time of the loop's own thread.
+With `--loop` all that the proxy's event loop does is timed, call by call (asyncio's own, not uvloop's): by
+the clock, in which waiting for the processor and for other threads counts, and by the processor time of
+the loop's own thread.
 
 Then many short streams, one after the other in batches, and the proxy's memory on the way.
 
@@ -23,6 +24,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -70,12 +72,14 @@ class LoopTimes:
 
     Args:
         shared: five numbers that the processes share.
+        wanted: whether anything is timed at all.
     """
 
     LIMIT = 0.005
 
-    def __init__(self, shared: Any) -> None:
+    def __init__(self, shared: Any, *, wanted: bool) -> None:
         self._shared = shared
+        self.wanted = wanted
 
     def install(self) -> None:
         """Time every call that loops of this process make."""
@@ -93,6 +97,8 @@ class LoopTimes:
 
     def show(self, when: str) -> None:
         """Print what there was since the last time."""
+        if not self.wanted:
+            return
         calls, longest, late, own, slow = self._shared
         print(
             f"calls on the proxy's event loop, {when}: {calls:.0f}; the longest {1e3 * longest:.1f} ms, "
@@ -116,7 +122,9 @@ def _run_proxy(port: int, upstream: int, classifier: str, policy: str, times: Lo
     _log_here()
     from undertow.cli.serve import serve
 
-    times.install()
+    if times.wanted:
+        sys.modules["uvloop"] = None  # type: ignore[assignment]  # whose calls cannot be timed from here
+        times.install()
     serve(
         upstream=f"http://127.0.0.1:{upstream}", port=port, classifier=classifier, policy=policy, quiet=True
     )
@@ -163,17 +171,29 @@ async def load(
     return [delay for delays, _ in found for delay in delays], sum(whole for _, whole in found)
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and those that it started (Linux): the proxy judges in one of its own."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [pid, *(other for child in file.read().split() for other in family(int(child)))]
+
+
 def resident(pid: int) -> float:
-    """Return the resident memory of a process in MB (Linux)."""
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Return the resident memory of a process and those that it started in MB (Linux)."""
+    total = 0
+    for one in family(pid):
+        with open(f"/proc/{one}/statm", encoding="ascii") as file:
+            total += int(file.read().split()[1])
+    return total * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def processor(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds (Linux)."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        user, system = file.read().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that a process and those that it started have used, in seconds (Linux)."""
+    total = 0
+    for one in family(pid):
+        with open(f"/proc/{one}/stat", encoding="ascii") as file:
+            user, system = file.read().rpartition(")")[2].split()[11:13]
+        total += int(user) + int(system)
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _free() -> int:
@@ -207,13 +227,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--classifier", default="step-ensemble")
     parser.add_argument("--policy", default="observe")
+    parser.add_argument("--loop", action="store_true", help="time the calls of asyncio's own event loop")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     up, through = _free(), _free()
-    times = LoopTimes(context.Array("d", 5, lock=False))
+    times = LoopTimes(context.Array("d", 5, lock=False), wanted=options.loop)
     asked = (through, up, options.classifier, options.policy, times)
     upstream = context.Process(target=_run_upstream, name="upstream", args=(up,), daemon=True)
-    proxy = context.Process(target=_run_proxy, name="proxy", args=asked, daemon=True)
+    proxy = context.Process(target=_run_proxy, name="proxy", args=asked)
     _log_here()
     upstream.start()
     proxy.start()
@@ -223,6 +244,7 @@ def main() -> None:
         _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, times, options)
     finally:
         proxy.terminate()
+        proxy.join()
         upstream.terminate()
 
 

@@ -65,6 +65,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await proxy.astart()
         yield
         await proxy.aclose()
 
@@ -133,6 +134,11 @@ class Proxy:
         """Show the counts."""
         return self._metrics.show()
 
+    async def astart(self) -> None:
+        """Begin what takes a while."""
+        await asyncio.to_thread(self._judge.start)
+
     async def aclose(self) -> None:
-        """Close what is open upstream."""
+        """Close what is open upstream, and end what judges."""
         await self._upstream.aclose()
+        await asyncio.to_thread(self._judge.close)
