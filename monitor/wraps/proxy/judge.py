@@ -19,6 +19,7 @@ from ...policy import GateEvent, Policy
 from ...trace import NotAssessed
 from ..answers import Answer, Asked, Json, Out, qualified
 from ..chat import ChatAnswer
+from ..messages import MessagesAnswer
 from ..responses import ResponsesAnswer
 from .call import Call, Kind, json_object
 from .limits import Limits
@@ -34,6 +35,7 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
     "chat": ChatAnswer,
     "completions": ChatAnswer,
     "responses": ResponsesAnswer,
+    "messages": MessagesAnswer,
 }
 _UNREAD = (AttributeError, KeyError, TypeError, ValueError)
 """What comes of reading a payload of an unknown shape."""
