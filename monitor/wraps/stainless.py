@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias, get_args
 
 from anyio import to_thread
@@ -18,7 +19,7 @@ from ..monitor import Monitor
 from ..policy import Policy
 from ..verdict import TraceVerdict
 from .answers import Answer, Asked, Json, Out, asked_of, chief
-from .dialects import Text, get, items_of
+from .dialects import Text, index_of, items_of
 
 __all__ = ["Judge", "Routes", "class_like", "wrapped_client"]
 
@@ -62,7 +63,7 @@ class Judge:
         if answer.alarms:
             marked(judged, "undertow_alarm", answer.alarms[0])
         for position, choice in enumerate(items_of(judged, "choices")):
-            verdict = answer.verdicts.get(position if get(choice, "index") is None else choice.index)
+            verdict = answer.verdicts.get(index_of(choice, position))
             if verdict is not None:
                 marked(choice, "undertow", verdict)
         return judged
@@ -106,16 +107,16 @@ def _by_type(events: Any) -> dict[str, Any]:
 
 def marked(item: Any, name: str, value: object) -> None:
     """Set an attribute of an object that may be strict about its fields."""
-    object.__setattr__(item, name, value)
+    with suppress(AttributeError, TypeError):  # what is no object of the library has no place for it
+        object.__setattr__(item, name, value)
 
 
 def _altered(answer: Answer) -> bool:
     return any(map(answer.changed, answer.gates))
 
 
-def _json(item: Any) -> Json:
-    dumped: Json = item.model_dump(exclude_unset=True, warnings=False)
-    return dumped
+def _json(item: Any) -> Any:
+    return item.model_dump(exclude_unset=True, warnings=False) if hasattr(item, "model_dump") else item
 
 
 def _client(kind: Any, judge: Judge) -> Any:

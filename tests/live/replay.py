@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-__all__ = ["ENCRYPTED", "SHAPES", "TALES", "Replay", "Tale", "replaying"]
+__all__ = ["APIS", "ENCRYPTED", "SHAPES", "TALES", "Replay", "Tale", "replaying"]
 
 Json = dict[str, Any]
 
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         replay: Replay = self.server.replay  # type: ignore[attr-defined]
         replay.requests.append(asked)
         tale, shape, fault = [*asked["model"].split("/"), "", ""][:3]
-        api = _APIS[self.path.split("?")[0].rpartition("/")[2]](replay.tales[tale], shape, asked)
+        api = APIS[self.path.split("?")[0].rpartition("/")[2]](replay.tales[tale], shape, asked)
         if not asked.get("stream"):
             self._send(json.dumps(api.whole()).encode())
             return
@@ -392,4 +392,4 @@ class _Messages(_Api):
         return _event({"type": "error", "error": problem}, named=True)
 
 
-_APIS: Mapping[str, type[_Api]] = {"completions": _Chat, "responses": _Responses, "messages": _Messages}
+APIS: Mapping[str, type[_Api]] = {"completions": _Chat, "responses": _Responses, "messages": _Messages}

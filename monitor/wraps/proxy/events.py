@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..answers import Json
 from ..sse import Event, encode
@@ -26,10 +26,6 @@ class TypedWire(ABC):
     @abstractmethod
     def see(self, payload: Json) -> None:
         """Take note of an event."""
-
-    @abstractmethod
-    def stop(self, choices: Collection[int]) -> list[Json]:
-        """Return the events that end an answer which the policy has ended."""
 
     @abstractmethod
     def finale(self, last: Json | None, ending: Ending) -> bytes:
@@ -76,12 +72,6 @@ class EventWire(TypedWire):
         """Whether an event holds the response's end, or an error."""
         self.complete |= kind_of(event.payload or {}) in _COMPLETE
         return super().is_end(event)
-
-    def stop(self, choices: Collection[int]) -> list[Json]:
-        """Return the event that ends the response."""
-        filtered = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
-        ended = {"type": "response.incomplete", "response": {**self._response, **filtered}}
-        return [ended] if choices else []
 
     def finale(self, last: Json | None, ending: Ending) -> bytes:
         """Return the event that ends the response, with the verdicts in its response."""

@@ -16,8 +16,7 @@ from anyio import to_thread
 from ....classifiers.contract import CHANNELS
 from ...monitor import Monitor
 from ...policy import GateEvent, Policy
-from ...trace import NotAssessed
-from ..answers import Answer, Asked, Json, Out, qualified
+from ..answers import Answer, Asked, Json, Out
 from ..chat import ChatAnswer
 from ..messages import MessagesAnswer
 from ..responses import ResponsesAnswer
@@ -37,9 +36,6 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
     "responses": ResponsesAnswer,
     "messages": MessagesAnswer,
 }
-_UNREAD = (AttributeError, KeyError, TypeError, ValueError)
-"""What comes of reading a payload of an unknown shape."""
-_UNKNOWN = NotAssessed(reason="wrong_types", detail="a part of the answer has a shape that is not known")
 
 
 class Judge:
@@ -89,8 +85,6 @@ class Judged:
         """How many bytes have been taken and not yet judged."""
         self.called_off: Exception | None = None
         """What a callback of the policy raised: the answer is to fail."""
-        self.unreadable: Exception | None = None
-        """What became of reading a payload that has an unknown shape; nothing is judged after it."""
         self._judge = judge
         policy = judge.policy.model_copy(update={"callback": self._tell})
         self.answer = _ANSWERS[call.kind](
@@ -129,8 +123,6 @@ class Judged:
         """Say why the answer may not go on, if it may not."""
         if self.called_off is not None:
             return "a callback of undertow's policy ended the answer"
-        if self.unreadable is not None and (self._judge.closed or self.answer.asked.holds):
-            return "the answer has a shape that undertow does not know, and so was not judged"
         return None
 
     async def whole(self, raw: bytes) -> tuple[bytes, Verdicts] | None:
@@ -147,10 +139,7 @@ class Judged:
             return None
         held = self.answer.asked.holds
         let = copy.deepcopy(body) if held else body
-        try:
-            let = self.answer.whole(let)
-        except _UNREAD as error:
-            self.unreadable = error
+        let = self.answer.whole(let)
         verdicts = self._end(cut_short=False)
         return _with(json.dumps(let).encode() if held and let != body else raw, verdicts.json), verdicts
 
@@ -162,8 +151,6 @@ class Judged:
     def _end(self, *, cut_short: bool) -> Verdicts:
         self._outs += self.answer.end(cut_short=cut_short)
         verdicts = self.answer.verdicts
-        if self.unreadable is not None:
-            verdicts = {choice: qualified(verdict, _UNKNOWN) for choice, verdict in verdicts.items()}
         for choice, verdict in verdicts.items():
             self._judge.metrics.concluded(verdict, self.answer.gates[choice])
         return Verdicts(verdicts)
@@ -181,12 +168,9 @@ class Judged:
 
     def _read(self, payloads: list[Json]) -> list[Out]:
         outs: list[Out] = []
-        try:
-            for payload in payloads:
-                if not (self.answer.over or self.unreadable or self.called_off):
-                    outs += self.answer.take(payload, self.answer.read(payload))
-        except _UNREAD as error:
-            self.unreadable = error
+        for payload in payloads:
+            if not (self.answer.over or self.called_off):
+                outs += self.answer.take(payload, self.answer.read(payload))
         return outs
 
     def _tell(self, event: GateEvent) -> None:
