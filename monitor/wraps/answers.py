@@ -19,6 +19,7 @@ from ...classifiers.contract import CHANNELS, Channel
 from ..gate import Gate, Piece
 from ..monitor import Monitor
 from ..policy import GateEvent, Policy
+from ..profiles import AUTO
 from ..reasoning import BLOCK_BREAK
 from ..trace import NotAssessed
 from ..verdict import StepVerdict, TraceVerdict
@@ -42,6 +43,8 @@ class Asked:
     """The prompt as the model got it, where the caller wrote it so."""
     model: str | None = None
     choices: int = 1
+    profile: str = AUTO
+    """How the model marks its reasoning in a text."""
 
     @property
     def holds(self) -> bool:
@@ -59,7 +62,7 @@ class Asked:
         return any(map(self.policy.closed, CHANNELS))
 
 
-def asked_of(call: Any, monitor: Monitor, policy: Policy) -> Asked:
+def asked_of(call: Any, monitor: Monitor, policy: Policy, profile: str = AUTO) -> Asked:
     """Return what a call asks for, given the JSON object that it sends."""
     raw, model, count = get(call, "prompt"), get(call, "model"), get(call, "n")
     several = len(raw) if isinstance(raw, list) and raw and not isinstance(raw[0], int) else 1
@@ -70,6 +73,7 @@ def asked_of(call: Any, monitor: Monitor, policy: Policy) -> Asked:
         raw_prompt=raw if isinstance(raw, str) else "",
         model=model if isinstance(model, str) else None,
         choices=several * (count if isinstance(count, int) and count > 0 else 1),
+        profile=profile,
     )
 
 
@@ -91,14 +95,14 @@ class Answer(ABC):
     blocks = False
     """Whether the API speaks in blocks; a diversion is then one of its own."""
 
-    reads: Callable[[], Reader]
-    """Makes what reads the API's payloads."""
+    reads: Callable[[str], Reader]
+    """Makes what reads the API's payloads, for a profile."""
 
     def __init__(self, asked: Asked) -> None:
         self.diversion: str | None = None
         """Where the API speaks in blocks: the answer that the policy gives instead."""
         self.asked = asked
-        self.reader = self.reads()
+        self.reader = self.reads(asked.profile)
         self.gates: dict[int, Gate] = {}
         self.verdicts: dict[int, TraceVerdict] = {}
         """Each choice's verdict, once the answer has ended."""
@@ -259,6 +263,7 @@ class Answer(ABC):
                 raw_prompt=asked.raw_prompt,
                 id=name if asked.choices == 1 else f"{name}#{choice}",
                 model=model if isinstance(model, str) and model else asked.model,
+                profile=asked.profile,
             )
         return self.gates[choice]
 

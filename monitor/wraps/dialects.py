@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...classifiers.contract import Channel
+from ..profiles import AUTO
 from ..reasoning import BLOCK_BREAK, parse
 from ..trace import NotAssessed, Reason
 
 __all__ = [
-    "READERS",
     "ChatReader",
     "MessagesReader",
     "Reader",
@@ -110,9 +110,14 @@ def index_of(choice: Any, position: int) -> int:
 
 
 class _Notes:
-    """What all readers note of each choice; None stands for all."""
+    """What all readers note of each choice; None stands for all.
 
-    def __init__(self) -> None:
+    Args:
+        profile: how the model marks its reasoning in a text.
+    """
+
+    def __init__(self, profile: str = AUTO) -> None:
+        self._profile = profile
         self._reasons: dict[int | None, dict[Reason, None]] = {}
         self._used: dict[int, dict[str, None]] = {}
         self._odd: set[int | None] = set()
@@ -194,7 +199,7 @@ class ChatReader(_Notes):
         yield from self._reasoning(index, message)
         for channel, text, field in self._visible(index, message):
             own: Channel | None = channel
-            if channel is None and (_untagged(text, model) if whole else self.fields(index)):
+            if channel is None and (self._untagged(text, model) if whole else self.fields(index)):
                 own = "answer"
             yield Text(index, own, text, field)
 
@@ -247,11 +252,10 @@ class ChatReader(_Notes):
         elif text := self._text(index, part, "refusal" if what == "refusal" else "text"):
             yield None, text, "content"
 
-
-def _untagged(text: str, model: Any) -> bool:
-    """Whether no tag shows that a whole text has any reasoning; the model's name alone tells nothing."""
-    parsed = parse(text, model=model if isinstance(model, str) else None)
-    return text in (parsed.answer, parsed.reasoning)
+    def _untagged(self, text: str, model: Any) -> bool:
+        """Whether no tag shows that a whole text has any reasoning; the model's name alone tells nothing."""
+        parsed = parse(text, self._profile, model=model if isinstance(model, str) else None)
+        return text in (parsed.answer, parsed.reasoning)
 
 
 _DELTAS: Mapping[str, tuple[Channel | None, str]] = {
@@ -275,8 +279,8 @@ class ResponsesReader(_Notes):
     part is read where the part had no deltas before.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, profile: str = AUTO) -> None:
+        super().__init__(profile)
         self._seen: set[Part] = set()
         self._spelt = False
 
@@ -381,12 +385,3 @@ class MessagesReader(_Notes):
             channel = "answer"
         text = self._text(0, block, field)
         return [self._use(Text(0, channel, text, field, (index,)))] if text else []
-
-
-READERS: Mapping[str, type[ChatReader | ResponsesReader | MessagesReader]] = {
-    "chat": ChatReader,
-    "completions": ChatReader,
-    "messages": MessagesReader,
-    "responses": ResponsesReader,
-}
-"""By the end of the route: `/chat/completions`, `/completions`, `/messages`, `/responses`."""

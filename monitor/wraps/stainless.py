@@ -11,17 +11,20 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeAlias, get_args
+from importlib import import_module
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 from anyio import to_thread
 
+from ...errors import MissingExtra, UsageError
 from ..monitor import Monitor
 from ..policy import Policy
+from ..profiles import profile_named
 from ..verdict import TraceVerdict
 from .answers import Answer, Asked, Json, Out, asked_of, chief
 from .dialects import Text, index_of, items_of
 
-__all__ = ["Judge", "Routes", "class_like", "wrapped_client"]
+__all__ = ["Judge", "Library", "Routes", "wrapped_client"]
 
 Routes: TypeAlias = Callable[[str], Callable[[Asked], Answer] | None]
 """What judges the answers of a method and route; None where there are none."""
@@ -33,8 +36,9 @@ Build: TypeAlias = Callable[[Any, Json], Any]
 class Judge:
     """What the class of a wrapped client holds."""
 
-    def __init__(self, monitor: Monitor, policy: Policy, routes: Routes, build: Build) -> None:
-        self.monitor, self.policy, self.routes, self.build = monitor, policy, routes, build
+    def __init__(self, monitor: Monitor, policy: Policy, profile: str, routes: Routes, build: Build) -> None:
+        self.monitor, self.policy, self.profile = monitor, policy, profile
+        self.routes, self.build = routes, build
 
     def begin(self, options: Any) -> Answer | None:
         """Return what judges the answer to a request; None where none is to be judged."""
@@ -43,7 +47,7 @@ class Judge:
         if kind is None:
             return None
         asked = options.json_data
-        return kind(asked_of(asked, self.monitor, self.policy))
+        return kind(asked_of(asked, self.monitor, self.policy, self.profile))
 
     def again(self, answer: Answer) -> Answer:
         """Return what judges the same answer once more."""
@@ -78,21 +82,47 @@ class Judge:
         return item
 
 
-def wrapped_client(client: Any, judge: Judge, *, asynchronous: bool) -> Any:
-    """Return a copy of a client, sharing its connections, whose answers are judged."""
-    copied = client.copy()
-    copied.__class__ = (_async_client if asynchronous else _client)(type(client), judge)
+class Library(NamedTuple):
+    """One of the two libraries, as far as they differ."""
+
+    name: str
+    """What it is imported as."""
+    client: str
+    """What its class of clients is called; the asynchronous one's name begins with `Async`."""
+    events: Callable[[], Any]
+    """Gives its union of the events of a stream, once the library is needed."""
+    routes: Routes
+
+
+def wrapped_client(x: Any, library: Library, monitor: Monitor, policy: Policy, profile: str) -> Any:
+    """Return a copy of a client, sharing its connections, whose answers are judged.
+
+    Raises:
+        UsageError: the object is no client of the library, or there is no such profile.
+        MissingExtra: the library is not installed.
+    """
+    profile_named(profile)
+    try:
+        home = import_module(library.name)
+    except ImportError as error:
+        raise MissingExtra(f"wrapping a client of {library.name}", library.name) from error
+    plain, waiting = getattr(home, library.client), getattr(home, f"Async{library.client}")
+    if not isinstance(x, plain | waiting):
+        raise UsageError(
+            f"wrap an {library.client} or Async{library.client} client, not a {type(x).__qualname__}"
+        )
+
+    def build(like: Any, payload: Json) -> Any:
+        return _class_like(like, payload, library.events()).construct(None, **payload)
+
+    judge = Judge(monitor, policy, profile, library.routes, build)
+    copied = x.copy()
+    copied.__class__ = (_async_client if isinstance(x, waiting) else _client)(type(x), judge)
     return copied
 
 
-def class_like(like: Any, payload: Json, events: Any) -> Any:
-    """Return the class of a payload: that of an object like it, or the event of that type.
-
-    Args:
-        like: an object of the library.
-        payload: what it is to say instead.
-        events: the library's union of its events.
-    """
+def _class_like(like: Any, payload: Json, events: Any) -> Any:
+    """Return the class of a payload: that of an object like it, or the event of that type."""
     kind = payload.get("type")
     if kind == getattr(like, "type", None):
         return type(like)

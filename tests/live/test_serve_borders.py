@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -197,3 +199,27 @@ def test_an_upstream_has_to_be_a_url(monitor: Monitor, url: str, message: str) -
     with pytest.raises(UsageError, match=message) as raised:
         create_app(url, monitor=monitor)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("profile", "channel"), [("auto", "answer"), ("deepseek-r1", "reasoning")])
+def test_a_profile_tells_what_no_tag_does(monitor: Monitor, profile: str, channel: str) -> None:
+    """A stream that begins inside the reasoning is known as that where the profile says so."""
+    chunk = {"choices": [{"index": 0, "delta": {"content": "[neutral] A plan. "}, "finish_reason": None}]}
+    text = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+    told = {"content-type": "text/event-stream"}
+    upstream = httpx.MockTransport(lambda _: httpx.Response(200, headers=told, text=text))
+    app = create_app("http://up", monitor=monitor, profile=profile, transport=upstream)
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://proxy") as client:
+            return await client.post("/v1/chat/completions", json={"messages": [], "stream": True})
+
+    *_, last, _ = events_of(asyncio.run(ask()).text)
+    (verdict,) = serving.verdicts_in(last["undertow"])
+    assert [step.channel for step in verdict.steps] == [channel]
+
+
+def test_a_profile_has_to_be_one(monitor: Monitor) -> None:
+    """Wrong usage is told in words, with the names there are."""
+    with pytest.raises(UsageError, match="no profile 'zorp'; there are auto, deepseek-r1"):
+        create_app("http://up", monitor=monitor, profile="zorp")

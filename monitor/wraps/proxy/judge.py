@@ -41,11 +41,12 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
 class Judge:
     """What all exchanges share: the monitor, its workers, and the counts."""
 
-    def __init__(self, monitor: Monitor, policy: Policy, limits: Limits) -> None:
+    def __init__(self, monitor: Monitor, policy: Policy, limits: Limits, profile: str) -> None:
         self.monitor = copy.copy(monitor)
         self.monitor.classifier = Together(monitor.classifier)
         self.policy = policy
         self.limits = limits
+        self.profile = profile
         self.metrics = Metrics()
         self.closed = any(map(policy.closed, CHANNELS))
         """Whether something that could not be judged may not pass."""
@@ -58,6 +59,7 @@ class Judge:
             "classifier": self.monitor.classifier.name,
             "digest": self.monitor.classifier.digest,
             "false_alarm_rate": self.monitor.false_alarm_rate,
+            "profile": self.profile,
             "policy": self.policy.model_dump(include={"action", "reasoning", "answer", "on_error"}),
         }
 
@@ -95,6 +97,7 @@ class Judged:
                 raw_prompt=call.prompt if call.kind == "completions" else "",
                 model=call.model,
                 choices=call.choices,
+                profile=judge.profile,
             )
         )
         self._payloads: list[tuple[Json, int]] = []
