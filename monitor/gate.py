@@ -167,6 +167,10 @@ class Gate:
         """What has been judged so far, channel by channel."""
         return self._session.channels
 
+    def place(self, channel: Channel, end: int) -> int:
+        """Return where a place in a channel, such as a step's end, stands in all that was fed."""
+        return self._session.place(channel, end)
+
     def quiet(self, delta: str, channel: Channel | None = None) -> bool:
         """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
         return not self._lock.locked() and self._session.quiet(delta, channel)

@@ -32,6 +32,8 @@ def _load(name: str) -> ModuleType:
 _REPLAY = _load("replay")
 if importlib.util.find_spec("uvicorn"):
     _load("serving")
+if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):
+    _load("tiny")
 
 PROMPT = "How do I bake a zorp?"
 
@@ -106,6 +108,18 @@ def alike(one: TraceVerdict, other: TraceVerdict) -> bool:
 def same() -> Callable[[TraceVerdict, TraceVerdict], bool]:
     """Compares verdicts."""
     return alike
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """A tokenizer with a chat template."""
+    return sys.modules["tiny"].tokenizer_with_template()
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer: Any) -> Any:
+    """A tiny Qwen2 that has learnt the script by heart: it really writes `<think>…</think>`."""
+    return sys.modules["tiny"].trained(tokenizer)
 
 
 @pytest.fixture
