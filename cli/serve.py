@@ -53,6 +53,13 @@ def serve(
         str,
         typer.Option(metavar="NAME", help="What judges the steps: see `undertow classifiers`, or a folder."),
     ] = DEFAULT,
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How upstream's model marks its reasoning, where neither its name nor a tag tells.",
+        ),
+    ] = "auto",
     max_body: Annotated[
         int, typer.Option("--max-body", metavar="MIB", min=1, help="The longest request that is taken.")
     ] = 16,
@@ -78,6 +85,7 @@ def serve(
         monitor=Monitor(classifier, false_alarm_rate=false_alarm_rate),
         policy=_policy(action=policy, reasoning=reasoning, answer=answer, on_error=on_error),
         limits=Limits(request=max_body * _MIB, silence=silence),
+        profile=profile,
     )
     _log_to_stderr(logging.ERROR if quiet else logging.INFO)
     # uvicorn's own access log would hold query strings, and with them the keys that some put there.

@@ -18,10 +18,10 @@ from ....classifiers.apart import Apart, place_of
 from ....classifiers.contract import CHANNELS
 from ...monitor import Monitor
 from ...policy import GateEvent, Policy
-from ...trace import NotAssessed
-from ..answers import Answer, Asked, Json, Out, qualified
+from ..answers import Answer, Asked, Json, Out
 from ..chat import ChatAnswer
 from ..dialects import Text
+from ..messages import MessagesAnswer
 from ..responses import ResponsesAnswer
 from .call import Call, Kind, json_object
 from .limits import Limits
@@ -37,12 +37,10 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
     "chat": ChatAnswer,
     "completions": ChatAnswer,
     "responses": ResponsesAnswer,
+    "messages": MessagesAnswer,
 }
 _Waiting: TypeAlias = tuple[Json, list[Text] | None]
 """A payload and the texts in it; None where they have not been read."""
-_UNREAD = (AttributeError, KeyError, TypeError, ValueError)
-"""What comes of reading a payload of an unknown shape."""
-_UNKNOWN = NotAssessed(reason="wrong_types", detail="a part of the answer has a shape that is not known")
 
 
 class Judge:
@@ -55,13 +53,14 @@ class Judge:
         limits: what is borne.
     """
 
-    def __init__(self, monitor: Monitor, policy: Policy, limits: Limits) -> None:
+    def __init__(self, monitor: Monitor, policy: Policy, limits: Limits, profile: str) -> None:
         self.monitor = copy.copy(monitor)
         place = None if current_process().daemon else place_of(monitor.classifier)
         self._apart = None if place is None else Apart(monitor.classifier, place)
         self.monitor.classifier = Together(self._apart or monitor.classifier)
         self.policy = policy
         self.limits = limits
+        self.profile = profile
         self.metrics = Metrics()
         self.closed = any(map(policy.closed, CHANNELS))
         """Whether something that could not be judged may not pass."""
@@ -84,6 +83,7 @@ class Judge:
             "classifier": self.monitor.classifier.name,
             "digest": self.monitor.classifier.digest,
             "false_alarm_rate": self.monitor.false_alarm_rate,
+            "profile": self.profile,
             "policy": self.policy.model_dump(include={"action", "reasoning", "answer", "on_error"}),
         }
 
@@ -111,8 +111,6 @@ class Judged:
         """How many bytes have been taken and not yet judged."""
         self.called_off: Exception | None = None
         """What a callback of the policy raised: the answer is to fail."""
-        self.unreadable: Exception | None = None
-        """What became of reading a payload that has an unknown shape; nothing is judged after it."""
         self._judge = judge
         policy = judge.policy.model_copy(update={"callback": self._tell})
         self.answer = _ANSWERS[call.kind](
@@ -123,6 +121,7 @@ class Judged:
                 raw_prompt=call.prompt if call.kind == "completions" else "",
                 model=call.model,
                 choices=call.choices,
+                profile=judge.profile,
             )
         )
         self._waiting: list[_Waiting] = []
@@ -162,8 +161,6 @@ class Judged:
         """Say why the answer may not go on, if it may not."""
         if self.called_off is not None:
             return "a callback of undertow's policy ended the answer"
-        if self.unreadable is not None and (self._judge.closed or self.answer.asked.holds):
-            return "the answer has a shape that undertow does not know, and so was not judged"
         return None
 
     async def whole(self, raw: bytes) -> tuple[bytes, Verdicts] | None:
@@ -180,10 +177,7 @@ class Judged:
             return None
         held = self.answer.asked.holds
         let = copy.deepcopy(body) if held else body
-        try:
-            let = self.answer.whole(let)
-        except _UNREAD as error:
-            self.unreadable = error
+        let = self.answer.whole(let)
         verdicts = self._end(cut_short=False)
         return _with(json.dumps(let).encode() if held and let != body else raw, verdicts.json), verdicts
 
@@ -195,8 +189,6 @@ class Judged:
     def _end(self, *, cut_short: bool) -> Verdicts:
         self._outs += self.answer.end(cut_short=cut_short)
         verdicts = self.answer.verdicts
-        if self.unreadable is not None:
-            verdicts = {choice: qualified(verdict, _UNKNOWN) for choice, verdict in verdicts.items()}
         for choice, verdict in verdicts.items():
             self._judge.metrics.concluded(verdict, self.answer.gates[choice])
         return Verdicts(verdicts)
@@ -216,27 +208,20 @@ class Judged:
 
     def _take(self, batch: list[_Waiting]) -> list[Out]:
         outs: list[Out] = []
-        try:
-            for payload, read in batch:
-                texts = self._read(payload) if read is None else read
-                if not self._done:
-                    outs += self.answer.take(payload, texts)
-        except _UNREAD as error:
-            self.unreadable = error
+        for payload, read in batch:
+            texts = self._read(payload) if read is None else read
+            if not self._done:
+                outs += self.answer.take(payload, texts)
         return outs
 
     def _read(self, payload: Json) -> list[Text]:
         """Return the texts of a payload; each payload is read once, in its turn."""
-        try:
-            return [] if self._done else self.answer.read(payload)
-        except _UNREAD as error:
-            self.unreadable = error
-            return []
+        return [] if self._done else self.answer.read(payload)
 
     @property
     def _done(self) -> bool:
         """Whether nothing more is to be judged."""
-        return bool(self.answer.over or self.unreadable or self.called_off)
+        return bool(self.answer.over or self.called_off)
 
     def _tell(self, event: GateEvent) -> None:
         """Call the policy's callback; what it raises ends the answer, not the worker."""
