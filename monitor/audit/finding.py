@@ -61,13 +61,16 @@ def _inside(folder: Path) -> list[Path]:
         raise InputError(f"no {kinds} file directly in {folder}; name the files themselves")
     home = folder.resolve()
     for file in listed:
+        if not file.exists():
+            raise InputError(f"{file} is not there, or is a link that leads nowhere: remove the link")
         if not file.resolve().is_relative_to(home):
             raise InputError(f"{file} is a link that leads out of {folder}; name it to have it read")
     return listed
 
 
 def _directly(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if _is_transcript(file.name) and file.is_file())
+    named = [file for file in folder.iterdir() if _is_transcript(file.name)]
+    return sorted(file for file in named if file.is_file() or (file.is_symlink() and not file.exists()))
 
 
 def _is_transcript(name: str) -> bool:
