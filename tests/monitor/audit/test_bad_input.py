@@ -221,25 +221,30 @@ def test_resuming_asks_no_clock(
 
 
 RUN = """
-import sys, time
+import resource, sys
 from undertow.errors import UndertowError
 from undertow.monitor.audit import audit
 from undertow.testing import scripted_monitor
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 wait = lambda *_: print("judged", flush=True) or sys.stdin.readline()
 try:
     audit(sys.argv[1], monitor=scripted_monitor(), out=sys.argv[2], resume=True, each=wait)
 except (UndertowError, OSError) as error:
     sys.exit(str(error))
 """
-"""An audit that waits for a line after each verdict."""
+"""An audit that waits for a line after each verdict, and may write files of so many bytes."""
 
 
-def running(path: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
+def running(path: Path, out: Path, room: int = resource.RLIM_INFINITY) -> subprocess.Popen[str]:
     """Begin an audit in a process of its own."""
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", RUN, str(path), str(out)]
-    return subprocess.Popen(command, text=True, env=environment, **pipes, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(path), str(out), str(room)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet", "sqlite"])
@@ -250,10 +255,7 @@ def test_a_full_disk_in_mid_write(jsonl: Jsonl, tmp_path: Path, ending: str) -> 
     rows = [{"id": str(n), "reasoning": f"Number {n}. " * 40, "answer": "Yes."} for n in range(150)]
     path, out, whole = jsonl(*rows), tmp_path / f"v.{ending}", tmp_path / f"w.{ending}"
 
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
-
-    with running(path, out, preexec_fn=small) as run:
+    with running(path, out, 2**16) as run:
         _, said = run.communicate()
     assert run.returncode == 1
     assert "run again with --resume" in said, said
