@@ -19,7 +19,9 @@ __all__ = ["audit"]
 def audit(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Transcripts, or folders with .json, .jsonl and .ndjson files."),
+        typer.Argument(
+            metavar="PATH", help="Transcripts: files, folders, quoted patterns, URLs, - for stdin."
+        ),
     ],
     *,
     out: Annotated[

@@ -289,3 +289,13 @@ def test_an_error_says_what_to_do(tmp_path: Path, monitor: Monitor) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UndertowError, match=name):
             audit(tmp_path / name, monitor=monitor)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_verdicts_among_the_transcripts(jsonl: Jsonl, tmp_path: Path, monitor: Monitor, ending: str) -> None:
+    """Verdicts that were put where transcripts are are told apart from them, with what to do."""
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    audit(jsonl(SAFE), monitor=monitor, out=tmp_path / f"v.{ending}")
+    with pytest.raises(UnknownFormat, match=rf"v\.{ending} holds verdicts.*undertow report"):
+        audit(tmp_path, monitor=monitor)
