@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path, PurePath
@@ -18,6 +19,8 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", 
 
 PACKED = (".gz", ".zst")
 """What may follow one of those."""
+
+_RESULTS = re.compile(r"results_(\d{4}-\d\d-\d\dT[\d.:-]+)\.json")
 
 
 def find(paths: Iterable[str | Path]) -> list[Place]:
@@ -69,13 +72,19 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _directly(folder: Path) -> list[Path]:
-    named = [file for file in folder.iterdir() if _is_transcript(file.name)]
+    named = [file for file in folder.iterdir() if _is_transcript(file.name) and not _is_summary(file)]
     return sorted(file for file in named if file.is_file() or (file.is_symlink() and not file.exists()))
 
 
 def _is_transcript(name: str) -> bool:
     path = PurePath(name.lower())
     return (path.with_suffix("") if path.suffix in PACKED else path).suffix in SUFFIXES
+
+
+def _is_summary(file: Path) -> bool:
+    """Return whether a file is what lm-evaluation-harness keeps beside samples: their reader asks it."""
+    found = _RESULTS.fullmatch(file.name)
+    return found is not None and any(file.parent.glob(f"samples_*_{found[1]}.jsonl"))
 
 
 def _saved_tables(folder: Path) -> Iterator[Path]:
