@@ -20,6 +20,7 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", 
 PACKED = (".gz", ".zst")
 """What may follow one of those."""
 
+_LISTS = ("eval-set.json", "listing.json", "logs.json")
 _RESULTS = re.compile(r"results_(\d{4}-\d\d-\d\dT[\d.:-]+)\.json")
 
 
@@ -82,7 +83,12 @@ def _is_transcript(name: str) -> bool:
 
 
 def _is_summary(file: Path) -> bool:
-    """Return whether a file is what lm-evaluation-harness keeps beside samples: their reader asks it."""
+    """Return whether a file is what an evaluation keeps beside its samples: a list of its logs, or results.
+
+    Inspect's lists say nothing that its logs do not; the harness's results are asked by their reader.
+    """
+    if file.name in _LISTS:
+        return any(file.parent.glob("*.eval"))
     found = _RESULTS.fullmatch(file.name)
     return found is not None and any(file.parent.glob(f"samples_*_{found[1]}.jsonl"))
 
