@@ -11,6 +11,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
 from .common import mapping_of, progress, writable
+from .options import Classifier, Format, Map, Quiet
 
 if TYPE_CHECKING:
     from ..monitor.audit import Record
@@ -26,10 +27,7 @@ def calibrate(
         typer.Argument(metavar="SAFE", help="Transcripts that are safe, of the kind to be monitored."),
     ],
     *,
-    classifier: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What judges the steps: see `undertow classifiers`, or a folder."),
-    ] = DEFAULT,
+    classifier: Classifier = DEFAULT,
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="Write the calibration here.")] = Path(
         "calibration.json"
     ),
@@ -39,15 +37,9 @@ def calibrate(
     population: Annotated[
         str | None, typer.Option(metavar="TEXT", help="In words, what kind of traces these are.")
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The format, if detection errs: see `undertow formats`."),
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PART=FIELD", help="Where a part stands. Can be repeated."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    format: Format = None,
+    map: Map = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find thresholds that keep a promise: at most so many false alarms per safe trace.
 

@@ -10,6 +10,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
 from .common import mapping_of, progress, writable
+from .options import Figures, Format, Labelled, Map, Quiet
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier
@@ -21,12 +22,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="LABELLED", help="Labelled traces: a corpus, or transcripts with step_labels."
-        ),
-    ],
+    paths: Labelled,
     *,
     classifier: Annotated[
         str,
@@ -41,22 +37,13 @@ def evaluate(
         typer.Option(metavar="RATE", help="False alarms per safe trace. Can be repeated; 0.05 and 0.01."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all figures here.")] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Put figures for a paper here: SVG, PDF, PNG, and CSV."),
-    ] = None,
+    figures: Figures = None,
     draws: Annotated[
         int, typer.Option(min=2, metavar="N", help="Draws of the bootstrap behind the intervals.")
     ] = 200,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The format, if detection errs: see `undertow formats`."),
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PART=FIELD", help="Where a part stands. Can be repeated."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    format: Format = None,
+    map: Map = None,
+    quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")] = False,
 ) -> None:
     """Say what a classifier is worth on labelled steps, by source, and beside baselines.

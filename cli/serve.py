@@ -11,6 +11,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import MissingExtra, UsageError
+from .options import Classifier, FalseAlarmRate
 
 if TYPE_CHECKING:
     from ..monitor.policy import Policy
@@ -46,13 +47,8 @@ def serve(
             help="Whether what could not be judged may pass. If not given: not where text is held back.",
         ),
     ] = None,
-    false_alarm_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="The share of safe traces that may raise an alarm, at most.")
-    ] = 0.05,
-    classifier: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What judges the steps: see `undertow classifiers`, or a folder."),
-    ] = DEFAULT,
+    false_alarm_rate: FalseAlarmRate = 0.05,
+    classifier: Classifier = DEFAULT,
     profile: Annotated[
         str,
         typer.Option(

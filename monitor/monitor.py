@@ -118,7 +118,7 @@ class Monitor:
         yield from self._settle(waiting)
 
     def _settle(self, jobs: list[_Job]) -> Iterator[tuple[Trace | Unreadable, TraceVerdict]]:
-        rows = self.rows([step for job in jobs for step in job.inputs])
+        rows = self.answers([step for job in jobs for step in job.inputs])
         taken = 0
         for job in jobs:
             end = taken + len(job.inputs)
@@ -126,8 +126,14 @@ class Monitor:
             taken = end
 
     def rows(self, steps: list[StepInput]) -> Probabilities:
-        """Classify steps; a step on which the classifier fails gets a row of NaN, alone."""
-        rows = np.full((len(steps), 4), np.nan)
+        """Classify steps; a step that could not be judged gets a row of NaN, alone."""
+        rows = self.answers(steps)
+        rows[~np.isfinite(rows)] = np.nan
+        return rows
+
+    def answers(self, steps: list[StepInput]) -> Probabilities:
+        """Like `rows`, but a step on which the classifier failed, rather than declined it, is infinite."""
+        rows = np.full((len(steps), 4), np.inf)
         if not steps:
             return rows
         # In their order: a trace's steps share a history, of which a classifier remembers what it read.
@@ -266,7 +272,7 @@ class Session:
         return judge.record(steps, self._rows(judge.ask(steps))) if steps else []
 
     def _rows(self, steps: list[StepInput]) -> Probabilities:
-        return self._monitor.rows(steps)
+        return self._monitor.answers(steps)
 
     @property
     def channels(self) -> Mapping[Channel, ChannelJudge]:

@@ -114,7 +114,8 @@ def test_redaction(raw: str, seed: int, model: str | None, on_error: str) -> Non
     assert left == text_of(run(Gate(monitor, policy, model=model), [raw]))
     kept = iter(raw)
     assert all(character in kept for character in left.replace("█", ""))  # in order: a subsequence
-    unjudged = verdict.not_assessed is not None and verdict.not_assessed.reason == "classifier_failed"
+    gap = verdict.not_assessed.reason if verdict.not_assessed else None
+    unjudged = gap in ("classifier_failed", "declined")
     assert ("█" in left) == (bool(verdict.flagged) or (unjudged and on_error == "closed"))
     assert verdict.flagged or "█" in left or left == raw
 

@@ -49,7 +49,7 @@ def test_a_step_that_cannot_be_judged(
     verdict = verdict_of(gate)
     assert verdict.assessed == "partial"
     assert verdict.not_assessed is not None
-    assert verdict.not_assessed.reason == "classifier_failed"
+    assert verdict.not_assessed.reason == ("declined" if failure == "[nan]" else "classifier_failed")
     assert verdict.quadrant != "safe-reasoning/safe-answer"
 
 
@@ -68,10 +68,10 @@ def test_a_monitor_that_breaks(
     gate = Gate(monitor, Policy.model_validate({"action": action, "on_error": on_error}))
     out = text_of(gate.feed(f"<think>{GOOD} [neutral] Tw"))
     if where == "feed":
-        monkeypatch.setattr(monitor, "rows", broken)
+        monkeypatch.setattr(monitor, "answers", broken)
         out += text_of(gate.feed("o. [neutral] Three. ")) + text_of(gate.feed("Four."))
     else:
-        monkeypatch.setattr(monitor, "rows", broken)
+        monkeypatch.setattr(monitor, "answers", broken)
     out += text_of(gate.close())
     whole = f"<think>{GOOD} [neutral] Tw" + ("o. [neutral] Three. Four." if where == "feed" else "")
     assert isinstance(gate.error, RuntimeError)
@@ -93,8 +93,8 @@ def test_what_was_flagged_before_the_monitor_broke_stays_in(monkeypatch: pytest.
     """An open gate lets out what could not be judged, not what was judged and flagged."""
     monitor = scripted_monitor()
     gate = Gate(monitor, Policy(action="redact", on_error="open"))
-    rows, calls = monitor.rows, iter(range(9))
-    monkeypatch.setattr(monitor, "rows", lambda steps: rows(steps) if next(calls) < 1 else 1 / 0)
+    answers, calls = monitor.answers, iter(range(9))
+    monkeypatch.setattr(monitor, "answers", lambda steps: answers(steps) if next(calls) < 1 else 1 / 0)
     out = text_of(gate.feed(f"<think>{GOOD} {BAD} And so</think>{GOOD} {GOOD}"))
     out += text_of(gate.close())
     assert isinstance(gate.error, ZeroDivisionError)
