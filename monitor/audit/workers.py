@@ -99,7 +99,7 @@ def _place_of(classifier: StepClassifier) -> str | Path | StepClassifier:
     """Return where another process finds a classifier: its folder, or its name, if that gives this one."""
     folder: Path | None = getattr(classifier, "folder", None)
     if folder is not None and (folder / MANIFEST).is_file():
-        return folder
+        return folder if getattr(classifier, "device", None) is None else classifier
     named = any(info.name == classifier.name for info in available())
     return classifier.name if named and load_classifier(classifier.name) is classifier else classifier
 
