@@ -145,7 +145,7 @@ STRIPPED: Item = item(
 def every_field(text: str) -> list[Item]:
     """Return items with the text in every field that can hold one."""
     origin = Origin(path=text, format=text, row=1, turn=0)
-    stamp = STAMP.model_copy(update={"classifier": text, "digest": text, "undertow": text})
+    stamp = STAMP.model_copy(update={"classifier": text, "digest": text, "undertow": text, "note": text})
     fields: dict[str, Any] = {"id": text, "model": text, "prompt": text, "reasoning_from": text}
     fields |= {"metadata": {text: text}, "origin": origin, "stamp": stamp}
     why = NotAssessed(reason="classifier_failed", detail=text)
@@ -255,6 +255,14 @@ def test_hostile_text_adds_no_element_and_no_attribute(text: str, tmp_path: Path
     assert hostile.inlined("style") == plain.inlined("style")
     assert hostile.rows[1]["id"] == text
     assert visible(hostile.source) == hostile.source
+
+
+def test_what_must_be_known_of_the_classifier_is_shown(tmp_path: Path) -> None:
+    """Its note stands on the page, below what produced the verdicts, and with the trace."""
+    stamp = STAMP.model_copy(update={"note": "it never tells drift"})
+    page = page_of(tmp_path, item([("Count.", "neutral")], [], stamp=stamp))
+    assert "Of step-encoder: it never tells drift." in page.source
+    assert ["Of the classifier", "it never tells drift"] in page.payloads[0]["facts"]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
