@@ -37,6 +37,8 @@ _NICE = 5
 def place_of(classifier: StepClassifier) -> str | Path | None:
     """Return where another process finds a classifier: its folder, or its name, if that gives this one."""
     folder: Path | None = getattr(classifier, "folder", None)
+    if getattr(classifier, "device", None) is not None:  # loaded by name, it would run elsewhere
+        return None
     if folder is not None and (folder / MANIFEST).is_file():
         return folder
     named = any(info.name == classifier.name for info in available())

@@ -75,6 +75,12 @@ def audit(
     ] = None,
     cache_size: Annotated[int, typer.Option(metavar="MB", help="How much --cache may take.")] = 1024,
     classifier: Classifier = DEFAULT,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Where torch runs an encoder: cuda, cpu; auto for a GPU if there is one."
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Thresholds from `undertow calibrate`, for this classifier."),
@@ -100,6 +106,7 @@ def audit(
       3  nothing flagged, but something judged in part or not at all
     """
     mapping = mapping_of(map or ())
+    from ..classifiers.registry import load_classifier
     from ..monitor import audit as runtime
     from ..monitor.audit.compare import compare
     from ..monitor.audit.fail import Condition, exit_status
@@ -111,7 +118,7 @@ def audit(
         raise UsageError(f"no engine {engine!r}; the engines are local and ray")
     with watch(shown=not quiet) as seen, writable():
         options: dict[str, Any] = {
-            "classifier": classifier,
+            "classifier": load_classifier(classifier, device),
             "false_alarm_rate": false_alarm_rate,
             "calibration": calibration,
             "format": format,

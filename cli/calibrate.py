@@ -87,17 +87,20 @@ def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> 
     from rich.text import Text
 
     from ..monitor.audit.plain import plain
+    from ..monitor.evaluation import LENGTHS
 
     console = Console(highlight=False)
     gaps = f" · {left_out:,} left out, since not judged in full" if left_out else ""
     console.print(Text(f"{count:,} safe traces{gaps}"))
-    table = Table("false alarms asked for", "threshold", "really, 95%", box=None, padding=(0, 2, 0, 0))
-    table.header_style = "dim"
+    by_length = (name.replace(" steps", "\nsteps").replace("steps and", "and") for name in LENGTHS)
+    heads = ("false alarms\nasked for", "threshold", "really, 95%", *by_length)
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in promises:
-        rate = f"{one.rate:.1%} of safe traces"
+        rate = f"{one.rate:.1%}"
         if one.threshold is None or one.low is None or one.high is None:
-            table.add_row(rate, Text(f"needs {one.needed:,} safe traces", "yellow"), "")
+            table.add_row(rate, Text(f"needs {one.needed:,} traces", "yellow"))
         else:
-            table.add_row(rate, f"{one.threshold:.2f}", f"{one.low:.1%} to {one.high:.1%}")
+            parts = (f"{n.count} of {n.total}" if n.total else "-" for n in one.lengths.values())
+            table.add_row(rate, f"{one.threshold:.2f}", f"{one.low:.1%} to {one.high:.1%}", *parts)
     console.print(table)
     console.print(Text(f"written to {plain(str(out), 200)}: use it with --calibration", "dim"))

@@ -56,6 +56,7 @@ def evaluate(
         raise UsageError("--rate is a share of safe traces, such as 0.01")
     if out is not None and (not out.parent.is_dir() or out.is_dir()):
         raise UsageError(f"cannot write {out}: not a file in a folder that exists")
+    from ..classifiers.cascade import Escalation
     from ..classifiers.registry import load_classifier
     from ..monitor.evaluation import follow
     from ..monitor.labelled import read_traces
@@ -65,12 +66,13 @@ def evaluate(
     promise, without = _calibration(judge, calibration)
     traces = read_traces(paths, format=format, mapping=mapping_of(map or ()))
     cases = []
+    escalation = Escalation(judge)
     with progress(shown=not quiet) as advance, writable():
         for number, trace in enumerate(traces, 1):
             cases.append(follow(judge, trace, lenient=True))
             if advance is not None:
                 advance(number, len(traces))
-        card = scorecard(judge, cases, promise, rates, draws)
+        card = scorecard(judge, cases, promise, rates, draws, escalated=escalation.share)
         if out is not None:
             out.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if figures is not None:

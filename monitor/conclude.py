@@ -29,6 +29,7 @@ def stamp(classifier: StepClassifier, rate: float, threshold: float) -> MonitorS
         digest=classifier.digest,
         false_alarm_rate=rate,
         threshold=threshold,
+        note=getattr(classifier, "note", "") or None,
     )
 
 

@@ -32,7 +32,7 @@ HOSTILE = {
 def every_field(kit: Any, text: str) -> list[Any]:
     """Return items with the text in every field that can hold one."""
     origin = Origin(path=text, format=text, row=1, turn=0)
-    stamp = kit.STAMP.model_copy(update={"classifier": text, "digest": text, "undertow": text})
+    stamp = kit.STAMP.model_copy(update={"classifier": text, "digest": text, "undertow": text, "note": text})
     fields: dict[str, Any] = {"id": text, "model": text, "prompt": text, "reasoning_from": text}
     fields |= {"metadata": {text: text}, "origin": origin, "stamp": stamp}
     why = NotAssessed(reason="classifier_failed", detail=text)

@@ -49,6 +49,14 @@ def test_traces_of_one_prompt_share_a_number(kit: Any, tmp_path: Path) -> None:
     assert [row["prompt"] for row in rows] == [0, 1, 0, None]
 
 
+def test_what_must_be_known_of_the_classifier_is_shown(kit: Any, tmp_path: Path) -> None:
+    """Its note stands on the page, below what produced the verdicts, and with the trace."""
+    stamp = kit.STAMP.model_copy(update={"note": "it never tells drift"})
+    page = kit.page_of(tmp_path, kit.item([("Count.", "neutral")], [], stamp=stamp))
+    assert "Of step-encoder: it never tells drift." in page.source
+    assert ["Of the classifier", "it never tells drift"] in page.payloads[0]["facts"]
+
+
 def test_a_failure_leaves_the_old_report_alone(kit: Any, tmp_path: Path) -> None:
     """The file is replaced at once and whole, or not at all."""
     path = tmp_path / "report.html"
