@@ -23,6 +23,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -78,7 +79,8 @@ class LoopTimes:
         self._shared = shared
 
     def install(self) -> None:
-        """Time every call that loops of this process make."""
+        """Time every call that loops of this process make; they are asyncio's own."""
+        sys.modules["uvloop"] = None  # type: ignore  # its loops cannot be timed from here
         shared, run, limit = self._shared, asyncio.Handle._run, self.LIMIT
 
         def timed(handle: Any) -> None:
