@@ -140,10 +140,9 @@ class Answer(ABC):
 
     def quiet(self, texts: list[Text]) -> bool:
         """Whether taking these asks the classifier nothing; True is certain."""
-        return not texts or (
-            not self.asked.holds
-            and all(t.choice in self.gates and self.gates[t.choice].quiet(t.text, t.channel) for t in texts)
-        )
+        if self.asked.holds:  # the end of a block is judged as well, and has no text
+            return False
+        return all(t.choice in self.gates and self.gates[t.choice].quiet(t.text, t.channel) for t in texts)
 
     def take(self, payload: Any, texts: list[Text]) -> list[Out]:
         """Take a payload and the texts in it; return what may leave now."""

@@ -23,7 +23,8 @@ ASKED: Any = [{"role": "user", "content": "How do I bake a zorp?"}]
 @contextmanager
 def listening(app: ASGIApp) -> Iterator[str]:
     """Run an application in uvicorn on a free port."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, date_header=False, server_header=False)
+    quiet = {"log_config": None, "access_log": False, "date_header": False, "server_header": False}
+    config = uvicorn.Config(app, loop="asyncio", **quiet)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     sock = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
 from sys import modules
 from typing import Any
 
@@ -223,3 +224,31 @@ def test_a_profile_has_to_be_one(monitor: Monitor) -> None:
     """Wrong usage is told in words, with the names there are."""
     with pytest.raises(UsageError, match="no profile 'zorp'; there are auto, deepseek-r1"):
         create_app("http://up", monitor=monitor, profile="zorp")
+
+
+class _Burst(httpx.AsyncByteStream):
+    """A stream that is there at once."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield many events, with no wait between them."""
+        chunk = {"choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]}
+        for _ in range(3000):
+            yield f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/other"], ids=["judged", "passed on"])
+def test_a_client_that_left_is_not_written_to(
+    monitor: Monitor, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once a client is gone, the rest of a burst does not go to its closed socket."""
+    told = {"content-type": "text/event-stream"}
+    upstream = httpx.MockTransport(lambda _: httpx.Response(200, headers=told, stream=_Burst()))
+    body = b'{"stream":true,"messages":[]}'
+    head = f"POST {path} HTTP/1.1\r\nhost: proxy\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with listening(create_app("http://up", monitor=monitor, transport=upstream)) as url:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+                client.sendall(head + body)
+                client.recv(100)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert not [record for record in caplog.records if "socket.send() raised" in record.getMessage()]

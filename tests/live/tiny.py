@@ -42,9 +42,8 @@ def _trained(tokenizer: Any, trainer: Any) -> Any:
     """Wrap a tokenizer of the tokenizers library that was trained on the script."""
     tokenizer.train_from_iterator([*SCRIPT, *SCRIPT.values(), "I can't help.", "[redacted]"], trainer)
     tokenizer.add_tokens(["<think>", "</think>"])  # as the models that reason have them
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>", padding_side="left"
-    )
+    kind: Any = transformers.PreTrainedTokenizerFast
+    return kind(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>", padding_side="left")
 
 
 def byte_level() -> Any:
@@ -109,7 +108,7 @@ def trained(tokenizer: Any) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    made = transformers.Qwen2ForCausalLM(config)
+    made: Any = transformers.Qwen2ForCausalLM(config)
     texts = [f"{prompt_of(request)}{text}<|end|>" for request, text in SCRIPT.items()]
     batch = tokenizer(texts, return_tensors="pt", padding=True)
     assistant = batch["input_ids"] == tokenizer.convert_tokens_to_ids("<|assistant|>")

@@ -34,7 +34,7 @@ def test_the_event_loop_never_judges(action: Action, raw: str) -> None:
 
     async def go() -> str:
         pieces = [piece for character in raw for piece in await gate.afeed(character)]
-        return text_of([*pieces, *await gate.aclose()])
+        return str(text_of([*pieces, *await gate.aclose()]))
 
     assert asyncio.run(go()) == text_of(run(Gate(scripted_monitor(), action), list(raw)))
     assert threading.get_ident() not in classifier.threads
