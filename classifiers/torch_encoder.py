@@ -7,7 +7,7 @@ digit: the digest is another one, and names the one of the weights in `original`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from .tokens import Ids, Laid, Line, Tokens
 __all__ = ["TorchEncoder"]
 
 TOGETHER = 512
-"""Steps that are read together; what they hold in memory grows with it."""
+"""Windows of text that are read together; what they hold in memory grows with it."""
 
 
 class TorchEncoder(StepClassifierBase):
@@ -68,8 +68,7 @@ class TorchEncoder(StepClassifierBase):
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""
         rows = np.full((len(steps), 4), np.nan)
         laid = [(index, one) for index, step in enumerate(steps) if (one := self._tokens.lay(step))]
-        for start in range(0, len(laid), TOGETHER):
-            part = laid[start : start + TOGETHER]
+        for part in _parts(laid):
             with torch.inference_mode():
                 rows[[index for index, _ in part]] = self._judge([one for _, one in part])
         return rows
@@ -96,6 +95,20 @@ class TorchEncoder(StepClassifierBase):
         riskiest = np.append(np.diff(np.array(of)[order]) > 0, True)
         judged: NDArray[np.float64] = rows[order[riskiest]]
         return judged
+
+
+def _parts(steps: Sequence[tuple[int, Laid]]) -> Iterator[Sequence[tuple[int, Laid]]]:
+    """Yield the steps in parts of about `TOGETHER` windows, each with a step at least."""
+    seen: set[tuple[Ids, Line]] = set()
+    first = 0
+    for place, (_, step) in enumerate(steps):
+        own = {(step.request, line) for lines in (*step.before, step.own) for line in lines}
+        if seen and len(seen | own) > TOGETHER:
+            yield steps[first:place]
+            first, seen = place, set()
+        seen |= own
+    if steps:
+        yield steps[first:]
 
 
 class _Texts:

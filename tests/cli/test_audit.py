@@ -69,11 +69,12 @@ def test_the_exit_status_is_the_verdict(
         (["t.jsonl", "--out", "t.jsonl"], "one of the files to audit"),
         (["t.jsonl", "--false-alarm-rate", "1.5"], "between 0 and 1"),
         (["t.jsonl", "--false-alarm-rate", "x"], "--false-alarm-rate"),
+        (["t.jsonl", "--device", "cuda"], "scripted cannot be run on cuda"),
         ([], "Missing argument"),
     ],
     ids=[
         "missing", "empty", "folder", "unknown format", "no such format", "map without field", "map twice",
-        "no such field", "out ending", "out is input", "rate", "rate is no number", "no path",
+        "no such field", "out ending", "out is input", "rate", "rate is no number", "device", "no path",
     ],
 )  # fmt: skip
 def test_wrong_usage(
