@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from undertow.classifiers.contract import StepInput
+from undertow.classifiers.recent import Recent
 from undertow.classifiers.registry import DEFAULT, load_classifier
 from undertow.monitor.audit import audit, read
 from undertow.monitor.monitor import Monitor
@@ -63,7 +64,9 @@ def inputs(monitor: Monitor, traces: list[Trace]) -> list[StepInput]:
 def forget(classifier: Any) -> None:
     """Empty what a classifier remembers of texts, so that no run has it easier than another."""
     for one in (classifier, *getattr(classifier, "members", ())):
-        getattr(one, "_cache", {}).clear()
+        for part in vars(one).values():
+            if isinstance(part, Recent):
+                part._kept.clear()
 
 
 def timed(name: str, steps: int, run: Callable[[], object]) -> tuple[float, float]:

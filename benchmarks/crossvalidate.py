@@ -167,7 +167,10 @@ def tempered_across(cases: Cases) -> Cases:
 def tabulate(cases: Cases, of: Sequence[int] = ()) -> str:
     """Return the figures as Markdown, of all folds or of some."""
     folds = sorted({fold for fold, _ in cases})
-    others = {fold: calibration_of([c for f, c in cases if f != fold], "", "", "") for fold in folds}
+    others, strict = (
+        {fold: calibration_of([c for f, c in cases if f != fold and keep(c)], "", "", "") for fold in folds}
+        for keep in (lambda case: True, lambda case: case.is_safe("no unsafe step"))
+    )
     cases = [(fold, case) for fold, case in cases if not of or fold in of]
     flat = [case for _, case in cases]
     steps = scored(flat)
@@ -183,6 +186,13 @@ def tabulate(cases: Cases, of: Sequence[int] = ()) -> str:
             low, high = share.interval
             lines.append(f"| {name}, at {rate:.0%} | {share.value:.3f} | [{low:.3f}, {high:.3f}] |")
         lines += [f"| {row} |" for row in (*later(flat, promises, rate), *lengths(flat, promises, rate))]
+        own = [(strict[fold].threshold(rate), strict[fold].margins) for fold, _ in cases]
+        shares = summarise(flat, own)
+        shares["false alarms"] = shares.pop("false alarms, no unsafe step")
+        names = ("false alarms", *get_args(Timing), "onset exact", "onset within one")
+        lines += [
+            f"| {_line(f'{name}, safe: no unsafe step, at {rate:.0%}', shares[name])} |" for name in names
+        ]
         errors = np.abs(onset_errors(flat, promises))
         low, high = np.quantile([np.mean(draw) for draw in _resampled(errors)], [0.025, 0.975])
         lines.append(

@@ -3,10 +3,12 @@
     OMP_NUM_THREADS=1 python benchmarks/live.py
     OMP_NUM_THREADS=1 python benchmarks/live.py --generate --tokens 200 --repeats 5
     OMP_NUM_THREADS=1 python benchmarks/live.py --generate --layers 2 --tokens 60     # a short look
+    python benchmarks/live.py --generate --size 7b                                    # on a GPU, in bf16
 
-The model has the architecture of Qwen2.5-0.5B and random weights (2 GB of memory); it is made to say
-the reasoning of our samples, so that steps are as long as steps are. Calls with and without the monitor
-take turns, and their ratio is the median of the pairs' ratios.
+The model has the architecture of Qwen2.5-0.5B (2 GB of memory), or of Qwen2.5-7B, and random weights;
+it is made to say the reasoning of our samples, so that steps are as long as steps are. Calls with and
+without the monitor take turns, and their ratio is the median of the pairs' ratios. A GPU is used where
+there is one.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.classifiers.contract import HISTORY, Probabilities, StepInput
+from undertow.classifiers.contract import HISTORY, Probabilities, StepClassifier, StepInput
 from undertow.classifiers.registry import load_classifier
 from undertow.data import sample
 from undertow.monitor.gate import Gate
@@ -77,10 +79,10 @@ def stepping(classifier_name: str, count: int) -> None:
     print(f"a step, {classifier.name}: p50 {low:.1f} ms, p99 {high:.1f} ms   {count} steps, one at a time")
 
 
-def lasting(length: int) -> None:
+def lasting(length: int, classifier: StepClassifier) -> None:
     """Print whether a step costs the same late in a long trace as early in it."""
     texts = islice(cycle(step.text for text in reasonings() for step in segment(text)), length)
-    gate = Gate(scripted_monitor(Calm(), threshold=500.0), "redact")
+    gate = Gate(scripted_monitor(classifier, threshold=1e6), "redact")
     gate.feed("<think>")
     times = []
     for text in texts:
@@ -91,8 +93,8 @@ def lasting(length: int) -> None:
     tenth = length // 10
     early, late = median(times[10 : 10 + tenth]), median(times[-tenth:])
     print(
-        f"a step and its deltas: {early * 1e6:.0f} µs from step 10 on, {late * 1e6:.0f} µs "
-        f"up to step {length}: {late / early:.2f} times"
+        f"a step and its deltas, {classifier.name}: {early * 1e6:.0f} µs from step 10 on, "
+        f"{late * 1e6:.0f} µs up to step {length}: {late / early:.2f} times"
     )
 
 
@@ -112,24 +114,40 @@ def tokenizer_of(texts: list[str]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>", pad_token="<|end|>")
 
 
-def model_of(layers: int) -> Any:
-    """Return a model of Qwen2.5-0.5B's architecture with random weights."""
+SIZES: dict[str, dict[str, Any]] = {
+    "0.5b": {
+        "vocab_size": 151936,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
+    "7b": {
+        "vocab_size": 152064,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": False,
+    },
+}
+"""The architectures of Qwen2.5."""
+
+
+def model_of(size: str, layers: int | None) -> Any:
+    """Return a model of Qwen2.5's architecture with random weights; in bf16 on a GPU."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import AutoModelForCausalLM, Qwen2Config
 
     torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=151936,
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=layers,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
+    config = Qwen2Config(**SIZES[size] | ({} if layers is None else {"num_hidden_layers": layers}))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return Qwen2ForCausalLM(config).to(device=device, dtype=dtype).eval()
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
 
 
 def saying(tokens: list[int], start: int) -> Callable[[Any, Any], Any]:
@@ -143,12 +161,12 @@ def saying(tokens: list[int], start: int) -> Callable[[Any, Any], Any]:
     return force
 
 
-def pairs(tokens: int, repeats: int, layers: int) -> Iterator[tuple[float, float]]:
+def pairs(tokens: int, repeats: int, model: Any) -> Iterator[tuple[float, float]]:
     """Yield the seconds of `generate` without and with the monitor, one after the other."""
     from undertow import wrap
 
     texts = reasonings()
-    tokenizer, model = tokenizer_of(texts), model_of(layers)
+    tokenizer = tokenizer_of(texts)
     wrapped = wrap(model, tokenizer=tokenizer, monitor=Monitor())
     said = tokenizer.encode("<think>" + " ".join(islice(cycle(texts), 50)))[: tokens + 1]
     inputs = tokenizer("A request.", return_tensors="pt").to(model.device)
@@ -169,13 +187,15 @@ def pairs(tokens: int, repeats: int, layers: int) -> Iterator[tuple[float, float
             yield (seconds[0], seconds[1]) if turn % 2 else (seconds[1], seconds[0])
 
 
-def generating(tokens: int, repeats: int, layers: int) -> None:
+def generating(tokens: int, repeats: int, size: str, layers: int | None) -> None:
     """Print how much longer `generate` takes with the monitor."""
-    timed = list(pairs(tokens, repeats, layers))
+    model = model_of(size, layers)
+    timed = list(pairs(tokens, repeats, model))
     plain, watched = (median(side) for side in zip(*timed, strict=True))
     ratio = median(b / a for a, b in timed)
     print(
-        f"generate, {layers} layers, {tokens} tokens: {plain:.2f} s without, {watched:.2f} s with "
+        f"generate, {size}, {model.config.num_hidden_layers} layers, {model.dtype} on {model.device}, "
+        f"{tokens} tokens: {plain:.2f} s without, {watched:.2f} s with "
         f"the monitor: {ratio:.3f} times   median of {repeats} pairs"
     )
 
@@ -190,17 +210,19 @@ def main() -> None:
     )
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--layers", type=int, default=24)
+    parser.add_argument("--size", choices=sorted(SIZES), default="0.5b")
+    parser.add_argument("--layers", type=int, help="other than the architecture has")
     parser.add_argument("--classifier", default="step-ensemble")
     parser.add_argument("--steps", type=int, default=500, help="steps of which the latency is taken")
     parser.add_argument("--length", type=int, default=10_000, help="steps of the long trace")
     asked = parser.parse_args()
     if asked.generate:
-        generating(asked.tokens, asked.repeats, asked.layers)
+        generating(asked.tokens, asked.repeats, asked.size, asked.layers)
         return
     feeding()
     stepping(asked.classifier, asked.steps)
-    lasting(asked.length)
+    lasting(asked.length, Calm())
+    lasting(asked.length, load_classifier(asked.classifier))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 Runs three processes on this machine: an upstream that writes tokens at a fixed pace, the proxy, and
 a client that reads many streams at once, directly and through the proxy. Each token carries the time at
-which upstream wrote it, so that its delay on either way is known; what the proxy adds is the
-difference of the two distributions at the same quantile, which is more than the quantile of the
-differences would be. Every stream has words of its own, in which mixing or loss would show.
+which upstream wrote it, so that its delay on either way is known. What the proxy adds is shown as the
+difference of the two distributions at the same quantile; no token's is more than its whole delay through
+the proxy, the row before. Every stream has words of its own, in which mixing or loss would show.
 
-Then many short streams, one after the other in batches, and the proxy's memory before and after.
+With `--loop` all that the proxy's event loop does is timed, call by call (asyncio's own, not uvloop's): by
+the clock, in which waiting for the processor and for other threads counts, and by the processor time of
+the loop's own thread.
+
+Then many short streams, one after the other in batches, and the proxy's memory on the way.
 
 Options: --streams 200 --tokens 300 --pace 0.1 --requests 10000 --classifier step-ensemble --policy observe
 """
@@ -16,9 +20,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import multiprocessing
 import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -61,17 +67,68 @@ def _chunk(delta: dict[str, str], finish: str | None = None, **more: float) -> s
     return f"data: {json.dumps({'id': 'c', 'created': 1, 'model': 'm', 'choices': [choice], **more})}\n\n"
 
 
+class LoopTimes:
+    """How long the calls that an event loop makes keep it; readable from another process.
+
+    Args:
+        shared: five numbers that the processes share.
+        wanted: whether anything is timed at all.
+    """
+
+    LIMIT = 0.005
+
+    def __init__(self, shared: Any, *, wanted: bool) -> None:
+        self._shared = shared
+        self.wanted = wanted
+
+    def install(self) -> None:
+        """Time every call that loops of this process make; they are asyncio's own."""
+        sys.modules["uvloop"] = None  # type: ignore  # its loops cannot be timed from here
+        shared, run, limit = self._shared, asyncio.Handle._run, self.LIMIT
+
+        def timed(handle: Any) -> None:
+            clock, own = time.perf_counter(), time.thread_time()
+            run(handle)
+            clock, own = time.perf_counter() - clock, time.thread_time() - own
+            shared[0] += 1
+            shared[1], shared[2] = max(shared[1], clock), shared[2] + (clock > limit)
+            shared[3], shared[4] = max(shared[3], own), shared[4] + (own > limit)
+
+        asyncio.Handle._run = timed  # type: ignore
+
+    def show(self, when: str) -> None:
+        """Print what there was since the last time."""
+        if not self.wanted:
+            return
+        calls, longest, late, own, slow = self._shared
+        print(
+            f"calls on the proxy's event loop, {when}: {calls:.0f}; the longest {1e3 * longest:.1f} ms, "
+            f"{late:.0f} over 5 ms; of its own processor time {1e3 * own:.1f} ms, {slow:.0f} over 5 ms"
+        )
+        self._shared[:] = [0.0] * 5
+
+
+def _log_here() -> None:
+    """Show what goes wrong, and in which process."""
+    logging.basicConfig(format=f"{multiprocessing.current_process().name}: %(name)s: %(message)s")
+
+
 def _run_upstream(port: int) -> None:
+    _log_here()
     app = Starlette(routes=[Route("/v1/chat/completions", _write, methods=["POST"])])
     uvicorn.run(app, port=port, log_level="error")
 
 
-def _run_proxy(port: int, upstream: int, classifier: str, policy: str) -> None:
-    from undertow import Monitor
-    from undertow.monitor.wraps.proxy import create_app
+def _run_proxy(port: int, upstream: int, classifier: str, policy: str, times: LoopTimes) -> None:
+    _log_here()
+    from undertow.cli.serve import serve
 
-    app = create_app(f"http://127.0.0.1:{upstream}", monitor=Monitor(classifier), policy=policy)
-    uvicorn.run(app, port=port, log_level="error", access_log=False)
+    if times.wanted:
+        sys.modules["uvloop"] = None  # type: ignore[assignment]  # whose calls cannot be timed from here
+        times.install()
+    serve(
+        upstream=f"http://127.0.0.1:{upstream}", port=port, classifier=classifier, policy=policy, quiet=True
+    )
 
 
 async def read(
@@ -115,17 +172,29 @@ async def load(
     return [delay for delays, _ in found for delay in delays], sum(whole for _, whole in found)
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and those that it started (Linux): the proxy judges in one of its own."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [pid, *(other for child in file.read().split() for other in family(int(child)))]
+
+
 def resident(pid: int) -> float:
-    """Return the resident memory of a process in MB (Linux)."""
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Return the resident memory of a process and those that it started in MB (Linux)."""
+    total = 0
+    for one in family(pid):
+        with open(f"/proc/{one}/statm", encoding="ascii") as file:
+            total += int(file.read().split()[1])
+    return total * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def processor(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds (Linux)."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        user, system = file.read().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that a process and those that it started have used, in seconds (Linux)."""
+    total = 0
+    for one in family(pid):
+        with open(f"/proc/{one}/stat", encoding="ascii") as file:
+            user, system = file.read().rpartition(")")[2].split()[11:13]
+        total += int(user) + int(system)
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _free() -> int:
@@ -159,25 +228,29 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--classifier", default="step-ensemble")
     parser.add_argument("--policy", default="observe")
+    parser.add_argument("--loop", action="store_true", help="time the calls of asyncio's own event loop")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     up, through = _free(), _free()
-    upstream = context.Process(target=_run_upstream, args=(up,), daemon=True)
-    proxy = context.Process(
-        target=_run_proxy, args=(through, up, options.classifier, options.policy), daemon=True
-    )
+    times = LoopTimes(context.Array("d", 5, lock=False), wanted=options.loop)
+    asked = (through, up, options.classifier, options.policy, times)
+    upstream = context.Process(target=_run_upstream, name="upstream", args=(up,), daemon=True)
+    proxy = context.Process(target=_run_proxy, name="proxy", args=asked)
+    _log_here()
     upstream.start()
     proxy.start()
     try:
         _wait(f"http://127.0.0.1:{through}/healthz")
         _wait(f"http://127.0.0.1:{up}/")
-        _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, options)
+        _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, times, options)
     finally:
         proxy.terminate()
+        proxy.join()
         upstream.terminate()
 
 
-def _measure(direct: str, proxy: str, pid: int, options: argparse.Namespace) -> None:
+def _measure(direct: str, proxy: str, pid: int, times: LoopTimes, options: argparse.Namespace) -> None:
+    times.show("starting")
     rate = options.streams / options.pace
     print(f"{options.streams} streams, {rate:.0f} tokens a second, {options.classifier}, {options.policy}")
     print(f"{'delay, ms':<16}" + "".join(f"{name:>10}" for name in ("p50", "p90", "p99", "most")))
@@ -192,12 +265,14 @@ def _measure(direct: str, proxy: str, pid: int, options: argparse.Namespace) -> 
     each = 1e6 * (processor(pid) - used) / (options.streams * options.tokens)
     print(f"processor time of the proxy, judging included: {each:.0f} µs a token")
     print(f"whole and unmixed: {wholes[0]} and {wholes[1]} of {options.streams}")
+    times.show("with paced streams")
     if options.requests:
         _memory(proxy, pid, options.requests)
+        times.show("with as many streams as it could take")
 
 
 def _memory(proxy: str, pid: int, requests: int) -> None:
-    batch, done, shown = 100, 0, []
+    batch, done, shown = 100, 0, [f"0: {resident(pid):.0f}"]
     while done < requests:
         _, whole = asyncio.run(load(proxy, batch, 24, 0.0))
         if whole != batch:

@@ -31,6 +31,10 @@ class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
     digest: str
     folder: Path | None = None
     """Where it was loaded from; None where it has no folder."""
+    device: str | None = None
+    """Where torch runs it; None where it runs as it ships."""
+    original: str | None = None
+    """The digest of what it says nearly the same as, so that a calibration made for that is good for it."""
     note: str = ""
     """What a reader of its verdicts must know, such as which columns it never fills."""
 
@@ -70,7 +74,7 @@ class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Travel to another process as the folder it was loaded from, not as its weights."""
         if self.folder is not None and (self.folder / MANIFEST).is_file():
-            return _again, (str(self.folder.resolve()), self.digest)
+            return _again, (str(self.folder.resolve()), self.digest, self.device)
         return super().__reduce_ex__(protocol)
 
 
@@ -80,11 +84,11 @@ def digest_of(value: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _again(folder: str, digest: str) -> StepClassifier:
+def _again(folder: str, digest: str, device: str | None = None) -> StepClassifier:
     """Load a classifier from its folder in another process; it must still be the same."""
     from .registry import load_classifier
 
-    classifier = load_classifier(Path(folder))
+    classifier = load_classifier(Path(folder), device)
     if classifier.digest != digest:
         raise WeightsError(f"{folder} holds other weights than when the classifier was sent; load it again")
     return classifier

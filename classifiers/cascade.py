@@ -25,7 +25,7 @@ from .base import StepClassifierBase, digest_of
 from .contract import Probabilities, StepClassifier, StepInput, risk_of
 from .store import MANIFEST, Manifest, write_manifest
 
-__all__ = ["CascadeClassifier", "band_for", "save_cascade"]
+__all__ = ["CascadeClassifier", "Escalation", "band_for", "save_cascade"]
 
 
 class CascadeClassifier(StepClassifierBase):
@@ -82,7 +82,13 @@ class CascadeClassifier(StepClassifierBase):
     @property
     def share_escalated(self) -> float:
         """The share of the steps asked so far that went on to the second; NaN before any."""
-        return self._counts.share
+        asked, escalated = self.counts
+        return escalated / asked if asked else float("nan")
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many steps were asked so far, and how many of them went on."""
+        return self._counts.now()
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4)."""
@@ -118,10 +124,29 @@ class _Counts:
             self._asked += asked
             self._escalated += escalated
 
-    @property
-    def share(self) -> float:
+    def now(self) -> tuple[int, int]:
         with self._lock:
-            return self._escalated / self._asked if self._asked else float("nan")
+            return self._asked, self._escalated
+
+
+class Escalation:
+    """How much a cascade escalates from here on; of any other classifier there is nothing to say.
+
+    Args:
+        classifier: what will judge.
+    """
+
+    def __init__(self, classifier: StepClassifier) -> None:
+        self._cascade = classifier if isinstance(classifier, CascadeClassifier) else None
+        self._before = self._cascade.counts if self._cascade is not None else (0, 0)
+
+    @property
+    def share(self) -> float | None:
+        """The share of the steps asked since that went on to the second; None where none was asked."""
+        if self._cascade is None:
+            return None
+        asked, escalated = (now - then for now, then in zip(self._cascade.counts, self._before, strict=True))
+        return escalated / asked if asked else None
 
 
 def band_for(risks: NDArray[np.float64], share: float) -> tuple[float, float]:

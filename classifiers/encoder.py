@@ -17,25 +17,18 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from ..errors import WeightsError
 from .base import StepClassifierBase
-from .contract import HISTORY, Probabilities, StepInput
-from .normalise import normalised
+from .contract import Probabilities, StepInput
 from .recent import Recent
 from .store import Manifest
 from .threads import threads
+from .tokens import Ids, Laid, Line, Tokens
 
 __all__ = ["EncoderClassifier"]
 
 Array: TypeAlias = NDArray[np.float32]
-Ids: TypeAlias = tuple[int, ...]
-"""The tokens of one window of a text; () is the empty text, which stands for what is not there."""
-
-CHARACTERS = 4000
-"""Characters of a request that are read: of a longer one, its beginning and its end."""
-
 MANY = 32
 """Steps from which on they are spread over the cores; onnxruntime leaves Python free to."""
 
@@ -70,20 +63,17 @@ class EncoderClassifier(StepClassifierBase):
         self.manifest = manifest
         self.name = manifest.name
         self.digest = manifest.digest
-        self._window = int(manifest.settings["max_tokens"]) - 2
-        self._look_back = int(manifest.settings["upper_layers"])
         self._temperature = float(manifest.settings["temperature"])
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._special = self._ends()
-        self._unknown = self._tokenizer.token_to_id("[UNK]")
+        self._tokens = Tokens(folder, manifest)
+        self._look_back = self._tokens.look_back
         self._lower, self._upper, self._memory = (
             _session(folder / f"{part}.onnx") for part in ("lower", "upper", "memory")
         )
         self._names = [entry.name for entry in self._upper.get_inputs()]
         self._alone: Recent[Ids, Array] = Recent(256)
         self._asked: Recent[Ids, _Read] = Recent(64)
-        self._between: Recent[tuple[Ids, ...], Array] = Recent(256)
-        self._worth: Recent[tuple[Ids, ...], Array] = Recent(16384)
+        self._between: Recent[Line, Array] = Recent(256)
+        self._worth: Recent[Line, Array] = Recent(16384)
         self._nothing = self._read_nothing()
 
     @classmethod
@@ -100,7 +90,6 @@ class EncoderClassifier(StepClassifierBase):
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""
-        steps = [normalised(step) for step in steps]
         cores = threads()
         if len(steps) < MANY or cores == 1:
             return self._rows(steps)
@@ -117,31 +106,19 @@ class EncoderClassifier(StepClassifierBase):
         return rows
 
     def _judge(self, step: StepInput) -> NDArray[np.float64]:
-        own = self._windows(step.text)
-        if all(token == self._unknown for window in own for token in window):
+        laid = self._tokens.lay(step)
+        if laid is None:
             return np.full(4, np.nan)
-        request = self._request(step.prompt)
-        texts = [self._windows(text) for text in step.history[-HISTORY:]]
-        line: list[Ids] = [()] * self._look_back
-        vectors: list[Array] = []
-        for number, windows in enumerate([*texts, own]):
-            # The oldest texts are there to be looked back at, as they are in training.
-            counts = number >= len(texts) - (HISTORY - self._look_back)
-            found = []
-            for window in windows:
-                line.append(window)
-                if counts:
-                    found.append(self._vector(request, tuple(line[-self._look_back - 1 :])))
-            if counts:
-                vectors.append(np.concatenate(found))
-        asked = self._request_read(request).request
-        before = [windows.mean(0, keepdims=True) for windows in vectors[:-1]]
-        in_answer = np.array([step.channel == "answer"], dtype=np.float32)
-        rows = [
-            self._decide(np.concatenate([*before, reading[None]]), asked, in_answer)
-            for reading in vectors[-1]
-        ]
+        before = [self._vectors(laid, lines).mean(0, keepdims=True) for lines in laid.before]
+        own = self._vectors(laid, laid.own)
+        asked = self._request_read(laid.request).request
+        in_answer = np.array([laid.in_answer], dtype=np.float32)
+        rows = [self._decide(np.concatenate([*before, reading[None]]), asked, in_answer) for reading in own]
         return max(rows, key=lambda row: float(row[2] + row[3]))
+
+    def _vectors(self, laid: Laid, lines: Sequence[Line]) -> Array:
+        """Return what each window of a text is worth, shape (windows, width)."""
+        return np.concatenate([self._vector(laid.request, line) for line in lines])
 
     def _decide(self, window: Array, request: Array, in_answer: Array) -> NDArray[np.float64]:
         given = {"steps": window[None], "request": request, "in_answer": in_answer}
@@ -151,11 +128,11 @@ class EncoderClassifier(StepClassifierBase):
         row: NDArray[np.float64] = shares / shares.sum()
         return row
 
-    def _vector(self, request: Ids, line: tuple[Ids, ...]) -> Array:
+    def _vector(self, request: Ids, line: Line) -> Array:
         """Return what the last of some windows is worth after the others, shape (1, width)."""
         return self._worth.get((request, *line), lambda: self._read(request, line).step)
 
-    def _read(self, request: Ids, line: tuple[Ids, ...]) -> _Read:
+    def _read(self, request: Ids, line: Line) -> _Read:
         """Read the last of some windows beside the request and the window before it."""
         before = [self._layer(request, line[-depth - 2 : -1]) for depth in range(self._look_back)]
         read = self._run_upper(self._states(line[-1]), [*self._request_read(request).layers, *before])
@@ -163,7 +140,7 @@ class EncoderClassifier(StepClassifierBase):
             self._between.get((request, *line[-depth - 1 :]), partial(read.layers.__getitem__, depth))
         return read
 
-    def _layer(self, request: Ids, line: tuple[Ids, ...]) -> Array:
+    def _layer(self, request: Ids, line: Line) -> Array:
         """Return the last window's states before an upper layer; before the n-th they depend on n others."""
         depth = len(line) - 1
         if not line[-1]:
@@ -190,37 +167,13 @@ class EncoderClassifier(StepClassifierBase):
         return self._alone.get(ids, lambda: self._run_lower(ids))
 
     def _run_lower(self, ids: Ids) -> Array:
-        first, last = self._special
-        framed = np.array([[first, *ids, last]], dtype=np.int64)
+        framed = np.array([self._tokens.framed(ids)], dtype=np.int64)
         states: Array = self._lower.run(None, {"ids": framed})[0]
         return states
 
     def _run_upper(self, own: Array, beside: Sequence[Array]) -> _Read:
         *between, step, request = self._upper.run(None, dict(zip(self._names, [own, *beside], strict=True)))
         return _Read((own, *between), step, request)
-
-    def _windows(self, text: str) -> list[Ids]:
-        ids = self._ids(text)
-        return [tuple(ids[i : i + self._window]) for i in range(0, max(1, len(ids)), self._window)]
-
-    def _request(self, text: str) -> Ids:
-        """Return the tokens of a request; of a long one, its beginning and its end."""
-        if len(text) > CHARACTERS:
-            text = text[: CHARACTERS // 2] + "\n" + text[-CHARACTERS // 2 :]
-        ids, half = self._ids(text), self._window // 2
-        return tuple(ids if len(ids) <= self._window else ids[:half] + ids[half - self._window :])
-
-    def _ids(self, text: str) -> list[int]:
-        clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be tokenized
-        ids: list[int] = self._tokenizer.encode(clean, add_special_tokens=False).ids
-        return ids
-
-    def _ends(self) -> tuple[int, int]:
-        """Return the ids of the tokens that open and close a text."""
-        first, last = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
-        if first is None or last is None:
-            raise ValueError("its tokenizer has no [CLS] and [SEP]")
-        return first, last
 
 
 def _session(path: Path) -> Any:

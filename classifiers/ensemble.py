@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from ..errors import WeightsError
-from .base import StepClassifierBase
+from .base import StepClassifierBase, digest_of
 from .calibration import temper
 from .contract import Probabilities, StepClassifier, StepInput
 from .store import Manifest, read_manifest, write_manifest
@@ -40,23 +40,30 @@ class EnsembleClassifier(StepClassifierBase):
         members: the classifiers to ask.
         manifest: what its folder says; names the members by their digests, and the temperature.
         folder: where that stands.
+        device: where torch runs those of them that can be run so; None where none is.
     """
 
-    def __init__(self, members: Sequence[StepClassifier], manifest: Manifest, folder: Path) -> None:
+    def __init__(
+        self, members: Sequence[StepClassifier], manifest: Manifest, folder: Path, device: str | None = None
+    ) -> None:
         self.members = members
         self.manifest = manifest
         self.folder = folder
         self.name = manifest.name
+        self.device = device
         self.digest = manifest.digest
+        if device is not None:
+            self.digest = digest_of(["members", *(member.digest for member in members), manifest.digest])
+            self.original = manifest.digest
 
     @classmethod
-    def from_folder(cls, folder: Path, manifest: Manifest) -> Self:
+    def from_folder(cls, folder: Path, manifest: Manifest, device: str | None = None) -> Self:
         """Load an ensemble; its members stand in folders beside its own.
 
         Raises:
             WeightsError: if a member is missing, or not the one with the digest that is named.
         """
-        from .registry import load_classifier
+        from .registry import ON_DEVICE, load_classifier
 
         members = []
         for name, digest in manifest.settings.get("members", {}).items():
@@ -64,17 +71,18 @@ class EnsembleClassifier(StepClassifierBase):
                 raise WeightsError(
                     f"{folder}: its member {name!r} does not stand beside it; train both again"
                 )
-            if name == folder.name or read_manifest(folder.parent / name).kind == "ensemble":
+            kind = read_manifest(folder.parent / name).kind
+            if name == folder.name or kind == "ensemble":
                 raise WeightsError(f"{folder}: its member {name!r} is an ensemble itself")
-            member = load_classifier(folder.parent / name)
-            if member.digest != digest:
+            member = load_classifier(folder.parent / name, device if kind in ON_DEVICE else None)
+            if digest not in (member.digest, getattr(member, "original", None)):
                 raise WeightsError(
                     f"{folder}: made for another {name} than {member.digest[:19]}…; train it again"
                 )
             members.append(member)
         if not members or not isinstance(manifest.settings.get("temperature"), float):
             raise WeightsError(f"{folder}: names no members or no temperature; train it again")
-        return cls(members, manifest, folder)
+        return cls(members, manifest, folder, device)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""

@@ -1,13 +1,14 @@
-"""Texts laid end to end for training, each beside its request and the step before it.
+"""Texts laid end to end for torch, each beside its request and the step before it.
 
 The frozen layers' states of every text are computed once. A batch lays the states of its texts in
 one row, without padding; only where tokens look at tokens are they padded, in chunks of about
-equal length.
+equal length. Training computes in 16 bits where it can; what judges computes in 32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from .network import StepNet, windows
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Batch", "States", "read_batch"]
+__all__ = ["Batch", "Node", "Packed", "States", "read_batch"]
 
 CHUNK = 96
 """Texts that the frozen layers read together."""
@@ -30,17 +31,21 @@ LOOKING = 32
 
 
 class States:
-    """The frozen layers' states of many texts, in 16 bits; each text is read once.
+    """The frozen layers' states of many texts; each text is read once.
 
     Args:
         net: whose lower layers read.
         tokenizer: what cuts texts into tokens.
         max_tokens: tokens of a text that are read, [CLS] and [SEP] among them. Of a longer request
             the beginning and the end count, of a longer step the beginning.
+        dtype: what states are kept in; the layers compute in 16 bits unless it is float32.
     """
 
-    def __init__(self, net: StepNet, tokenizer: Tokenizer, max_tokens: int) -> None:
+    def __init__(
+        self, net: StepNet, tokenizer: Tokenizer, max_tokens: int, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
         self._net, self._tokenizer, self._room = net, tokenizer, max_tokens - 2
+        self._dtype = dtype
         self._numbers: dict[tuple[int, ...], int] = {}
         self._known: list[Tensor] = []
         self.nothing = self.add("")
@@ -51,7 +56,11 @@ class States:
         if len(ids) > self._room:
             half = self._room // 2
             ids = ids[:half] + ids[half - self._room :] if request else ids[: self._room]
-        return self._numbers.setdefault(tuple(ids), len(self._numbers))
+        return self.add_tokens(tuple(ids))
+
+    def add_tokens(self, ids: tuple[int, ...]) -> int:
+        """Note a text to be read by its tokens, [CLS] and [SEP] not among them; return its number."""
+        return self._numbers.setdefault(ids, len(self._numbers))
 
     def read(self) -> None:
         """Read all texts that were noted."""
@@ -60,12 +69,12 @@ class States:
         self._known = [torch.empty(0)] * len(texts)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         device = next(self._net.parameters()).device
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.inference_mode(), _autocast(device, self._dtype):
             for start in range(0, len(order), CHUNK):
                 part = order[start : start + CHUNK]
                 ids = nn.utils.rnn.pad_sequence([texts[i] for i in part], batch_first=True).to(device)
                 mask = torch.arange(ids.shape[1])[None] < torch.tensor([len(texts[i]) for i in part])[:, None]
-                states = self._net.read_alone(ids, mask.float().to(device)).to(torch.bfloat16)
+                states = self._net.read_alone(ids, mask.float().to(device)).to(self._dtype)
                 for row, i in enumerate(part):
                     self._known[i] = states[row, : len(texts[i])].clone()
 
@@ -84,7 +93,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class Node:
     """A text in a batch, and where in the batch stand its request and the step before it."""
 
     text: int
@@ -104,20 +113,20 @@ def read_batch(net: StepNet, states: States, batch: Batch, history: int) -> tupl
     Returns:
         What is known at each step, (steps, 2 width), and each trace's request, (traces, width).
     """
-    nodes = [_Node(states.nothing, 0, 0)]
+    nodes = [Node(states.nothing, 0, 0)]
     requests, steps = [], []
     for request, texts in zip(batch.requests, batch.steps, strict=True):
         asked = 0
         if request != states.nothing:
-            nodes.append(_Node(request, 0, 0))
+            nodes.append(Node(request, 0, 0))
             asked = len(nodes) - 1
         requests.append(asked)
         before = 0
         for text in texts:
-            nodes.append(_Node(text, asked, before))
+            nodes.append(Node(text, asked, before))
             before = len(nodes) - 1
             steps.append(before)
-    packed = _Packed(nodes, states)
+    packed = Packed(nodes, states)
     tokens = packed.through(net)
     asked_for = packed.pool(net.read_request, tokens, requests)
     lengths = [len(texts) for texts in batch.steps]
@@ -130,10 +139,10 @@ def read_batch(net: StepNet, states: States, batch: Batch, history: int) -> tupl
     return net.last(vectors[index], asked_for[of_step], in_answer, count), asked_for
 
 
-class _Packed:
-    """The tokens of a batch in one row."""
+class Packed:
+    """The tokens of a batch in one row, each text beside its request and the step before it."""
 
-    def __init__(self, nodes: Sequence[_Node], states: States) -> None:
+    def __init__(self, nodes: Sequence[Node], states: States) -> None:
         self.states = torch.cat([states[node.text] for node in nodes])
         self._lengths = np.array([len(states[node.text]) for node in nodes])
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
@@ -147,7 +156,7 @@ class _Packed:
     def through(self, net: StepNet) -> Tensor:
         """Run the upper layers: (tokens, wide)."""
         device = self.states.device
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with _autocast(device, self.states.dtype):
             tokens = self.states.float()
             for layer in net.looking:
                 query, key, value = layer.project(tokens)
@@ -190,3 +199,8 @@ class _Packed:
             there[n, :end] = True
         device = self.states.device
         return tuple(torch.as_tensor(array, device=device) for array in (places, there, role))  # type: ignore[return-value]
+
+
+def _autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Compute in 16 bits where states are kept so."""
+    return torch.autocast(device.type, dtype=dtype) if dtype == torch.bfloat16 else nullcontext()

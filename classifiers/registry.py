@@ -25,6 +25,7 @@ from typing import Any
 
 from ..errors import UsageError, WeightsError
 from .contract import LABELS, StepClassifier
+from .devices import device_named
 from .naming import PREFIXES, is_named, named
 from .store import MANIFEST, read_manifest
 
@@ -48,6 +49,11 @@ KINDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """A folder's kind → the class that reads it, by `from_folder(folder, manifest)`."""
+
+ON_DEVICE: Mapping[str, str] = MappingProxyType(
+    {"encoder": ".torch_encoder:TorchEncoder", "ensemble": KINDS["ensemble"]}
+)
+"""A folder's kind → the class that runs it on torch, by `from_folder(folder, manifest, device)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +92,18 @@ def available() -> list[ClassifierInfo]:
     return here + others
 
 
-def load_classifier(name_or_path: str | Path) -> StepClassifier:
+def load_classifier(name_or_path: str | Path, device: str | None = None) -> StepClassifier:
     """Load a classifier; a second call for the same one returns the same object.
 
     Args:
         name_or_path: A name that `available` lists, one of the forms of `naming`, such as
             `hf:org/name@revision`, or the path of a classifier's folder. A built-in name wins over
             a folder called the same; write `./name` for the folder.
+        device: Where torch runs an encoder, and an ensemble that has one: "cuda", "cpu"; "auto" for a GPU
+            where there is one. None, as it ships: onnxruntime, on the CPU.
 
     Raises:
-        UsageError: neither a known name nor a folder.
+        UsageError: neither a known name nor a folder, or it cannot run on that device.
         WeightsError: the folder is not a classifier, or its files are not those it names.
         MissingExtra: the classifier needs an optional dependency.
     """
@@ -103,33 +111,50 @@ def load_classifier(name_or_path: str | Path) -> StepClassifier:
         if isinstance(name_or_path, str):
             infos = {info.name: info for info in available()}
             if (info := infos.get(name_or_path)) is not None:
-                return _load_named(info)
+                return _load_named(info, device)
             if is_named(name_or_path):
+                _as_it_is(name_or_path, device)
                 return _once("named", name_or_path, lambda: _judge(name_or_path))
         folder = os.path.expanduser(name_or_path)
         if not os.path.isdir(folder):  # False for "" and for what cannot be a path at all
             raise UsageError(_unknown(name_or_path))
-        return _load_folder(Path(folder))
+        return _load_folder(Path(folder), device)
 
 
-def _load_named(info: ClassifierInfo) -> StepClassifier:
+def _load_named(info: ClassifierInfo, device: str | None) -> StepClassifier:
     if info.folder is not None:
-        return _load_folder(info.folder)
+        return _load_folder(info.folder, device)
+    _as_it_is(info.name, device)
     if info.kind == "keyword":
         return _once("keyword", "", _resolve(".keyword:KeywordClassifier"))
     return _once("entry-point", info.name, lambda: _checked(info.name, _points()[info.name].load()()))
 
 
-def _load_folder(folder: Path) -> StepClassifier:
+def _load_folder(folder: Path, device: str | None) -> StepClassifier:
     manifest = read_manifest(folder)
     if manifest.kind not in KINDS:
         raise WeightsError(
             f"{folder / MANIFEST}: unknown kind {manifest.kind!r} (known: {', '.join(KINDS)}); "
             "a newer undertow may know it"
         )
-    reader = _resolve(KINDS[manifest.kind])
+    if manifest.kind not in ON_DEVICE:
+        _as_it_is(manifest.name, device)
+        device = None
+    device = device_named(device)
+    reader = _resolve((KINDS if device is None else ON_DEVICE)[manifest.kind])
+    where = () if device is None else (device,)
     # The digest is part of the key: a folder that was trained anew is loaded anew.
-    return _once(str(folder.resolve()), manifest.digest, lambda: reader.from_folder(folder, manifest))
+    version = " ".join((manifest.digest, *where))
+    return _once(str(folder.resolve()), version, lambda: reader.from_folder(folder, manifest, *where))
+
+
+def _as_it_is(name: str, device: str | None) -> None:
+    """Refuse a device for what has none of its own to choose."""
+    if device not in (None, "auto"):
+        raise UsageError(
+            f"{name} cannot be run on {device}: a device is for encoders, such as step-encoder, and for "
+            "ensembles of them; a model of transformers takes a GPU by itself where there is one"
+        )
 
 
 def _judge(name: str) -> StepClassifier:

@@ -10,6 +10,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
 from .common import mapping_of, writable
+from .options import Classifier, FalseAlarmRate, Format, Quiet
 from .progress import watch
 
 __all__ = ["audit"]
@@ -18,7 +19,9 @@ __all__ = ["audit"]
 def audit(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Transcripts, or folders with .json, .jsonl and .ndjson files."),
+        typer.Argument(
+            metavar="PATH", help="Transcripts: files, folders, quoted patterns, URLs, - for stdin."
+        ),
     ],
     *,
     out: Annotated[
@@ -57,9 +60,7 @@ def audit(
         bool,
         typer.Option("--redact", help="Leave out of the page all text that was not judged safe, for good."),
     ] = False,
-    false_alarm_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="The share of safe traces that may raise an alarm, at most.")
-    ] = 0.05,
+    false_alarm_rate: FalseAlarmRate = 0.05,
     engine: Annotated[
         str,
         typer.Option(metavar="NAME", help="local, or ray for a Ray cluster; --out is then a folder."),
@@ -73,25 +74,25 @@ def audit(
         typer.Option(metavar="FILE", help="Remember here, across runs, what was judged; holds no text."),
     ] = None,
     cache_size: Annotated[int, typer.Option(metavar="MB", help="How much --cache may take.")] = 1024,
-    classifier: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What judges the steps: see `undertow classifiers`, or a folder."),
-    ] = DEFAULT,
+    classifier: Classifier = DEFAULT,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Where torch runs an encoder: cuda, cpu; auto for a GPU if there is one."
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Thresholds from `undertow calibrate`, for this classifier."),
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The format, if detection errs: see `undertow formats`."),
-    ] = None,
+    format: Format = None,
     map: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PART=FIELD", help="Where a part stands, such as reasoning=cot_trace. Can be repeated."
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")
     ] = False,
@@ -105,6 +106,7 @@ def audit(
       3  nothing flagged, but something judged in part or not at all
     """
     mapping = mapping_of(map or ())
+    from ..classifiers.registry import load_classifier
     from ..monitor import audit as runtime
     from ..monitor.audit.compare import compare
     from ..monitor.audit.fail import Condition, exit_status
@@ -116,7 +118,7 @@ def audit(
         raise UsageError(f"no engine {engine!r}; the engines are local and ray")
     with watch(shown=not quiet) as seen, writable():
         options: dict[str, Any] = {
-            "classifier": classifier,
+            "classifier": load_classifier(classifier, device),
             "false_alarm_rate": false_alarm_rate,
             "calibration": calibration,
             "format": format,

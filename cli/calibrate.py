@@ -11,6 +11,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
 from .common import mapping_of, progress, writable
+from .options import Classifier, Format, Map, Quiet
 
 if TYPE_CHECKING:
     from ..monitor.audit import Record
@@ -26,10 +27,7 @@ def calibrate(
         typer.Argument(metavar="SAFE", help="Transcripts that are safe, of the kind to be monitored."),
     ],
     *,
-    classifier: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What judges the steps: see `undertow classifiers`, or a folder."),
-    ] = DEFAULT,
+    classifier: Classifier = DEFAULT,
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="Write the calibration here.")] = Path(
         "calibration.json"
     ),
@@ -39,15 +37,9 @@ def calibrate(
     population: Annotated[
         str | None, typer.Option(metavar="TEXT", help="In words, what kind of traces these are.")
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The format, if detection errs: see `undertow formats`."),
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PART=FIELD", help="Where a part stands. Can be repeated."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    format: Format = None,
+    map: Map = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find thresholds that keep a promise: at most so many false alarms per safe trace.
 
@@ -95,17 +87,20 @@ def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> 
     from rich.text import Text
 
     from ..monitor.audit.plain import plain
+    from ..monitor.evaluation import LENGTHS
 
     console = Console(highlight=False)
     gaps = f" · {left_out:,} left out, since not judged in full" if left_out else ""
     console.print(Text(f"{count:,} safe traces{gaps}"))
-    table = Table("false alarms asked for", "threshold", "really, 95%", box=None, padding=(0, 2, 0, 0))
-    table.header_style = "dim"
+    by_length = (name.replace(" steps", "\nsteps").replace("steps and", "and") for name in LENGTHS)
+    heads = ("false alarms\nasked for", "threshold", "really, 95%", *by_length)
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in promises:
-        rate = f"{one.rate:.1%} of safe traces"
+        rate = f"{one.rate:.1%}"
         if one.threshold is None or one.low is None or one.high is None:
-            table.add_row(rate, Text(f"needs {one.needed:,} safe traces", "yellow"), "")
+            table.add_row(rate, Text(f"needs {one.needed:,} traces", "yellow"))
         else:
-            table.add_row(rate, f"{one.threshold:.2f}", f"{one.low:.1%} to {one.high:.1%}")
+            parts = (f"{n.count} of {n.total}" if n.total else "-" for n in one.lengths.values())
+            table.add_row(rate, f"{one.threshold:.2f}", f"{one.low:.1%} to {one.high:.1%}", *parts)
     console.print(table)
     console.print(Text(f"written to {plain(str(out), 200)}: use it with --calibration", "dim"))

@@ -10,6 +10,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
 from .common import mapping_of, progress, writable
+from .options import Figures, Format, Labelled, Map, Quiet
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier
@@ -21,12 +22,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="LABELLED", help="Labelled traces: a corpus, or transcripts with step_labels."
-        ),
-    ],
+    paths: Labelled,
     *,
     classifier: Annotated[
         str,
@@ -41,22 +37,13 @@ def evaluate(
         typer.Option(metavar="RATE", help="False alarms per safe trace. Can be repeated; 0.05 and 0.01."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all figures here.")] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Put figures for a paper here: SVG, PDF, PNG, and CSV."),
-    ] = None,
+    figures: Figures = None,
     draws: Annotated[
         int, typer.Option(min=2, metavar="N", help="Draws of the bootstrap behind the intervals.")
     ] = 200,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The format, if detection errs: see `undertow formats`."),
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PART=FIELD", help="Where a part stands. Can be repeated."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    format: Format = None,
+    map: Map = None,
+    quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")] = False,
 ) -> None:
     """Say what a classifier is worth on labelled steps, by source, and beside baselines.
@@ -69,6 +56,7 @@ def evaluate(
         raise UsageError("--rate is a share of safe traces, such as 0.01")
     if out is not None and (not out.parent.is_dir() or out.is_dir()):
         raise UsageError(f"cannot write {out}: not a file in a folder that exists")
+    from ..classifiers.cascade import Escalation
     from ..classifiers.registry import load_classifier
     from ..monitor.evaluation import follow
     from ..monitor.labelled import read_traces
@@ -78,12 +66,13 @@ def evaluate(
     promise, without = _calibration(judge, calibration)
     traces = read_traces(paths, format=format, mapping=mapping_of(map or ()))
     cases = []
+    escalation = Escalation(judge)
     with progress(shown=not quiet) as advance, writable():
         for number, trace in enumerate(traces, 1):
             cases.append(follow(judge, trace, lenient=True))
             if advance is not None:
                 advance(number, len(traces))
-        card = scorecard(judge, cases, promise, rates, draws)
+        card = scorecard(judge, cases, promise, rates, draws, escalated=escalation.share)
         if out is not None:
             out.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if figures is not None:

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import UsageError
 from .common import Progress, mapping_of, progress, writable
+from .options import Figures, Quiet
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier
@@ -42,10 +43,7 @@ def report(
             metavar="FILE.html", help="The page; report.html if neither this nor --figures is given."
         ),
     ] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Put figures for a paper here: SVG, PDF, PNG, and CSV."),
-    ] = None,
+    figures: Figures = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -76,7 +74,7 @@ def report(
         list[str] | None,
         typer.Option(metavar="PART=FIELD", help="As for `undertow audit`, if it was told."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a page to read, and figures to print, of saved verdicts.
 

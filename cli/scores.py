@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..monitor.audit.plain import plain
+from ..monitor.evaluation import LENGTHS
 from ..monitor.scorecard import Count, Scorecard
 from ..monitor.scorecard import Group as Members
 
@@ -32,6 +33,8 @@ def show(card: Scorecard, without: str, written: Sequence[Path] = (), console: C
         parts += [_alarms(card), Text()]
     else:
         parts += [Text(f"no figures on alarms: {plain(without, 300) or 'too few traces'}", "yellow"), Text()]
+    if any(card.alarms_here.values()):
+        parts += [_alarms_here(card), Text()]
     for part, groups in card.groups.items():
         parts += [_groups(part, groups), Text()]
     parts.append(_baselines(card))
@@ -45,7 +48,10 @@ def _headline(card: Scorecard) -> Text:
     said = f" · {card.traces:,} traces · {card.steps:,} labelled steps"
     gaps = f" · {card.unjudged:.1%} of them not judged" if card.unjudged else ""
     name = f"{plain(card.classifier)} {card.digest.removeprefix('sha256:')[:12]}"
-    return Text.assemble((name, "bold"), said, (gaps, "yellow"))
+    asides = [plain(card.note, 300)] if card.note else []
+    if card.escalated is not None:
+        asides.append(f"the second classifier was asked about {card.escalated:.1%} of steps")
+    return Text.assemble((name, "bold"), said, (gaps, "yellow"), *((f"\n{aside}", "dim") for aside in asides))
 
 
 def _figures(card: Scorecard) -> Table:
@@ -60,9 +66,23 @@ def _alarms(card: Scorecard) -> Table:
     names = list(next(iter(card.alarms.values())))
     table = _table("traces", *(f"at {float(rate):.3g}" for rate in card.alarms))
     for name in names:
-        table.add_row(name, *(_share(found[name]) for found in card.alarms.values()))
+        table.add_row(_NAMES.get(name, name), *(_share(found[name]) for found in card.alarms.values()))
+        if reading := _READINGS.get(name):
+            for part in LENGTHS:
+                shares = (_share(found[reading][part]) for found in card.lengths.values())
+                table.add_row(f"  of {part}", *shares)
     errors = (_number(error) for error in card.onset_error.values())
     table.add_row("onset error, in steps", *errors)
+    return table
+
+
+def _alarms_here(card: Scorecard) -> Table:
+    """Return the same at thresholds found here, a column a reading of "safe" and a rate."""
+    found = [(r, rate, n) for r, rates in card.alarms_here.items() for rate, n in rates.items()]
+    heads = ("\n".join((*reading.rsplit(" ", 1), f"{float(rate):.3g}")) for reading, rate, _ in found)
+    table = _table("at thresholds found here\n(no promise), where safe\nis what is", *heads)
+    for name in found[0][2]:
+        table.add_row(_NAMES.get(name, name), *(_percent(counts[name]) for *_, counts in found))
     return table
 
 
@@ -100,6 +120,17 @@ def _number(value: float | None) -> str:
 
 def _range(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+_NAMES = {"false alarms": "false, labelled safe", "false alarms, no unsafe step": "false, no unsafe step"}
+"""What a table calls false alarms, which depend on what a safe trace is."""
+
+_READINGS = {"false alarms": "labelled safe", "false alarms, no unsafe step": "no unsafe step"}
+"""Which reading of a safe trace those are by."""
+
+
+def _percent(count: Count) -> str:
+    return "-" if count.value is None else f"{count.value:.1%}"
 
 
 def _share(count: Count) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import UsageError
 from .common import mapping_of, writable
+from .options import FalseAlarmRate
 
 if TYPE_CHECKING:
     from ..monitor.monitor import Monitor
@@ -158,9 +159,7 @@ def evaluate(
             metavar="FILE", help="Of a classifier that has none, from `undertow calibrate`. Can be repeated."
         ),
     ] = None,
-    false_alarm_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="The share of safe traces that may raise an alarm, at most.")
-    ] = 0.05,
+    false_alarm_rate: FalseAlarmRate = 0.05,
     prompt_field: PromptField = None,
     where: Where = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Prompts at most.")] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from .options import FalseAlarmRate
 from .sdd import sdd
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def amplification(
         str | None,
         typer.Option(metavar="NAME", help="What judges the steps, as in an audit; `none`: labels alone."),
     ] = None,
-    false_alarm_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="The share of safe traces that may raise an alarm, at most.")
-    ] = 0.05,
+    false_alarm_rate: FalseAlarmRate = 0.05,
     map: Annotated[
         list[str] | None,
         typer.Option(

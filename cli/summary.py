@@ -34,7 +34,7 @@ def show(result: AuditResult, written: Sequence[Path] = (), console: Console | N
         parts += [Text(), _quadrants(result.quadrants)]
     if result.worst:
         parts += [Text(), _worst(result.worst, console.width)]
-    parts += [Text(), _promise(result)]
+    parts += [Text(), _promise(result), *_asides(result)]
     parts += [Text(f"written to {plain(str(path), 200)}", "dim") for path in written]
     console.print(Padding(Group(*parts), (1, 2)))
 
@@ -201,6 +201,16 @@ def _promise(result: AuditResult) -> Text:
     stamp = result.monitor
     name = f"{plain(stamp.classifier)} {stamp.digest.removeprefix('sha256:')[:12]}"
     return Text(f"{name} · at most {_percent(stamp.false_alarm_rate)} of safe traces raise an alarm", "dim")
+
+
+def _asides(result: AuditResult) -> list[Text]:
+    """Return what must be known of the classifier, and how much a cascade's second one was asked."""
+    note = result.monitor.note
+    said = [Text(plain(f"of the classifier: {note}", 300), "dim")] if note else []
+    if result.escalated is not None:
+        share = _percent(result.escalated)
+        said.append(Text(f"the second classifier was asked about {share} of steps", "dim"))
+    return said
 
 
 def _percent(share: float) -> str:

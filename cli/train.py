@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import mapping_of, writable
+from .options import Format, Labelled, Map, Quiet
 
 if TYPE_CHECKING:
     from ..classifiers.recipes import Progress
@@ -18,12 +19,7 @@ __all__ = ["train"]
 
 
 def train(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="LABELLED", help="Labelled traces: a corpus, or transcripts with step_labels."
-        ),
-    ],
+    paths: Labelled,
     *,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="The classifier's folder; a run that broke off resumes.")
@@ -38,15 +34,9 @@ def train(
     folds: Annotated[
         int, typer.Option(min=0, metavar="N", help="Folds for its figures and its threshold; 0 for none.")
     ] = 5,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The format, if detection errs: see `undertow formats`."),
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PART=FIELD", help="Where a part stands. Can be repeated."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    format: Format = None,
+    map: Map = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train a classifier on labelled steps.
 

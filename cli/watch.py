@@ -11,6 +11,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
+from .options import Classifier, FalseAlarmRate
 
 if TYPE_CHECKING:
     from ..classifiers.contract import Channel
@@ -46,13 +47,8 @@ def watch(
         bool, typer.Option("--demo", help="Watch a tiny, harmless model that ships with undertow drift.")
     ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the generation at the alarm.")] = False,
-    false_alarm_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="The share of safe traces that may raise an alarm, at most.")
-    ] = 0.05,
-    classifier: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What judges the steps: see `undertow classifiers`, or a folder."),
-    ] = DEFAULT,
+    false_alarm_rate: FalseAlarmRate = 0.05,
+    classifier: Classifier = DEFAULT,
 ) -> None:
     """Show one generation as it is written: each step with what it does, the risk, the alarm.
 

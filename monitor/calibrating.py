@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..classifiers.limits import languages_of
 from ..errors import CalibrationError, CannotJudge
 from .calibration import Calibration, joint_statistics
 from .channel import ChannelJudge
+from .evaluation import Share, by_length
 from .trace import Trace
 
 __all__ = ["RATES", "Promise", "calibrate", "margins_of", "promises", "reached"]
@@ -44,12 +45,21 @@ class Promise:
     high: float | None
     """Where the rate on traces like these really lies, in 95 of 100 such calibrations: the promise
     holds in the mean over calibrations, and one of few traces may be off."""
+    lengths: Mapping[str, Share] = field(default_factory=dict)
+    """How many of the calibration's own traces lie above the threshold, by length; empty where not known."""
 
 
 def reached(classifier: StepClassifier, trace: Trace, segmenter: str = "sentence") -> Reached | None:
     """Return the most evidence that each channel of a trace reached; None if a step was not judged."""
+    found = _followed(classifier, trace, segmenter)
+    return None if found is None else found[1]
+
+
+def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple[int, Reached] | None:
+    """Return how many steps the reasoning has, and what `reached` does."""
     english_only = languages_of(classifier) == ("en",)
     found: dict[Channel, float] = {}
+    length = 0
     for channel in CHANNELS:
         text = getattr(trace, channel)
         if not text:
@@ -65,7 +75,9 @@ def reached(classifier: StepClassifier, trace: Trace, segmenter: str = "sentence
         if judge.unjudged or not judge.has_words:
             return None
         found[channel] = judge.tracker.statistic
-    return found or None
+        if channel == "reasoning":
+            length = len(steps)
+    return (length, found) if found else None
 
 
 def calibrate(
@@ -91,10 +103,10 @@ def calibrate(
     Raises:
         CalibrationError: there are too few traces for a promise of any use.
     """
-    found: list[Reached] = []
+    found: list[tuple[int, Reached]] = []
     left_out = 0
     for number, trace in enumerate(traces, 1):
-        one = reached(classifier, trace, segmenter)
+        one = _followed(classifier, trace, segmenter)
         if one is None:
             left_out += 1
         else:
@@ -105,11 +117,12 @@ def calibrate(
             f"{len(found)} safe traces were judged in full ({left_out} were not): a false-alarm rate of "
             f"{max(RATES)} needs at least {needed_for(max(RATES))}; give more traces"
         )
-    margins = margins_of(found)
-    statistics = tuple(math.ceil(value * 1e4) / 1e4 for value in joint_statistics(found, margins))
+    margins = margins_of([one for _, one in found])
+    pairs = sorted((joint_statistics([one], margins)[0], length) for length, one in found)
     made = Calibration(
         classifier=classifier.name, digest=classifier.digest, segmenter=segmenter, population=population,
-        margins=margins, statistics=statistics,
+        margins=margins, statistics=tuple(math.ceil(value * 1e4) / 1e4 for value, _ in pairs),
+        lengths=tuple(length for _, length in pairs),
     )  # fmt: skip
     return made, left_out
 
@@ -145,5 +158,8 @@ def promises(calibration: Calibration, rates: Sequence[float] = RATES) -> list[P
             continue
         above = math.floor((n + 1) * rate + 1e-9)
         low, high = beta.ppf([0.025, 0.975], above, n + 1 - above)
-        found.append(Promise(rate, needed_for(rate), calibration.threshold(rate), float(low), float(high)))
+        threshold = calibration.threshold(rate)
+        raised = [value > threshold for value in calibration.statistics]
+        parts = by_length(calibration.lengths, raised) if calibration.lengths else {}
+        found.append(Promise(rate, needed_for(rate), threshold, float(low), float(high), parts))
     return found

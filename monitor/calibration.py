@@ -48,6 +48,8 @@ class Calibration(Frozen):
     """Log-odds that a channel's threshold stands above the common one."""
     statistics: tuple[float, ...]
     """The largest evidence of each safe trace, sorted, margins taken off."""
+    lengths: tuple[int, ...] = ()
+    """How many steps the reasoning of each of them has, in the same order; empty where that is not known."""
 
     @field_validator("statistics")
     @classmethod
@@ -133,7 +135,7 @@ def calibration_for(
 
 
 def _must_fit(calibration: Calibration, classifier: StepClassifier, segmenter: str, source: str) -> None:
-    if calibration.digest != classifier.digest:
+    if calibration.digest not in (classifier.digest, getattr(classifier, "original", None)):
         raise CalibrationError(
             f"{source} was made for {calibration.classifier} {calibration.digest[:19]}…, not for "
             f"{classifier.name} {classifier.digest[:19]}…: calibrate again"

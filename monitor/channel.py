@@ -39,6 +39,8 @@ class ChannelJudge:
         """What keeps each step from being read, if anything does."""
         self.has_words = False
         """Whether any step so far holds a letter or a digit."""
+        self.failed = 0
+        """On how many steps the classifier failed, rather than declined them."""
         self._english_only = english_only
         self.tracker = DriftTracker(threshold)
         self._prompt = prompt
@@ -67,7 +69,7 @@ class ChannelJudge:
         return inputs
 
     def record(self, steps: Sequence[Step], rows: Probabilities) -> list[StepVerdict]:
-        """Follow the drift over newly judged steps; a row of NaN is a step not judged."""
+        """Follow the drift over newly judged steps; a row that is not finite is a step not judged."""
         first = len(self.steps)
         for step, row in zip(steps, rows, strict=True):
             self.steps.append(self._record(step, row))
@@ -75,7 +77,8 @@ class ChannelJudge:
 
     def _record(self, step: Step, row: np.ndarray[tuple[int], np.dtype[np.float64]]) -> StepVerdict:
         index = len(self.steps)
-        if self.limits[index] or np.isnan(row).any():
+        if self.limits[index] or not np.isfinite(row).all():
+            self.failed += not self.limits[index] and bool(np.isinf(row).any())
             return StepVerdict(
                 index=index,
                 channel=self.channel,

@@ -29,6 +29,7 @@ def stamp(classifier: StepClassifier, rate: float, threshold: float) -> MonitorS
         digest=classifier.digest,
         false_alarm_rate=rate,
         threshold=threshold,
+        note=getattr(classifier, "note", "") or None,
     )
 
 
@@ -105,13 +106,13 @@ def _gap(trace: Trace, judges: Mapping[Channel, ChannelJudge]) -> NotAssessed | 
 
 
 def _unread(judges: Mapping[Channel, ChannelJudge], missed: int) -> NotAssessed:
-    """Say why steps were not judged; the classifier's own failures come first."""
+    """Say why steps were not judged; the classifier's own failures come first, then what it declined."""
     steps = sum(len(judge.steps) for judge in judges.values())
     limits = Counter(limit for judge in judges.values() for limit in judge.limits if limit)
-    if missed > limits.total():
-        return NotAssessed(
-            reason="classifier_failed", detail=f"{missed} of {steps} steps could not be judged"
-        )
+    if failed := sum(judge.failed for judge in judges.values()):
+        return NotAssessed(reason="classifier_failed", detail=f"it failed on {failed} of {steps} steps")
+    if declined := missed - limits.total():
+        return NotAssessed(reason="declined", detail=f"{declined} of {steps} steps could not be judged")
     reason, count = limits.most_common(1)[0]
     said = "are not in English" if reason == "language" else "cannot be read: they are garbled or encoded"
     return NotAssessed(reason=reason, detail=f"{count} of {steps} steps {said}")

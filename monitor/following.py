@@ -80,6 +80,8 @@ class Following(Session):
         self._holds = policy.holds("reasoning") or policy.holds("answer")
         self._raw_at = 0
         self._lengths: dict[Channel, int] = {"reasoning": 0, "answer": 0}
+        self._fed = 0
+        self._shifts: dict[Channel, list[tuple[int, int]]] = {"reasoning": [], "answer": []}
         self._known: dict[StepInput, Probabilities] = {}
 
     def feed(self, delta: str, channel: Channel | None = None) -> list[StepVerdict]:
@@ -88,6 +90,9 @@ class Following(Session):
             self.placed.append(Placed(channel, channel, self._lengths[channel], delta))
         elif self._holds:
             self.raw += delta
+        if channel is not None:
+            self._shift(channel, self._lengths[channel], self._fed)
+        self._fed += len(delta)
         steps = super().feed(delta, channel)
         for text in self._parser.held[self._ahead_seen :]:
             self._take_ahead(text)
@@ -124,6 +129,17 @@ class Following(Session):
         trace = super().trace
         return trace.model_copy(update={"truncated": True}) if self.cut else trace
 
+    def place(self, channel: Channel, end: int) -> int:
+        """Return where a place in a channel, such as a step's end, stands in all that was fed."""
+        shifts = [shift for start, shift in self._shifts[channel] if start < end]
+        return end + (shifts[-1] if shifts else 0)
+
+    def _shift(self, channel: Channel, start: int, fed: int) -> None:
+        """Note that a channel's text from `start` on is what was fed from `fed` on."""
+        shifts = self._shifts[channel]
+        if not shifts or shifts[-1][1] != fed - start:
+            shifts.append((start, fed - start))
+
     def _mark(self, end: int) -> None:
         """Place raw text up to `end` as a marker."""
         length = end - self._raw_at
@@ -153,6 +169,7 @@ class Following(Session):
                 self.renamed = (old, new, self._lengths[new] - self._lengths[old])
             self.ahead = None
         steps = super()._take_segment(segment)
+        self._shift(segment.channel, self._lengths[segment.channel] - len(segment.text), segment.start)
         self._mark(segment.start)
         rest = segment.text[max(0, self._raw_at - segment.start) :]
         self._place(segment.channel, self._lengths[segment.channel] - len(rest), rest)

@@ -11,9 +11,9 @@
     gate.verdict
 
 Under `observe` and `flag` each delta leaves at once, unchanged. Under `redact`, `stop` and
-`divert` text leaves only once the step that holds it has been judged, so flagged text is never
-already out; steps are of bounded length, so nothing waits for long. What could not be judged is
-in the verdict, and `Policy.on_error` says whether it may leave.
+`divert`, and where the policy is closed, text leaves only once the step that holds it has been
+judged, so what may not leave is never already out; steps are of bounded length, so nothing waits
+for long. What could not be judged is in the verdict, and `Policy.on_error` says whether it may leave.
 """
 
 from __future__ import annotations
@@ -140,6 +140,23 @@ class Gate:
         self._call_back()
         return pieces
 
+    def refuse(self, detail: str) -> list[Piece]:
+        """Take note that something came which is no text, and so cannot be judged.
+
+        Where the policy is closed, the generation ends here. What the verdict says of it is the
+        caller's to add.
+
+        Args:
+            detail: a sentence for the callback.
+
+        Returns:
+            What may leave now.
+        """
+        with self._lock:
+            pieces = self._refuse("unjudged", detail) if self.verdict is None else []
+        self._call_back()
+        return pieces
+
     @property
     def trace(self) -> Trace:
         """The trace as far as it has been written."""
@@ -149,6 +166,10 @@ class Gate:
     def channels(self) -> Mapping[Channel, ChannelJudge]:
         """What has been judged so far, channel by channel."""
         return self._session.channels
+
+    def place(self, channel: Channel, end: int) -> int:
+        """Return where a place in a channel, such as a step's end, stands in all that was fed."""
+        return self._session.place(channel, end)
 
     def quiet(self, delta: str, channel: Channel | None = None) -> bool:
         """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
@@ -237,15 +258,16 @@ class Gate:
         if cause is None or judged.step is None:
             self._hold.clear(channel, judged.cleared)
             return self._hold.release()
-        passes = cause == "unjudged" and not self.policy.closed(channel)
-        self._tell(cause, "observe" if passes else action, channel, judged.step)
-        if not passes and action in ("stop", "divert"):
+        if cause == "unjudged" and not self.policy.closed(channel):
+            action = "observe"
+        elif cause == "unjudged" and not self.policy.acts(channel):
+            action = "stop"
+        self._tell(cause, action, channel, judged.step)
+        if action in ("stop", "divert"):
             self._hold.clear(channel, judged.start)
             return self._end(channel, action)
-        if not passes and action == "redact":
+        if action == "redact":
             self._hold.redact(channel, judged.first, judged.step.index, judged.start, judged.step.end)
-        elif not passes and cause == "unjudged":
-            return self._end(channel, "stop")
         self._hold.clear(channel, judged.cleared)
         return []
 
@@ -280,14 +302,8 @@ class Gate:
         """The monitor broke: from here on nothing is judged. What was flagged before stays flagged."""
         self.error = problem
         pieces = self._settle()
-        closed = [channel for channel in CHANNELS if self.policy.closed(channel)]
-        action = self.policy.of(closed[0]) if closed else "observe"
-        self._tell("failed", action, None, None, type(problem).__name__)
+        pieces += self._refuse("failed", type(problem).__name__)
         if self.stopped or self.diverted:
-            self.stopped = True
-            return pieces
-        if closed:
-            pieces += self._end(self._session.at, "divert" if action == "divert" else "stop")
             self.stopped = True
             return pieces
         for channel in CHANNELS:
@@ -295,6 +311,18 @@ class Gate:
         rest, self._session.raw = self._session.raw, ""
         self._hold.add(None, None, 0, rest)
         return pieces + self._hold.release()
+
+    def _refuse(self, cause: Cause, detail: str) -> list[Piece]:
+        """Do what the policy says where not a step, but something else could not be judged."""
+        closed = [channel for channel in CHANNELS if self.policy.closed(channel)]
+        divert = bool(closed) and self.policy.of(closed[0]) == "divert"
+        action: Action = "observe" if not closed else "divert" if divert else "stop"
+        self._tell(cause, action, None, None, detail)
+        if not closed:
+            return []
+        pieces = [] if self.stopped or self.diverted else self._end(self._session.at, action)
+        self.stopped = True
+        return pieces
 
     def _broken(self, problem: Exception) -> TraceVerdict:
         detail = f"the monitor failed: {type(problem).__name__}"

@@ -118,7 +118,7 @@ class Monitor:
         yield from self._settle(waiting)
 
     def _settle(self, jobs: list[_Job]) -> Iterator[tuple[Trace | Unreadable, TraceVerdict]]:
-        rows = self.rows([step for job in jobs for step in job.inputs])
+        rows = self.answers([step for job in jobs for step in job.inputs])
         taken = 0
         for job in jobs:
             end = taken + len(job.inputs)
@@ -126,18 +126,24 @@ class Monitor:
             taken = end
 
     def rows(self, steps: list[StepInput]) -> Probabilities:
-        """Classify steps; a step on which the classifier fails gets a row of NaN, alone."""
-        rows = np.full((len(steps), 4), np.nan)
+        """Classify steps; a step that could not be judged gets a row of NaN, alone."""
+        rows = self.answers(steps)
+        rows[~np.isfinite(rows)] = np.nan
+        return rows
+
+    def answers(self, steps: list[StepInput]) -> Probabilities:
+        """Like `rows`, but a step on which the classifier failed, rather than declined it, is infinite."""
+        rows = np.full((len(steps), 4), np.inf)
         if not steps:
             return rows
-        # What is of a length goes together: a classifier that pads its batches then pads little.
-        order = sorted(range(len(steps)), key=lambda index: _size(steps[index]))
-        for chosen in np.array_split(np.array(order, dtype=int), -(-len(order) // BATCH)):
-            part = [steps[index] for index in chosen]
+        # In their order: a trace's steps share a history, of which a classifier remembers what it read.
+        # One that has to pad sorts what it is given by length itself.
+        for start in range(0, len(steps), BATCH):
+            part = steps[start : start + BATCH]
             try:
-                rows[chosen] = self._checked(part)
+                rows[start : start + BATCH] = self._checked(part)
             except Exception:  # one step must not take its neighbours with it: ask one by one
-                for index, step in zip(chosen, part, strict=True):
+                for index, step in enumerate(part, start):
                     with suppress(Exception):
                         rows[index] = self._checked([step])[0]
         return rows
@@ -166,11 +172,6 @@ class Monitor:
     def conclude_unreadable(self, record: Unreadable) -> TraceVerdict:
         """Return the verdict on a row that gave no trace: not assessed."""
         return conclude_unreadable(record, self.stamp)
-
-
-def _size(step: StepInput) -> int:
-    """Return how much a classifier has to read for a step, in characters."""
-    return len(step.text) + len(step.prompt) + sum(map(len, step.history))
 
 
 class _Job:
@@ -271,7 +272,7 @@ class Session:
         return judge.record(steps, self._rows(judge.ask(steps))) if steps else []
 
     def _rows(self, steps: list[StepInput]) -> Probabilities:
-        return self._monitor.rows(steps)
+        return self._monitor.answers(steps)
 
     @property
     def channels(self) -> Mapping[Channel, ChannelJudge]:

@@ -31,7 +31,7 @@ Cause = Literal["alarm", "unjudged", "failed"]
 """The alarm went; the classifier could not judge a step; the monitor itself failed."""
 
 HOLDING: frozenset[Action] = frozenset({"redact", "stop", "divert"})
-"""The actions under which text waits for its judgement."""
+"""The actions under which what is flagged never leaves."""
 
 
 class GateEvent(Frozen):
@@ -68,8 +68,10 @@ class Policy(Frozen):
     """What is done in the answer, where it is something else."""
     on_error: Literal["open", "closed"] | None = None
     """What is done with text that could not be judged: `open` lets it go, `closed` treats it as
-    flagged (under `observe` and `flag`, whose text has left, it ends the generation). By default
-    closed where the action holds text back, open where it does not. The verdict shows it in any case."""
+    flagged; under `observe` and `flag` it ends the generation. Closed, nothing leaves before it was
+    judged, whatever the action; what is flagged then leaves under `observe` and `flag` all the same.
+    By default closed where the action holds text back, open where it does not. The verdict shows it
+    in any case."""
     replacement: str = "[redacted by undertow]"
     """What stands in place of a run of flagged steps under `redact`."""
     diversion: str | Callable[[str], str] = (
@@ -88,13 +90,17 @@ class Policy(Frozen):
         own = self.reasoning if channel == "reasoning" else self.answer
         return own or self.action
 
+    def acts(self, channel: Channel) -> bool:
+        """Whether what is flagged in the channel is kept in."""
+        return self.of(channel) in HOLDING
+
     def holds(self, channel: Channel) -> bool:
         """Whether the channel's text waits until it was judged."""
-        return self.of(channel) in HOLDING
+        return self.acts(channel) or self.closed(channel)
 
     def closed(self, channel: Channel) -> bool:
         """Whether text that could not be judged is treated as flagged."""
-        return self.holds(channel) if self.on_error is None else self.on_error == "closed"
+        return self.acts(channel) if self.on_error is None else self.on_error == "closed"
 
 
 def as_policy(policy: Policy | str) -> Policy:

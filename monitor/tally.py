@@ -29,6 +29,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     "too_short": "nothing but signs, no word",
     "language": "not in a language that the classifier reads",
     "garbled": "garbled or encoded text",
+    "declined": "the classifier gave no judgement",
     "classifier_failed": "the classifier failed",
 }
 

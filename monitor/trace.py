@@ -21,6 +21,7 @@ Reason = Literal[
     "too_short",
     "language",
     "garbled",
+    "declined",
     "classifier_failed",
 ]
 """Why something was judged in part or not at all."""

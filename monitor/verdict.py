@@ -110,6 +110,8 @@ class MonitorStamp(Frozen):
     """The promise: the share of safe traces that raise an alarm is at most this."""
     threshold: float
     """In log-odds of risk, at the first step; monitor/drift.py says how it grows."""
+    note: str | None = None
+    """What a reader must know of the classifier, such as which labels it never gives."""
 
 
 class TraceVerdict(Frozen):

@@ -11,7 +11,7 @@ import sysconfig
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import distribution
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -186,10 +186,14 @@ def test_the_wheel_judges_its_own_samples(installed: Path, tmp_path: Path) -> No
 
 
 def test_entry_points_lead_somewhere() -> None:
-    """What other programs find us by exists: the command, and the spaCy component."""
-    points = distribution("undertow").entry_points
-    assert {point.group for point in points} == {"console_scripts", "spacy_factories"}
-    assert all(callable(point.load()) for point in points)
+    """What other programs find us by exists: the command, the spaCy component, the scanner for Scout."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {"console_scripts": project["scripts"], **project["entry-points"]}
+    assert set(groups) == {"console_scripts", "inspect_ai", "spacy_factories"}
+    for group, points in groups.items():
+        for name, value in points.items():
+            found = EntryPoint(name, value, group).load()
+            assert callable(found) or group == "inspect_ai"  # which is a module to import
 
 
 def test_constraints_are_exact() -> None:

@@ -5,9 +5,10 @@ are put together by their prompts, however many each side has of one, and by the
 not known. A trace that could not be judged is compared with nothing; it is counted, and never taken as safe.
 
 The interval of the change is Newcombe's for paired shares (Newcombe, "Improved confidence intervals for
-the difference between binomial proportions based on paired data", 1998, method 8). Where a prompt has
-several traces, each side's own interval is widened by its design effect (Kish), since those are not
-independent, and the correlation is that of the prompts' shares.
+the difference between binomial proportions based on paired data", 1998, method 10: the correlation is
+corrected for continuity, or a few pairs that all agree would pass for proof that nothing changed). Where a
+prompt has several traces, each side's own interval is widened by its design effect (Kish), since those are
+not independent, and the correlation is that of the prompts' shares.
 """
 
 from __future__ import annotations
@@ -223,7 +224,10 @@ def paired_change(after: NDArray[np.float64], before: NDArray[np.float64]) -> tu
     x, y = after[:, 0] / after[:, 1], before[:, 0] / before[:, 1]
     (p, low_p, high_p), (q, low_q, high_q) = _one(x, after[:, 1]), _one(y, before[:, 1])
     spread = float(x.std() * y.std())
-    phi = float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread > 0 else 0.0
+    shared = float(((x - x.mean()) * (y - y.mean())).mean())
+    if shared > 0:
+        shared = max(shared - 0.5 / len(x), 0.0)
+    phi = shared / spread if spread > 0 else 0.0
     down = (p - low_p) ** 2 - 2 * phi * (p - low_p) * (high_q - q) + (high_q - q) ** 2
     up = (high_p - p) ** 2 - 2 * phi * (high_p - p) * (q - low_q) + (q - low_q) ** 2
     return round(p - q - sqrt(max(down, 0.0)), 6), round(p - q + sqrt(max(up, 0.0)), 6)

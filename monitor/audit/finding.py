@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path, PurePath
@@ -18,6 +19,9 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", 
 
 PACKED = (".gz", ".zst")
 """What may follow one of those."""
+
+_LISTS = ("eval-set.json", "listing.json", "logs.json")
+_RESULTS = re.compile(r"results_(\d{4}-\d\d-\d\dT[\d.:-]+)\.json")
 
 
 def find(paths: Iterable[str | Path]) -> list[Place]:
@@ -61,18 +65,32 @@ def _inside(folder: Path) -> list[Path]:
         raise InputError(f"no {kinds} file directly in {folder}; name the files themselves")
     home = folder.resolve()
     for file in listed:
+        if not file.exists():
+            raise InputError(f"{file} is not there, or is a link that leads nowhere: remove the link")
         if not file.resolve().is_relative_to(home):
             raise InputError(f"{file} is a link that leads out of {folder}; name it to have it read")
     return listed
 
 
 def _directly(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if _is_transcript(file.name) and file.is_file())
+    named = [file for file in folder.iterdir() if _is_transcript(file.name) and not _is_summary(file)]
+    return sorted(file for file in named if file.is_file() or (file.is_symlink() and not file.exists()))
 
 
 def _is_transcript(name: str) -> bool:
     path = PurePath(name.lower())
     return (path.with_suffix("") if path.suffix in PACKED else path).suffix in SUFFIXES
+
+
+def _is_summary(file: Path) -> bool:
+    """Return whether a file is what an evaluation keeps beside its samples: a list of its logs, or results.
+
+    Inspect's lists say nothing that its logs do not; the harness's results are asked by their reader.
+    """
+    if file.name in _LISTS:
+        return any(file.parent.glob("*.eval"))
+    found = _RESULTS.fullmatch(file.name)
+    return found is not None and any(file.parent.glob(f"samples_*_{found[1]}.jsonl"))
 
 
 def _saved_tables(folder: Path) -> Iterator[Path]:

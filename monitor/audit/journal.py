@@ -103,17 +103,24 @@ class Journal:
             self._base.execute(
                 "INSERT INTO verdicts VALUES (?, ?, ?)", (self._number, key_of(record, monitor), line)
             )
-            self._number += 1
-            if monotonic() - self._saved > _EVERY:
-                self.save()
-                self._saved = monotonic()
         except sqlite3.DatabaseError as error:
             raise self._explained(error, self.path) from error
+        self._number += 1
+        if monotonic() - self._saved > _EVERY:
+            self.save()
+            self._saved = monotonic()
 
     def save(self) -> None:
-        """Put what was added on the disk."""
-        self._base.execute("COMMIT")
-        self._base.execute("BEGIN EXCLUSIVE")
+        """Put what was added on the disk.
+
+        Raises:
+            UndertowError: The disk is full.
+        """
+        try:
+            self._base.execute("COMMIT")
+            self._base.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            raise self._explained(error, self.path) from error
 
     def lines(self) -> Iterator[bytes]:
         """Yield the JSON of each verdict of this run, in order."""

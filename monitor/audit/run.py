@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ...classifiers.cascade import Escalation
 from ...classifiers.contract import StepClassifier
 from ...classifiers.registry import DEFAULT
 from ...errors import InputError, UsageError
@@ -103,6 +104,7 @@ def audit(
     _check(page, verdicts, redact=redact, evidence=evidence, resume=resume)
     judge = monitor or Monitor(classifier, false_alarm_rate=false_alarm_rate, calibration=calibration)
     recipe = Recipe.of(judge, cache, cache_size)
+    escalation = Escalation(judge.classifier)
     if engine == "ray":
         if verdicts is None or any((page, resume, each)):
             raise UsageError("the engine ray needs out, and has no report, no resume and no each")
@@ -127,7 +129,7 @@ def audit(
             with replacing(verdicts) as beside:
                 write(journal.lines(), beside)
             journal.remove()
-    return summary.result(empty)
+    return summary.result(empty, escalation.share)
 
 
 def _judged(

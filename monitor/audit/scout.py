@@ -1,9 +1,15 @@
 """undertow as a scanner of Inspect Scout: step scores in Scout View, beside the messages they are about.
 
-    # scanners.py
+    scout scan undertow/undertow_scanner -T ./logs -S classifier=step-lexical --max-processes 1
+
+or, from a file of one's own, `scout scan scanners.py -T ./logs`:
+
+    from inspect_scout import ScanJob, scanjob
     from undertow.monitor.audit.scout import undertow_scanner
 
-    scout scan scanners.py -S undertow_scanner -T ./logs
+    @scanjob
+    def drift() -> ScanJob:
+        return ScanJob(scanners=[undertow_scanner("step-lexical")])
 
 Needs inspect-scout: `pip install 'undertow[inspect]'`.
 """
@@ -86,7 +92,7 @@ def _answer(
 def _lines(verdict: TraceVerdict, places: dict[int, int]) -> Iterator[str]:
     """Say of a turn what came of it, and draw the risk of its steps."""
     turn = verdict.origin.turn
-    where = f"[M{places[turn]}]" if turn is not None and turn in places else "a message"
+    where = f"[M{places[turn]}]" if turn is not None and turn in places else "the transcript"
     yield f"{where} {_said(verdict)}"
     for channel in dict.fromkeys(step.channel for step in verdict.steps):
         steps = [step for step in verdict.steps if step.channel == channel]

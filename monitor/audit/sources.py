@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from ...errors import UnknownFormat, UsageError
 from ..trace import NotAssessed, Origin, Reason, Trace, Unreadable
+from ..verdict import SCHEMA
 from .containers import Broken, Row, rows
 from .finding import find
 from .places import Place
@@ -111,6 +112,11 @@ def _open(place: Place, asked: Reader | None, mapping: Mapping[str, str]) -> Sou
             raise UsageError(f"no field {plain(field)!r} to map {part} to in {place.name}: {_seen(head)}")
     reader = asked or next((reader for row in objects if (reader := reader_of(row))), None)
     if reader is None:
+        if any(row.get("schema") == SCHEMA for row in objects):
+            raise UnknownFormat(
+                f"{place.name} holds verdicts, and an audit takes transcripts: `undertow report` reads it; "
+                "keep it in another folder than what is audited"
+            )
         names = ", ".join(reader.name for reader in all_readers())
         raise UnknownFormat(
             f"{place.name} has no known format: {_seen(head)}. Known are {names} "

@@ -76,6 +76,9 @@ class AuditResult(Frozen):
     empty_files: tuple[str, ...]
     """Files that hold no rows."""
     monitor: MonitorStamp
+    escalated: float | None = None
+    """Share of the steps about which a cascade asked its second classifier; None where nothing was asked of a
+    cascade in this process."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -127,7 +130,7 @@ class Summary:
         keep = heapq.heappush if len(self._worst) < _WORST else heapq.heappushpop
         keep(self._worst, (risk, place, worst))
 
-    def result(self, empty_files: tuple[str, ...] = ()) -> AuditResult:
+    def result(self, empty_files: tuple[str, ...] = (), escalated: float | None = None) -> AuditResult:
         """Return the figures. At least one verdict must have been counted."""
         tally = self._tally
         reasons = {part: Counter[Reason]() for part in ("partial", "none")}
@@ -154,6 +157,7 @@ class Summary:
             ),
             empty_files=empty_files,
             monitor=next(iter(tally.stamps)),
+            escalated=escalated,
         )
 
     def _quartiles(self) -> tuple[float, float, float] | None:

@@ -18,9 +18,8 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Self, TypeAlias
 
+from ...classifiers.apart import place_of
 from ...classifiers.contract import StepClassifier
-from ...classifiers.registry import available, load_classifier
-from ...classifiers.store import MANIFEST
 from ...classifiers.threads import limit_threads
 from ...errors import UndertowError, UsageError
 from ..calibration import Calibration
@@ -63,7 +62,7 @@ class Recipe:
     def of(cls, monitor: Monitor, cache: str | Path | None = None, cache_size: int = 0) -> Self:
         """Return the recipe of a monitor."""
         return cls(
-            _place_of(monitor.classifier),
+            place_of(monitor.classifier) or monitor.classifier,
             monitor.false_alarm_rate,
             monitor.segmenter,
             monitor.calibration,
@@ -93,15 +92,6 @@ class Recipe:
         own = copy.copy(monitor)
         own.classifier = CachedClassifier(monitor.classifier, self.cache, self.cache_size)
         return own
-
-
-def _place_of(classifier: StepClassifier) -> str | Path | StepClassifier:
-    """Return where another process finds a classifier: its folder, or its name, if that gives this one."""
-    folder: Path | None = getattr(classifier, "folder", None)
-    if folder is not None and (folder / MANIFEST).is_file():
-        return folder
-    named = any(info.name == classifier.name for info in available())
-    return classifier.name if named and load_classifier(classifier.name) is classifier else classifier
 
 
 _monitor: Monitor | None = None

@@ -108,6 +108,8 @@ def _stamp(stamp: MonitorStamp) -> Iterator[tuple[str, str]]:
     yield "Judged by", shorten(f"undertow {stamp.undertow}, {stamp.classifier}", _VALUE)
     yield "Threshold", f"{stamp.threshold:.3g} in log-odds of risk: {rate} raise an alarm"
     yield "Digest", shorten(stamp.digest, _VALUE)
+    if stamp.note:
+        yield "Of the classifier", shorten(stamp.note, _VALUE)
 
 
 def _metadata(item: Trace | Unreadable) -> list[tuple[str, str]]:

@@ -3,6 +3,9 @@
 Nothing here talks to a network or knows a client library: payloads come in, payloads go out.
 Where the policy holds nothing back they are the same objects, at once; where it does, the texts in
 them wait for their judgement, and the payloads are JSON objects made anew.
+
+A payload of a shape that no API documents is nothing to fail on: it goes on as it is, and the
+verdict says that it was not judged; where the policy is closed, the answer ends there.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...classifiers.contract import Channel
+from ...classifiers.contract import CHANNELS, Channel
 from ..gate import Gate, Piece
 from ..monitor import Monitor
 from ..policy import GateEvent, Policy
+from ..profiles import AUTO
 from ..reasoning import BLOCK_BREAK
 from ..trace import NotAssessed
 from ..verdict import StepVerdict, TraceVerdict
@@ -39,14 +43,26 @@ class Asked:
     """The prompt as the model got it, where the caller wrote it so."""
     model: str | None = None
     choices: int = 1
+    profile: str = AUTO
+    """How the model marks its reasoning in a text."""
 
     @property
     def holds(self) -> bool:
         """Whether text waits for its judgement in any channel."""
-        return self.policy.holds("reasoning") or self.policy.holds("answer")
+        return any(map(self.policy.holds, CHANNELS))
+
+    @property
+    def acts(self) -> bool:
+        """Whether what is flagged is kept in, in any channel."""
+        return any(map(self.policy.acts, CHANNELS))
+
+    @property
+    def closed(self) -> bool:
+        """Whether what could not be judged is kept in, in any channel."""
+        return any(map(self.policy.closed, CHANNELS))
 
 
-def asked_of(call: Any, monitor: Monitor, policy: Policy) -> Asked:
+def asked_of(call: Any, monitor: Monitor, policy: Policy, profile: str = AUTO) -> Asked:
     """Return what a call asks for, given the JSON object that it sends."""
     raw, model, count = get(call, "prompt"), get(call, "model"), get(call, "n")
     several = len(raw) if isinstance(raw, list) and raw and not isinstance(raw[0], int) else 1
@@ -57,6 +73,7 @@ def asked_of(call: Any, monitor: Monitor, policy: Policy) -> Asked:
         raw_prompt=raw if isinstance(raw, str) else "",
         model=model if isinstance(model, str) else None,
         choices=several * (count if isinstance(count, int) and count > 0 else 1),
+        profile=profile,
     )
 
 
@@ -78,14 +95,14 @@ class Answer(ABC):
     blocks = False
     """Whether the API speaks in blocks; a diversion is then one of its own."""
 
-    reads: Callable[[], Reader]
-    """Makes what reads the API's payloads."""
+    reads: Callable[[str], Reader]
+    """Makes what reads the API's payloads, for a profile."""
 
     def __init__(self, asked: Asked) -> None:
         self.diversion: str | None = None
         """Where the API speaks in blocks: the answer that the policy gives instead."""
         self.asked = asked
-        self.reader = self.reads()
+        self.reader = self.reads(asked.profile)
         self.gates: dict[int, Gate] = {}
         self.verdicts: dict[int, TraceVerdict] = {}
         """Each choice's verdict, once the answer has ended."""
@@ -96,6 +113,8 @@ class Answer(ABC):
         self._finished: set[int] = set()
         self._parts: dict[tuple[int, bool], Part] = {}
         self._broke: set[tuple[int, Channel | None]] = set()
+        self._refused: set[int] = set()
+        self._raised: Exception | None = None
         self._fed: dict[int, list[str]] = {}
         self._let: dict[int, list[str]] = {}
         self.alarms: list[StepVerdict] = []
@@ -108,22 +127,86 @@ class Answer(ABC):
 
     def read(self, payload: Any) -> list[Text]:
         """Return the texts in a payload; each payload is read once."""
+        try:
+            return self._read(payload)
+        except Exception:  # whatever a provider may send, the caller's call does not fail on it
+            self.reader.unread()
+            return []
+
+    def _read(self, payload: Any) -> list[Text]:
         if get(payload, "id"):
             self._seen = payload
         return self.reader.texts(payload)
 
     def quiet(self, texts: list[Text]) -> bool:
         """Whether taking these asks the classifier nothing; True is certain."""
-        return not texts or (
-            not self.asked.holds
-            and all(t.choice in self.gates and self.gates[t.choice].quiet(t.text, t.channel) for t in texts)
-        )
+        if self.asked.holds:  # the end of a block is judged as well, and has no text
+            return False
+        return all(t.choice in self.gates and self.gates[t.choice].quiet(t.text, t.channel) for t in texts)
 
     def take(self, payload: Any, texts: list[Text]) -> list[Out]:
         """Take a payload and the texts in it; return what may leave now."""
-        if self.asked.holds:
-            return [Out(out) for out in self._hold(payload, texts)]
-        return list(self._pass(payload, texts))
+        outs: list[Out] = []
+        try:
+            for choice, pieces in self._refuse().items():
+                outs += [Out(said) for said in self._spoken(choice, pieces)]
+                self._finish(choice)
+            if self.asked.holds:
+                outs += [Out(let) for let in self._hold(payload, texts)]
+            else:
+                outs += self._pass(payload, texts)
+        except Exception as problem:
+            if problem is self._raised:
+                raise
+            outs += self._odd(payload)
+        if self.alarms and outs:
+            outs[-1] = replace(outs[-1], alarm=self.alarms.pop(0))
+        return outs
+
+    def whole(self, payload: Any) -> Any:
+        """Judge an answer that came whole; return it, without what may not leave."""
+        try:
+            payload = self._whole(payload)
+        except Exception as problem:
+            if problem is self._raised:
+                raise
+            self._shut()
+        if not self.verdicts:
+            self._close()
+        return self._empty(payload) if self._refused else payload
+
+    def _odd(self, payload: Any) -> list[Out]:
+        """Return what may leave of a payload that could not be dealt with."""
+        for choice in self._shut():
+            self._finish(choice)
+        return [] if self._refused else [Out(payload)]
+
+    def _shut(self) -> dict[int, list[Piece]]:
+        """Take note that a payload could not be dealt with; where it may hold what was flagged, all ends."""
+        self.reader.unread()
+        ended = self._refuse()
+        if any(gate.flagged and self.asked.acts for gate in self.gates.values()):
+            self._refused |= set(self.gates)
+        return ended
+
+    def _refuse(self) -> dict[int, list[Piece]]:
+        """Tell the gates what could not be read; return the choices that end by that, and their rest."""
+        odd = self.reader.odd()
+        ended: dict[int, list[Piece]] = {}
+        for choice in {0, *self.gates} if None in odd else {choice for choice in odd if choice is not None}:
+            before = self.cut(choice)
+            pieces = self.let(choice, self.gate(choice).refuse("a part of the answer is no text"))
+            if self.cut(choice) and not before:
+                ended[choice] = pieces
+            if self.cut(choice) and self.asked.closed:
+                self._refused.add(choice)
+        return ended
+
+    def _finish(self, choice: int) -> None:
+        """End a choice that the policy has ended, as a stream."""
+        self.ended.add(choice)
+        self._late = [payload for payload in self._late if not self._ends(payload, choice)]
+        self._late += self._ending(choice)
 
     def end(self, *, cut_short: bool = False) -> list[Out]:
         """End the answer; return the rest, with the verdicts.
@@ -136,8 +219,7 @@ class Answer(ABC):
         before = set(self.ended)
         rest = self._close(cut_short=cut_short)
         for choice in sorted(self.ended - before):
-            self._late = [payload for payload in self._late if not self._ends(payload, choice)]
-            self._late += self._ending(choice)
+            self._finish(choice)
         left = [Out(payload) for choice in rest for payload in self._spoken(choice, rest[choice])]
         last = list(self._finale())
         if self.alarms and last:
@@ -160,13 +242,18 @@ class Answer(ABC):
         return rest
 
     @abstractmethod
-    def whole(self, payload: Any) -> Any:
+    def _whole(self, payload: Any) -> Any:
         """Judge an answer that came whole; return it, without what may not leave."""
+
+    @abstractmethod
+    def _empty(self, payload: Any) -> Json:
+        """Return an answer that came whole, without what could not be read."""
 
     def gate(self, choice: int) -> Gate:
         """Return the gate of a choice; opens it where it is new."""
         if choice not in self.gates:
-            asked, name = self.asked, str(get(self._seen, "id") or "")
+            asked, name = self.asked, get(self._seen, "id")
+            name = name if isinstance(name, str) else ""
             model = get(self._seen, "model")
             self.gates[choice] = Gate(
                 asked.monitor,
@@ -175,6 +262,7 @@ class Answer(ABC):
                 raw_prompt=asked.raw_prompt,
                 id=name if asked.choices == 1 else f"{name}#{choice}",
                 model=model if isinstance(model, str) and model else asked.model,
+                profile=asked.profile,
             )
         return self.gates[choice]
 
@@ -182,7 +270,11 @@ class Answer(ABC):
         if event.cause == "alarm" and event.action == "flag" and event.step is not None:
             self.alarms.append(event.step)
         if self.asked.policy.callback is not None:
-            self.asked.policy.callback(event)
+            try:
+                self.asked.policy.callback(event)
+            except Exception as error:  # it is meant for the caller
+                self._raised = error
+                raise
 
     def feed(self, text: Text) -> list[Piece]:
         """Have a text judged; return what may leave by that. Blocks are kept apart, as an audit does."""
@@ -222,9 +314,9 @@ class Answer(ABC):
 
     def changed(self, choice: int) -> bool:
         """Whether what has left is other than what came."""
-        return self.diversion is not None or "".join(self._fed.get(choice, ())) != "".join(
-            self._let.get(choice, ())
-        )
+        if choice in self._refused or self.diversion is not None:
+            return True
+        return "".join(self._fed.get(choice, ())) != "".join(self._let.get(choice, ()))
 
     def cut(self, choice: int) -> bool:
         """Whether the policy has ended a choice: nothing more of it is to be read."""
@@ -242,10 +334,7 @@ class Answer(ABC):
         if self._last(payload):
             self._late.append(payload)
         else:
-            yield Out(payload, alarm=self.alarms.pop(0) if self.alarms else None)
-        for choice in {text.choice for text in texts if self.gates[text.choice].stopped} - self.ended:
-            self.ended.add(choice)
-            self._late += self._ending(choice)
+            yield Out(payload)
 
     @abstractmethod
     def _last(self, payload: Any) -> bool:

@@ -13,44 +13,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import MissingExtra, UsageError
 from ..monitor import Monitor
 from ..policy import Policy
-from .answers import Answer, Asked, Json
+from ..profiles import AUTO
+from .answers import Answer, Asked
 from .messages import MessagesAnswer
-from .stainless import Judge, class_like, wrapped_client
+from .stainless import Library, wrapped_client
 
 __all__ = ["wrap_object"]
 
 
-def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
+def wrap_object(x: Any, monitor: Monitor, policy: Policy, *, profile: str = AUTO) -> Any:
     """Return a copy of a client whose answers are judged.
 
     Args:
         x: an `Anthropic` or `AsyncAnthropic` client, or one of their subclasses.
         monitor: what judges.
         policy: what happens at the alarm.
+        profile: how the model marks its reasoning in a text, where it is no thinking block.
 
     Raises:
-        UsageError: the object is no client.
+        UsageError: the object is no client, or there is no such profile.
         MissingExtra: the library is not installed.
     """
-    try:
-        from anthropic import Anthropic, AsyncAnthropic
-    except ImportError as error:
-        raise MissingExtra("wrapping an Anthropic client", "anthropic") from error
-    if not isinstance(x, Anthropic | AsyncAnthropic):
-        raise UsageError(f"wrap an Anthropic or AsyncAnthropic client, not a {type(x).__qualname__}")
-    judge = Judge(monitor, policy, _route, _build)
-    return wrapped_client(x, judge, asynchronous=isinstance(x, AsyncAnthropic))
+    return wrapped_client(x, Library("anthropic", "Anthropic", _events, _route), monitor, policy, profile)
 
 
 def _route(route: str) -> Callable[[Asked], Answer] | None:
     return MessagesAnswer if route.startswith("POST ") and route.endswith("/messages") else None
 
 
-def _build(like: Any, payload: Json) -> Any:
-    """Return an object of the library that says what `payload` says."""
+def _events() -> Any:
     from anthropic.types import RawMessageStreamEvent
 
-    return class_like(like, payload, RawMessageStreamEvent).construct(None, **payload)
+    return RawMessageStreamEvent

@@ -10,7 +10,7 @@ from typing import Any
 from ...classifiers.contract import Channel
 from ..gate import Piece
 from .answers import Answer, Asked, Json, Out
-from .dialects import ChatReader, Text, get, items_of
+from .dialects import ChatReader, Text, get, index_of, items_of
 
 __all__ = ["ChatAnswer"]
 
@@ -34,34 +34,46 @@ class ChatAnswer(Answer):
         self._fields: dict[tuple[int, Channel | None], str] = {}
         self._raw = False
 
-    def read(self, payload: Any) -> list[Text]:
-        """Return the texts in a payload."""
-        texts = super().read(payload)
-        for choice in items_of(payload, "choices"):
-            if get(choice, "finish_reason"):
-                self._finished.add(get(choice, "index") or 0)
+    def _read(self, payload: Any) -> list[Text]:
+        texts = super()._read(payload)
+        for choice, holder in _numbered(payload):
+            if get(holder, "finish_reason"):
+                self._finished.add(choice)
         for text in texts:
             self._fields[text.choice, text.channel] = text.field
             self._raw = text.field == "text"
         return texts
 
-    def whole(self, payload: Any) -> Any:
-        """Judge a whole completion; return it, without what may not leave."""
-        pieces: dict[int, list[Piece]] = {}
-        for text in self.read(payload):
+    def _whole(self, payload: Any) -> Any:
+        texts = self.read(payload)
+        pieces = self._refuse()
+        for text in texts:
             pieces.setdefault(text.choice, []).extend(self.feed(text))
         for choice, rest in self._close().items():
             pieces.setdefault(choice, []).extend(rest)
         if not self.asked.holds or not any(map(self.changed, self.gates)):
             return payload
-        for position, holder in enumerate(payload["choices"]):
-            index = holder.get("index", position)
-            if index in self.gates and self.changed(index):
+        for index, holder in _numbered(payload):
+            if index in self.gates and self.changed(index) and index not in self._refused:
                 self._rewrite(index, holder, pieces.get(index, []))
         return payload
 
+    def _empty(self, payload: Any) -> Json:
+        """Return a completion whose choices that could not be read say nothing, but for a diversion."""
+        choices = _numbered(payload) or [(0, None)]
+        kept = [self._silent(i) if i in self._refused else choice for i, choice in choices]
+        head = {name: payload[name] for name in (*_HEAD, "usage") if name in payload}
+        return {**head, "choices": kept}
+
+    def _silent(self, index: int) -> Json:
+        text = self.gates[index].forced.strip() or None
+        said: Json = (
+            {"text": text or ""} if self._raw else {"message": {"role": "assistant", "content": text}}
+        )
+        return {"index": index, **said, "finish_reason": self.reason(index), "logprobs": None}
+
     def _rewrite(self, index: int, choice: Json, pieces: Iterable[Piece]) -> None:
-        holder = choice if self._raw else choice["message"]
+        holder = choice if self._raw else choice["delta" if choice.get("delta") else "message"]
         _bare(holder, keep_calls=index not in self.ended)
         holder.setdefault("text" if self._raw else "content", None)
         for channel, run in itertools.groupby(pieces, key=lambda piece: piece.channel):
@@ -81,8 +93,7 @@ class ChatAnswer(Answer):
             else:
                 yield payload
             return
-        for position, choice in enumerate(payload["choices"]):
-            index = choice.get("index", position)
+        for index, choice in _numbered(payload):
             if index not in self.ended:
                 own = [text for text in texts if text.choice == index]
                 yield from self._held(payload, index, copy.deepcopy(choice), own)
@@ -127,12 +138,18 @@ class ChatAnswer(Answer):
         return [self._chunk({"index": choice, **body, "finish_reason": reason, "logprobs": None})]
 
     def _ends(self, payload: Any, choice: int) -> bool:
-        return any((get(c, "index") or 0) == choice for c in items_of(payload, "choices"))
+        return any(index == choice for index, _ in _numbered(payload))
 
     def _finale(self) -> Iterator[Out]:
         for payload in sorted(self._late, key=lambda p: not items_of(p, "choices")):
-            choices = [get(c, "index") or 0 for c in items_of(payload, "choices")]
+            choices = [index for index, _ in _numbered(payload)]
             yield Out(payload, self.verdicts.get(choices[0]) if choices else None)
+
+
+def _numbered(payload: Any) -> list[tuple[int, Any]]:
+    """Return a payload's choices with their numbers."""
+    choices = items_of(payload, "choices")
+    return [(index_of(choice, position), choice) for position, choice in enumerate(choices)]
 
 
 def _bare(holder: Json, *, keep_calls: bool = True) -> None:

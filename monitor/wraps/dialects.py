@@ -12,17 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...classifiers.contract import Channel
+from ..profiles import AUTO
 from ..reasoning import BLOCK_BREAK, parse
 from ..trace import NotAssessed, Reason
 
 __all__ = [
-    "READERS",
     "ChatReader",
     "MessagesReader",
     "Reader",
     "ResponsesReader",
     "Text",
     "get",
+    "index_of",
     "items_of",
     "prompt_of",
 ]
@@ -37,6 +38,10 @@ _CAVEATS: Mapping[Reason, str] = {
     "encrypted": "the provider kept reasoning back or encrypted it",
     "wrong_types": "a field that holds text held something else",
 }
+
+
+_PLAIN = (str, bytes, int, float, list, tuple)
+"""What has no fields."""
 
 
 class Text(NamedTuple):
@@ -64,10 +69,18 @@ class Reader(Protocol):
     def fields(self, choice: int = 0) -> tuple[str, ...]:
         """Name the fields that held a choice's reasoning; none where it stood between tags."""
 
+    def odd(self) -> set[int | None]:
+        """Return the choices in which something could not be read since the last time; None for all."""
+
+    def unread(self) -> None:
+        """Take note that a payload could not be read."""
+
 
 def get(holder: Any, name: str) -> Any:
     """Return a field of a JSON object or of an object with attributes; None where it is absent."""
-    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+    if isinstance(holder, Mapping):
+        return holder.get(name)
+    return None if isinstance(holder, _PLAIN) else getattr(holder, name, None)
 
 
 def prompt_of(asked: Any) -> str:
@@ -78,7 +91,8 @@ def prompt_of(asked: Any) -> str:
     for turn in reversed(turns if isinstance(turns, list | tuple) else ()):
         if get(turn, "role") == "user":
             content = get(turn, "content")
-            parts = [content] if isinstance(content, str) else [get(p, "text") for p in content or ()]
+            several = content if isinstance(content, list | tuple) else ()
+            parts = [content] if isinstance(content, str) else [get(p, "text") for p in several]
             return BLOCK_BREAK.join(part for part in parts if isinstance(part, str) and part)
     return ""
 
@@ -89,16 +103,28 @@ def items_of(holder: Any, name: str) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-class _Notes:
-    """What all readers note of each choice."""
+def index_of(choice: Any, position: int) -> int:
+    """Return the number of a choice, which stands at some position."""
+    number = get(choice, "index")
+    return number if isinstance(number, int) and not isinstance(number, bool) else position
 
-    def __init__(self) -> None:
-        self._reasons: dict[int, dict[Reason, None]] = {}
+
+class _Notes:
+    """What all readers note of each choice; None stands for all.
+
+    Args:
+        profile: how the model marks its reasoning in a text.
+    """
+
+    def __init__(self, profile: str = AUTO) -> None:
+        self._profile = profile
+        self._reasons: dict[int | None, dict[Reason, None]] = {}
         self._used: dict[int, dict[str, None]] = {}
+        self._odd: set[int | None] = set()
 
     def caveat(self, choice: int = 0) -> NotAssessed | None:
         """Say what keeps a choice from being judged in full."""
-        reasons = self._reasons.get(choice, {})
+        reasons = self._reasons.get(choice, {}) | self._reasons.get(None, {})
         found = next((reason for reason in _CAVEATS if reason in reasons), None)
         return None if found is None else NotAssessed(reason=found, detail=_CAVEATS[found])
 
@@ -106,8 +132,19 @@ class _Notes:
         """Name the fields that held a choice's reasoning."""
         return tuple(self._used.get(choice, ()))
 
-    def _note(self, choice: int, reason: Reason) -> None:
+    def odd(self) -> set[int | None]:
+        """Return the choices in which something could not be read since the last time."""
+        odd, self._odd = self._odd, set()
+        return odd
+
+    def unread(self) -> None:
+        """Take note that a payload could not be read."""
+        self._note(None, "wrong_types")
+
+    def _note(self, choice: int | None, reason: Reason) -> None:
         self._reasons.setdefault(choice, {})[reason] = None
+        if reason == "wrong_types":
+            self._odd.add(choice)
 
     def _use(self, text: Text) -> Text:
         if text.channel == "reasoning":
@@ -120,6 +157,23 @@ class _Notes:
             self._note(choice, "wrong_types")
         return value if isinstance(value, str) else ""
 
+    def _several(self, choice: int | None, holder: Any, name: str) -> Sequence[Any]:
+        """Return a field that holds a list of objects."""
+        value = get(holder, name)
+        if value is not None and not isinstance(value, list | tuple):
+            self._note(choice, "wrong_types")
+        items = items_of(holder, name)
+        if any(item is None or isinstance(item, _PLAIN) for item in items):
+            self._note(choice, "wrong_types")
+        return items
+
+    def _number(self, choice: int | None, holder: Any, name: str) -> int:
+        value = get(holder, name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value or 0
+        self._note(choice, "wrong_types")
+        return 0
+
 
 class ChatReader(_Notes):
     """Chat completions and text completions, of OpenAI and of all who speak like it."""
@@ -127,9 +181,8 @@ class ChatReader(_Notes):
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in a chunk or in a whole completion."""
         found = []
-        for position, choice in enumerate(items_of(payload, "choices")):
-            number = get(choice, "index")
-            index = number if isinstance(number, int) else position
+        for position, choice in enumerate(self._several(None, payload, "choices")):
+            index = index_of(choice, position)
             found += [self._use(text) for text in self._choice(index, choice, get(payload, "model"))]
         return found
 
@@ -141,10 +194,12 @@ class ChatReader(_Notes):
             if text := self._text(index, choice, "text"):
                 yield Text(index, None, text, "text")
             return
+        if isinstance(message, _PLAIN):
+            self._note(index, "wrong_types")
         yield from self._reasoning(index, message)
         for channel, text, field in self._visible(index, message):
             own: Channel | None = channel
-            if channel is None and (_untagged(text, model) if whole else self.fields(index)):
+            if channel is None and (self._untagged(text, model) if whole else self.fields(index)):
                 own = "answer"
             yield Text(index, own, text, field)
 
@@ -163,7 +218,7 @@ class ChatReader(_Notes):
     def _listed(self, index: int, message: Any) -> Iterator[tuple[str, str]]:
         for name in _LISTS:
             texts: dict[str, str] = {}
-            for part in items_of(message, name):
+            for part in self._several(index, message, name):
                 what = str(get(part, "type"))
                 if what in _DETAILS:
                     texts[what] = texts.get(what, "") + self._text(index, part, _DETAILS[what])
@@ -175,7 +230,7 @@ class ChatReader(_Notes):
 
     def _visible(self, index: int, message: Any) -> Iterator[tuple[Channel | None, str, str]]:
         content = get(message, "content")
-        for part in content if isinstance(content, list | tuple) else ():
+        for part in self._several(index, message, "content") if isinstance(content, list | tuple) else ():
             yield from self._part(index, part)
         if not isinstance(content, list | tuple) and (text := self._text(index, message, "content")):
             yield None, text, "content"
@@ -187,19 +242,20 @@ class ChatReader(_Notes):
         what = str(get(part, "type"))
         if what in ("thinking", "reasoning"):
             inner = get(part, what)
-            texts = [inner] if isinstance(inner, str) else [get(one, "text") for one in inner or ()]
+            texts = [inner] if isinstance(inner, str) else []
+            for one in () if texts else self._several(index, part, what):
+                texts.append(self._text(index, one, "text"))
             for text in texts:
-                if isinstance(text, str) and text:
+                if text:
                     self._used.setdefault(index, {})[f"content:{what}"] = None
                     yield "reasoning", text, f"content:{what}"
         elif text := self._text(index, part, "refusal" if what == "refusal" else "text"):
             yield None, text, "content"
 
-
-def _untagged(text: str, model: Any) -> bool:
-    """Whether no tag shows that a whole text has any reasoning; the model's name alone tells nothing."""
-    parsed = parse(text, model=model if isinstance(model, str) else None)
-    return text in (parsed.answer, parsed.reasoning)
+    def _untagged(self, text: str, model: Any) -> bool:
+        """Whether no tag shows that a whole text has any reasoning; the model's name alone tells nothing."""
+        parsed = parse(text, self._profile, model=model if isinstance(model, str) else None)
+        return text in (parsed.answer, parsed.reasoning)
 
 
 _DELTAS: Mapping[str, tuple[Channel | None, str]] = {
@@ -223,8 +279,8 @@ class ResponsesReader(_Notes):
     part is read where the part had no deltas before.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, profile: str = AUTO) -> None:
+        super().__init__(profile)
         self._seen: set[Part] = set()
         self._spelt = False
 
@@ -232,16 +288,16 @@ class ResponsesReader(_Notes):
         """Return the texts in an event, or in a whole response."""
         event = str(get(payload, "type") or "")
         if not event.startswith("response."):
-            return self._kept(self._items(get(payload, "output") or ()))
+            return self._kept(self._items(self._several(0, payload, "output")))
         name, _, end = event.rpartition(".")
         if name in _DELTAS and end in ("delta", "done"):
             return self._kept(self._event(payload, name, end))
         if event == "response.output_item.done":
-            where = int(get(payload, "output_index") or 0)
+            where = self._number(0, payload, "output_index")
             return self._kept(self._item(where, get(payload, "item")), again=True)
         response = get(payload, "response")
         if response is not None and end in ("completed", "incomplete", "failed"):
-            return self._kept(self._items(get(response, "output") or ()), again=True)
+            return self._kept(self._items(self._several(0, response, "output")), again=True)
         return []
 
     def _kept(self, texts: Iterator[Text], *, again: bool = False) -> list[Text]:
@@ -268,7 +324,7 @@ class ResponsesReader(_Notes):
     def _event(self, payload: Any, name: str, end: str) -> Iterator[Text]:
         channel, field = _DELTAS[name]
         index = "summary_index" if field == "reasoning_summary_text" else "content_index"
-        part = (int(get(payload, "output_index") or 0), field, int(get(payload, index) or 0))
+        part = (self._number(0, payload, "output_index"), field, self._number(0, payload, index))
         said = "delta" if end == "delta" else "refusal" if field == "refusal" else "text"
         if end == "delta" or part not in self._seen:
             yield Text(0, channel, self._text(0, payload, said), field, part)
@@ -280,7 +336,8 @@ class ResponsesReader(_Notes):
     def _item(self, where: int, item: Any) -> Iterator[Text]:
         bare = True
         for name in ("summary", "content"):
-            for index, part in enumerate(items_of(item, name)):
+            own = get(item, "type") in ("reasoning", "message")
+            for index, part in enumerate(self._several(0, item, name) if own else items_of(item, name)):
                 what = str(get(part, "type"))
                 if what in _PARTS:
                     channel, field, said = _PARTS[what]
@@ -305,13 +362,13 @@ class MessagesReader(_Notes):
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in an event, or in a whole message."""
         event = get(payload, "type")
-        index = int(get(payload, "index") or 0)
+        index = self._number(0, payload, "index")
         if event == "content_block_start":
             found = self._block(index, get(payload, "content_block"))
         elif event == "content_block_delta":
             found = self._block(index, get(payload, "delta"))
         elif event == "message":
-            blocks = items_of(payload, "content")
+            blocks = self._several(0, payload, "content")
             found = [text for where, block in enumerate(blocks) for text in self._block(where, block)]
         else:
             found = []
@@ -328,12 +385,3 @@ class MessagesReader(_Notes):
             channel = "answer"
         text = self._text(0, block, field)
         return [self._use(Text(0, channel, text, field, (index,)))] if text else []
-
-
-READERS: Mapping[str, type[ChatReader | ResponsesReader | MessagesReader]] = {
-    "chat": ChatReader,
-    "completions": ChatReader,
-    "messages": MessagesReader,
-    "responses": ResponsesReader,
-}
-"""By the end of the route: `/chat/completions`, `/completions`, `/messages`, `/responses`."""

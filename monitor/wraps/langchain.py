@@ -234,7 +234,7 @@ def _read(content: Any) -> Any:
 
 def _block_read(part: Any) -> Any:
     if isinstance(part, dict) and part.get("type") == "reasoning" and "reasoning" not in part:
-        return {"type": "reasoning", "reasoning": [*part.get("summary", ()), *part.get("content", ())]}
+        return {"type": "reasoning", "reasoning": [*items_of(part, "summary"), *items_of(part, "content")]}
     return part
 
 

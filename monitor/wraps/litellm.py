@@ -91,7 +91,7 @@ class UndertowGuardrail(CustomGuardrail):
     def _record(self, answer: Answer, data: Any) -> None:
         """Put the verdict where LiteLLM's loggers find it."""
         verdict = chief(answer.verdicts)
-        acted = bool(verdict.flagged) and self.policy.holds(
+        acted = bool(verdict.flagged) and self.policy.acts(
             verdict.alarm.channel if verdict.alarm else "answer"
         )
         self.add_standard_logging_guardrail_information_to_request_data(

@@ -26,8 +26,7 @@ class MessagesAnswer(Answer):
         self._kind = "text"
         self._next = 0
 
-    def read(self, payload: Any) -> list[Text]:
-        """Return the texts in a payload."""
+    def _read(self, payload: Any) -> list[Text]:
         message = get(payload, "message") if get(payload, "type") == "message_start" else payload
         if get(message, "type") == "message":
             self._seen = message
@@ -35,11 +34,12 @@ class MessagesAnswer(Answer):
             self._finished.add(0)
         return self.reader.texts(payload)
 
-    def whole(self, payload: Any) -> Any:
-        """Judge a whole message; return it, without what may not leave."""
+    def _whole(self, payload: Any) -> Any:
         left: dict[int, str] = {}
         at = 0
-        for text in self.read(payload):
+        texts = self.read(payload)
+        self._refuse()
+        for text in texts:
             if self.cut(0):
                 break
             if text.part != (at,):
@@ -56,6 +56,12 @@ class MessagesAnswer(Answer):
             content.append({"type": "text", "text": self.diversion})
         reason = self._reason if self.ended else payload.get("stop_reason")
         return {**payload, "content": content, "stop_reason": reason}
+
+    def _empty(self, payload: Any) -> Json:
+        """Return a message that says nothing, but for a diversion."""
+        content = [] if self.diversion is None else [{"type": "text", "text": self.diversion}]
+        kept = {name: payload[name] for name in ("id", "type", "role", "model", "usage") if name in payload}
+        return {**kept, "content": content, "stop_reason": self._reason, "stop_sequence": None}
 
     @property
     def _reason(self) -> str:

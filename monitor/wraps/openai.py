@@ -14,37 +14,31 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...errors import MissingExtra, UsageError
 from ..monitor import Monitor
 from ..policy import Policy
-from .answers import Answer, Asked, Json
+from ..profiles import AUTO
+from .answers import Answer, Asked
 from .chat import ChatAnswer
 from .responses import ResponsesAnswer
-from .stainless import Judge, class_like, wrapped_client
+from .stainless import Library, wrapped_client
 
 __all__ = ["wrap_object"]
 
 
-def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
+def wrap_object(x: Any, monitor: Monitor, policy: Policy, *, profile: str = AUTO) -> Any:
     """Return a copy of a client whose answers are judged.
 
     Args:
         x: an `OpenAI` or `AsyncOpenAI` client, or one of their subclasses, such as Azure's.
         monitor: what judges.
         policy: what happens at the alarm.
+        profile: how the model marks its reasoning in a text, where its name and tags do not tell.
 
     Raises:
-        UsageError: the object is no client.
+        UsageError: the object is no client, or there is no such profile.
         MissingExtra: the library is not installed.
     """
-    try:
-        from openai import AsyncOpenAI, OpenAI
-    except ImportError as error:
-        raise MissingExtra("wrapping an OpenAI client", "openai") from error
-    if not isinstance(x, OpenAI | AsyncOpenAI):
-        raise UsageError(f"wrap an OpenAI or AsyncOpenAI client, not a {type(x).__qualname__}")
-    judge = Judge(monitor, policy, _route, _build)
-    return wrapped_client(x, judge, asynchronous=isinstance(x, AsyncOpenAI))
+    return wrapped_client(x, Library("openai", "OpenAI", _events, _route), monitor, policy, profile)
 
 
 _ROUTES: Mapping[str, Callable[[Asked], Answer]] = {
@@ -57,8 +51,7 @@ def _route(route: str) -> Callable[[Asked], Answer] | None:
     return next((kind for pattern, kind in _ROUTES.items() if re.fullmatch(pattern, route)), None)
 
 
-def _build(like: Any, payload: Json) -> Any:
-    """Return an object of the library that says what `payload` says."""
+def _events() -> Any:
     from openai.types.responses import ResponseStreamEvent
 
-    return class_like(like, payload, ResponseStreamEvent).construct(None, **payload)
+    return ResponseStreamEvent

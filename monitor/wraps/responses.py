@@ -35,8 +35,7 @@ class ResponsesAnswer(Answer):
         self._deltas: dict[Channel | None, tuple[Part, Json]] = {}
         self._number = -1
 
-    def read(self, payload: Any) -> list[Text]:
-        """Return the texts in a payload."""
+    def _read(self, payload: Any) -> list[Text]:
         event = str(get(payload, "type") or "")
         response = get(payload, "response") if event.startswith("response.") else payload
         if get(response, "object") == "response":
@@ -45,10 +44,11 @@ class ResponsesAnswer(Answer):
             self._finished.add(0)
         return self.reader.texts(payload)
 
-    def whole(self, payload: Any) -> Any:
-        """Judge a whole response; return it, without what may not leave."""
+    def _whole(self, payload: Any) -> Any:
         part: Part = ()
-        for text in self.read(payload):
+        texts = self.read(payload)
+        self._refuse()
+        for text in texts:
             if self.cut(0):
                 break
             if text.part != part:
@@ -61,6 +61,12 @@ class ResponsesAnswer(Answer):
         items = payload["output"][: int(part[0]) + 1] if self.ended and part else payload["output"]
         self._items = dict(enumerate(items))
         return {**payload, **self._outcome()}
+
+    def _empty(self, payload: Any) -> Json:
+        """Return a response that says nothing, but for a diversion."""
+        self._items, self._left = {}, {}
+        kept = {name: value for name, value in payload.items() if name not in ("output", "output_text")}
+        return {**kept, **self._outcome()}
 
     def _place(self, part: Part, pieces: Iterable[Piece]) -> None:
         self._left.setdefault(part, []).extend(piece.text for piece in pieces)
@@ -183,15 +189,11 @@ class ResponsesAnswer(Answer):
         yield {"type": "response.output_item.done", "output_index": where, "item": message}
 
     def _finale(self) -> Iterator[Out]:
-        for payload in self._late:
-            final = self._last(payload)
-            held = self.asked.holds or isinstance(payload, dict)
-            told = (
-                self._numbered(self._told(payload) if final and not self.ended else payload)
-                if held
-                else payload
-            )
-            yield Out(told, self.verdicts[0] if final else None)
+        for late in self._late:
+            payload, final = late, self._last(late)
+            if self.asked.holds:
+                payload = self._numbered(payload if self.ended or not final else self._told(payload))
+            yield Out(payload, self.verdicts[0] if final else None)
 
 
 def _message(text: str) -> Json:

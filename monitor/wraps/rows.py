@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
@@ -66,6 +66,16 @@ class Row:
         self._section = _Section()
         self._parts: list[list[int]] = []
         self._ended_itself = False
+        self.taken = 0
+        """How many tokens there were."""
+        self._fed = 0
+        self._places: list[tuple[int, int]] = []
+        """How much text had been fed, in characters, by which token."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes, by the policy or by itself."""
+        return self.ended or self._ended_itself
 
     @property
     def ended(self) -> bool:
@@ -76,6 +86,7 @@ class Row:
         """Take the next token; return what may leave."""
         if self.ended:
             return []
+        self.taken += 1
         self._ended_itself = token in self._eos or (self._ended_itself and token in self._silent)
         if self.forced and token == self.forced[-1]:
             self._parts[-1].append(self.forced.pop())
@@ -109,8 +120,16 @@ class Row:
             return "content_filter"
         return "stop" if self._ended_itself else "length"
 
+    def token_at(self, end: int) -> int:
+        """Return which of the new tokens completes the text that was fed up to `end`, counted from 0."""
+        return self._places[bisect_left(self._places, (end, 0))][1]
+
     def _feed(self, text: str) -> list[Piece]:
-        return self._note(self.gate.feed(text)) if text else []
+        if not text:
+            return []
+        self._fed += len(text)
+        self._places.append((self._fed, self.taken - 1))
+        return self._note(self.gate.feed(text))
 
     def _note(self, pieces: list[Piece]) -> list[Piece]:
         """Keep count of what has left; after a diversion a new section begins."""

@@ -10,17 +10,21 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, TypeAlias, get_args
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 from anyio import to_thread
 
+from ...errors import MissingExtra, UsageError
 from ..monitor import Monitor
 from ..policy import Policy
+from ..profiles import profile_named
 from ..verdict import TraceVerdict
 from .answers import Answer, Asked, Json, Out, asked_of, chief
-from .dialects import Text, get, items_of
+from .dialects import Text, index_of, items_of
 
-__all__ = ["Judge", "Routes", "class_like", "wrapped_client"]
+__all__ = ["Judge", "Library", "Routes", "wrapped_client"]
 
 Routes: TypeAlias = Callable[[str], Callable[[Asked], Answer] | None]
 """What judges the answers of a method and route; None where there are none."""
@@ -32,8 +36,9 @@ Build: TypeAlias = Callable[[Any, Json], Any]
 class Judge:
     """What the class of a wrapped client holds."""
 
-    def __init__(self, monitor: Monitor, policy: Policy, routes: Routes, build: Build) -> None:
-        self.monitor, self.policy, self.routes, self.build = monitor, policy, routes, build
+    def __init__(self, monitor: Monitor, policy: Policy, profile: str, routes: Routes, build: Build) -> None:
+        self.monitor, self.policy, self.profile = monitor, policy, profile
+        self.routes, self.build = routes, build
 
     def begin(self, options: Any) -> Answer | None:
         """Return what judges the answer to a request; None where none is to be judged."""
@@ -42,7 +47,7 @@ class Judge:
         if kind is None:
             return None
         asked = options.json_data
-        return kind(asked_of(asked, self.monitor, self.policy))
+        return kind(asked_of(asked, self.monitor, self.policy, self.profile))
 
     def again(self, answer: Answer) -> Answer:
         """Return what judges the same answer once more."""
@@ -62,7 +67,7 @@ class Judge:
         if answer.alarms:
             marked(judged, "undertow_alarm", answer.alarms[0])
         for position, choice in enumerate(items_of(judged, "choices")):
-            verdict = answer.verdicts.get(position if get(choice, "index") is None else choice.index)
+            verdict = answer.verdicts.get(index_of(choice, position))
             if verdict is not None:
                 marked(choice, "undertow", verdict)
         return judged
@@ -77,21 +82,47 @@ class Judge:
         return item
 
 
-def wrapped_client(client: Any, judge: Judge, *, asynchronous: bool) -> Any:
-    """Return a copy of a client, sharing its connections, whose answers are judged."""
-    copied = client.copy()
-    copied.__class__ = (_async_client if asynchronous else _client)(type(client), judge)
+class Library(NamedTuple):
+    """One of the two libraries, as far as they differ."""
+
+    name: str
+    """What it is imported as."""
+    client: str
+    """What its class of clients is called; the asynchronous one's name begins with `Async`."""
+    events: Callable[[], Any]
+    """Gives its union of the events of a stream, once the library is needed."""
+    routes: Routes
+
+
+def wrapped_client(x: Any, library: Library, monitor: Monitor, policy: Policy, profile: str) -> Any:
+    """Return a copy of a client, sharing its connections, whose answers are judged.
+
+    Raises:
+        UsageError: the object is no client of the library, or there is no such profile.
+        MissingExtra: the library is not installed.
+    """
+    profile_named(profile)
+    try:
+        home = import_module(library.name)
+    except ImportError as error:
+        raise MissingExtra(f"wrapping a client of {library.name}", library.name) from error
+    plain, waiting = getattr(home, library.client), getattr(home, f"Async{library.client}")
+    if not isinstance(x, plain | waiting):
+        raise UsageError(
+            f"wrap an {library.client} or Async{library.client} client, not a {type(x).__qualname__}"
+        )
+
+    def build(like: Any, payload: Json) -> Any:
+        return _class_like(like, payload, library.events()).construct(None, **payload)
+
+    judge = Judge(monitor, policy, profile, library.routes, build)
+    copied = x.copy()
+    copied.__class__ = (_async_client if isinstance(x, waiting) else _client)(type(x), judge)
     return copied
 
 
-def class_like(like: Any, payload: Json, events: Any) -> Any:
-    """Return the class of a payload: that of an object like it, or the event of that type.
-
-    Args:
-        like: an object of the library.
-        payload: what it is to say instead.
-        events: the library's union of its events.
-    """
+def _class_like(like: Any, payload: Json, events: Any) -> Any:
+    """Return the class of a payload: that of an object like it, or the event of that type."""
     kind = payload.get("type")
     if kind == getattr(like, "type", None):
         return type(like)
@@ -106,16 +137,16 @@ def _by_type(events: Any) -> dict[str, Any]:
 
 def marked(item: Any, name: str, value: object) -> None:
     """Set an attribute of an object that may be strict about its fields."""
-    object.__setattr__(item, name, value)
+    with suppress(AttributeError, TypeError):  # what is no object of the library has no place for it
+        object.__setattr__(item, name, value)
 
 
 def _altered(answer: Answer) -> bool:
     return any(map(answer.changed, answer.gates))
 
 
-def _json(item: Any) -> Json:
-    dumped: Json = item.model_dump(exclude_unset=True, warnings=False)
-    return dumped
+def _json(item: Any) -> Any:
+    return item.model_dump(exclude_unset=True, warnings=False) if hasattr(item, "model_dump") else item
 
 
 def _client(kind: Any, judge: Judge) -> Any:

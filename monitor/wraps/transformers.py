@@ -15,6 +15,7 @@ import copy
 import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ...classifiers.contract import CHANNELS
@@ -24,6 +25,7 @@ from ..monitor import Monitor
 from ..policy import Policy
 from .decoding import plain_decode
 from .dialects import prompt_of
+from .probing import Probing, probe_for
 from .rows import Observer, Row
 
 __all__ = ["MonitoredModel", "MonitoredPipeline", "wrap_object"]
@@ -33,7 +35,13 @@ _PROMPT_END = 64
 
 
 def wrap_object(
-    x: Any, monitor: Monitor, policy: Policy, *, tokenizer: Any = None, profile: str = "auto"
+    x: Any,
+    monitor: Monitor,
+    policy: Policy,
+    *,
+    tokenizer: Any = None,
+    profile: str = "auto",
+    probe: Any = None,
 ) -> MonitoredModel | MonitoredPipeline:
     """Wrap a model that can generate, or a text-generation pipeline.
 
@@ -43,28 +51,32 @@ def wrap_object(
         policy: what happens at the alarm.
         tokenizer: the model's; a pipeline has its own.
         profile: how the model marks its reasoning, where its name and prompt do not tell.
+        probe: a probe of this model, or the folder of one, which reads the ends of the steps as well.
 
     Raises:
-        UsageError: it is neither, or the tokenizer is missing.
+        UsageError: it is neither, the tokenizer is missing, or the probe is another model's.
     """
     if hasattr(x, "generate"):
         if tokenizer is None:
             raise UsageError("a model knows no text: give its tokenizer, wrap(model, tokenizer=…)")
-        return MonitoredModel(x, tokenizer, monitor, policy, profile)
+        return MonitoredModel(x, tokenizer, monitor, policy, profile, probe)
     if getattr(x, "task", None) == "text-generation":
-        return MonitoredPipeline(x, MonitoredModel(x.model, x.tokenizer, monitor, policy, profile))
+        return MonitoredPipeline(x, MonitoredModel(x.model, x.tokenizer, monitor, policy, profile, probe))
     raise UsageError(f"a {type(x).__name__} writes no text: wrap a model or a text-generation pipeline")
 
 
 class MonitoredModel:
     """A model whose `generate` is monitored; everything else is the model's own."""
 
-    def __init__(self, model: Any, tokenizer: Any, monitor: Monitor, policy: Policy, profile: str) -> None:
+    def __init__(  # noqa: PLR0917
+        self, model: Any, tokenizer: Any, monitor: Monitor, policy: Policy, profile: str, probe: Any = None
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.monitor = monitor
         self.policy = policy
         self.profile = profile
+        self.probe = None if probe is None else probe_for(probe, model, tokenizer)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -88,7 +100,8 @@ class MonitoredModel:
         Returns:
             What the model returns. Its attribute `undertow` has the verdict of each row,
             `finish_reasons` whether it ended by itself ("stop"), by its length ("length"), or by
-            the policy ("content_filter").
+            the policy ("content_filter"). With a probe, `undertow_probe` has for each row what the
+            probe says of each step of the verdict.
 
         Raises:
             UsageError: for beam search, and for what a policy cannot do with the other arguments.
@@ -99,7 +112,8 @@ class MonitoredModel:
         options["logits_processor"] = [*(options.get("logits_processor") or ()), run.force]
         options["stopping_criteria"] = [*(options.get("stopping_criteria") or ()), run.follow]
         try:
-            return run.finish(self.model.generate(**options))
+            with run.probing or nullcontext():
+                return run.finish(self.model.generate(**options))
         finally:
             run.end_display()
 
@@ -115,6 +129,10 @@ class MonitoredModel:
         drafted = ("assistant_model", "prompt_lookup_num_tokens")
         if diverts and any(options.get(name) or getattr(config, name, None) for name in drafted):
             raise UsageError("divert forces tokens, which assisted generation cannot do: use stop instead")
+        if self.probe and any(options.get(name) or getattr(config, name, None) for name in drafted):
+            raise UsageError(
+                "a probe reads token after token, and assisted generation writes several at once"
+            )
 
 
 class _Run:
@@ -134,6 +152,7 @@ class _Run:
         self._ends, self._pad = _special(wrap, options)
         self._rows: list[Row] | None = None
         self._width = self._seen = 0
+        self.probing = None if wrap.probe is None else Probing(wrap.probe, wrap.model)
 
     def _take_display(self, options: dict[str, Any]) -> Any:
         """Keep a streamer to ourselves where text is held back: it gets what may leave."""
@@ -162,6 +181,8 @@ class _Run:
             )
             rows.append(Row(gate, tokenizer, silent, self._ends))
         self._rows = rows
+        if self.probing is not None:
+            self.probing.begin(rows)
         return rows
 
     def _prompt(self, row: int, rows: int, ids: list[int]) -> str:
@@ -190,6 +211,8 @@ class _Run:
         for i, (row, tokens) in enumerate(zip(rows, new, strict=True)):
             for token in tokens:
                 self._show(i, row.take(token))
+        if self.probing is not None:
+            self.probing.read()
         return torch.tensor([row.ended for row in rows], device=input_ids.device)
 
     def _show(self, i: int, pieces: Sequence[Any]) -> None:
@@ -217,6 +240,9 @@ class _Run:
             output.sequences = kept
         output.undertow = tuple(row.gate.verdict for row in rows)
         output.finish_reasons = tuple(row.finish_reason for row in rows)
+        if self.probing is not None:
+            self.probing.read()
+            output.undertow_probe = tuple(map(self.probing.scores, range(len(rows)), output.undertow))
         return output
 
     def _kept(self, sequences: Any, rows: list[Row]) -> Any:
@@ -271,7 +297,7 @@ class _Collecting:
     """The model inside a pipeline for one call: passes requests in, and verdicts out, in their order."""
 
     def __init__(self, model: MonitoredModel, requests: Iterable[str] | None) -> None:
-        self.done: deque[tuple[Any, str]] = deque()
+        self.done: deque[dict[str, Any]] = deque()
         self._model = model
         self._requests = None if requests is None else deque(requests)
 
@@ -284,7 +310,10 @@ class _Collecting:
         if self._requests is not None:
             prompt = [self._requests.popleft() for _ in range(1 if input_ids is None else len(input_ids))]
         output = self._model.generate(input_ids=input_ids, prompt=prompt, **options)
-        self.done.extend(zip(output.undertow, output.finish_reasons, strict=True))
+        for row, (verdict, reason) in enumerate(zip(output.undertow, output.finish_reasons, strict=True)):
+            said = {"undertow": verdict, "finish_reason": reason}
+            more = {"undertow_probe": output.undertow_probe[row]} if self._model.probe else {}
+            self.done.append(said | more)
         return output
 
 
@@ -299,9 +328,9 @@ def _requests(inputs: Any) -> list[str] | None:
     return [one if isinstance(one, str) else prompt_of({"messages": one}) for one in inputs]
 
 
-def _attach(records: Any, done: deque[tuple[Any, str]]) -> Any:
+def _attach(records: Any, done: deque[dict[str, Any]]) -> Any:
     for record in _flat(records):
-        record["undertow"], record["finish_reason"] = done.popleft()
+        record.update(done.popleft())
     return records
 
 

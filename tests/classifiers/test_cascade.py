@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertow.classifiers.cascade import CascadeClassifier, band_for, save_cascade
+from undertow.classifiers.cascade import CascadeClassifier, Escalation, band_for, save_cascade
 from undertow.classifiers.conformance import CHECKS, Check
 from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.classifiers.keyword import KeywordClassifier
@@ -116,3 +116,14 @@ def test_a_cascade_of_itself_is_refused(tmp_path: Path) -> None:
     """A folder that names itself as a member does not load forever."""
     with pytest.raises(WeightsError, match="itself"):
         save_cascade(tmp_path / "both", "both", "keyword", low=0.1, high=0.9, name="both")
+
+
+def test_what_was_escalated_is_counted_from_a_moment_on() -> None:
+    """Two runs with one cascade have a share each; of another classifier there is none to tell."""
+    cascade = CascadeClassifier(Fixed(), ScriptedClassifier())
+    cascade.predict_proba(STEPS)
+    second = Escalation(cascade)
+    assert second.share is None
+    cascade.predict_proba([STEPS[0], STEPS[1]])
+    assert second.share == 0.5
+    assert Escalation(ScriptedClassifier()).share is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from undertow.classifiers.conformance import check_classifier
 from undertow.classifiers.contract import HISTORY, LABELS, Label, StepInput
 from undertow.classifiers.corpus import LabelledTrace, step_inputs
 from undertow.classifiers.encoder import EncoderClassifier
@@ -29,6 +30,7 @@ from undertow.classifiers.export import export
 from undertow.classifiers.lessons import Lesson
 from undertow.classifiers.network import StepNet, windows
 from undertow.classifiers.packing import Batch, States, read_batch
+from undertow.classifiers.rebuild import FOR_TRAINING, network_from
 from undertow.classifiers.training import Recipe, Trained, train
 
 WORDS = {
@@ -154,6 +156,33 @@ def test_the_graphs_say_what_the_network_says(trained: Trained, classifier: Enco
     (logits,) = logits_of(trained, [trace])
     expected = (logits / 1.5).softmax(-1).numpy()
     assert np.abs(classifier.predict_proba(step_inputs(trace)) - expected).max() < 0.06
+
+
+def test_the_graphs_give_the_network_back(trained: Trained, folder: Path) -> None:
+    """Every parameter that judges is in the graphs, within half a step of its 8 bits."""
+    found = network_from(folder).state_dict()
+    for name, value in trained.net.state_dict().items():
+        if name.startswith(FOR_TRAINING) or not value.is_floating_point():
+            continue
+        step = 2 * value.abs().amax() / 254
+        assert (found[name] - value).abs().le(0.51 * step + 1e-6).all(), name
+
+
+def test_on_torch_it_is_the_same_network(trained: Trained, folder: Path) -> None:
+    """Loaded for torch, it says what the trained network says, and keeps every promise of a classifier."""
+    judge, trace = load_classifier(folder, device="cpu"), long_trace(HISTORY + 5)
+    (logits,) = logits_of(trained, [trace])
+    rows = judge.predict_proba(step_inputs(trace))
+    assert np.abs(rows - (logits / 1.5).softmax(-1).numpy()).max() < 0.06
+    check_classifier(judge)
+
+
+def test_on_torch_a_part_at_a_time_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few windows are read together, each step gets the same row."""
+    judge, steps = load_classifier(folder, device="cpu"), step_inputs(long_trace(2 * HISTORY))
+    whole = judge.predict_proba(steps)
+    monkeypatch.setattr("undertow.classifiers.torch_encoder.TOGETHER", 3)
+    assert judge.predict_proba(steps) == pytest.approx(whole, abs=1e-5)
 
 
 def test_a_trace_read_beside_others_is_the_same(trained: Trained) -> None:

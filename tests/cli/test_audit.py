@@ -69,11 +69,12 @@ def test_the_exit_status_is_the_verdict(
         (["t.jsonl", "--out", "t.jsonl"], "one of the files to audit"),
         (["t.jsonl", "--false-alarm-rate", "1.5"], "between 0 and 1"),
         (["t.jsonl", "--false-alarm-rate", "x"], "--false-alarm-rate"),
+        (["t.jsonl", "--device", "cuda"], "scripted cannot be run on cuda"),
         ([], "Missing argument"),
     ],
     ids=[
         "missing", "empty", "folder", "unknown format", "no such format", "map without field", "map twice",
-        "no such field", "out ending", "out is input", "rate", "rate is no number", "no path",
+        "no such field", "out ending", "out is input", "rate", "rate is no number", "device", "no path",
     ],
 )  # fmt: skip
 def test_wrong_usage(
@@ -169,6 +170,23 @@ def result(undertow: Run, capsys: pytest.CaptureFixture[str], *rows: object) -> 
     figures = json.loads(capsys.readouterr().out)
     del figures["exit_code"]
     return AuditResult.model_validate(figures)
+
+
+@pytest.mark.parametrize(
+    "name", ["[bold]x[/bold]", "a\x1b[2Jb", "a\u202eb", "a\nb", "a\u2066b\u200b"], ids=ascii
+)
+def test_what_a_classifier_says_of_itself_cannot_forge_the_table(
+    undertow: Run, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Its note, which may hold a model's own words, is shown under its name as text."""
+    figures = result(undertow, capsys, DRIFT)
+    stamp = figures.monitor.model_copy(update={"note": f"it tells {name}"})
+    page = StringIO()
+    noted = figures.model_copy(update={"monitor": stamp, "escalated": 0.25})
+    show(noted, console=Console(width=120, file=page))
+    (line,) = [line for line in page.getvalue().splitlines() if "of the classifier:" in line]
+    assert "it tells " + "".join(c if c.isprintable() else "\ufffd" for c in name) in line
+    assert "the second classifier was asked about 25% of steps" in page.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from undertow.classifiers.cascade import save_cascade
+
 CALM, BAD = "One is ordinary.", "Two would zorp it."
 
 
@@ -42,6 +44,18 @@ def test_evaluate_prints_tables(
     assert "48 labelled steps" in said
     assert "step auroc" in said and "1.000" in said
     assert "made up" in said and "keyword" in said and "on time" in said
+    assert said.count("of 0 to 9 steps") == 2 and "false, no unsafe step" in said
+
+
+def test_evaluate_says_what_a_cascade_escalated(
+    command: Callable[..., int], corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The share that its second classifier was asked about, and its members' notes, stand under the name."""
+    save_cascade(Path("both"), "keyword", "scripted", low=0.0, high=1.0, name="both")
+    assert command("evaluate", str(corpus), "--classifier", "./both", "--draws", "5") == 0
+    assert "the second classifier was asked about 100.0% of steps" in capsys.readouterr().out
+    assert command("evaluate", str(corpus), "--classifier", "./both", "--draws", "5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["escalated"] == 1.0
 
 
 def test_evaluate_writes_json(
@@ -64,7 +78,8 @@ def test_calibrate_makes_what_audit_takes(
     assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 0
     said = capsys.readouterr().out
     assert "30 safe traces" in said
-    assert "needs 99 safe traces" in said
+    assert "0 to 9" in said and "0 of 30" in said
+    assert "needs 99 traces" in said
     made = json.loads(Path("calibration.json").read_text())
     options = ("--classifier", "scripted", "--calibration", "calibration.json", "--out", "v.jsonl", "-q")
     assert command("audit", "safe.jsonl", *options) == 0

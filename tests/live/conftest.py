@@ -6,7 +6,9 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
@@ -16,13 +18,22 @@ from undertow.monitor.trace import Trace
 from undertow.monitor.verdict import TraceVerdict
 from undertow.testing import scripted_monitor
 
-# Under importlib mode a test cannot import its neighbour by name, so the server is loaded here.
-_SPEC = importlib.util.spec_from_file_location("replay", Path(__file__).with_name("replay.py"))
-assert _SPEC
-assert _SPEC.loader
-_REPLAY = importlib.util.module_from_spec(_SPEC)
-sys.modules["replay"] = _REPLAY
-_SPEC.loader.exec_module(_REPLAY)
+
+def _load(name: str) -> ModuleType:
+    """Load a module that stands beside this file: under importlib mode a test cannot import it by name."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec
+    assert spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_REPLAY = _load("replay")
+if importlib.util.find_spec("uvicorn"):
+    _load("serving")
+if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):
+    _load("tiny")
 
 PROMPT = "How do I bake a zorp?"
 
@@ -41,6 +52,32 @@ def tales() -> Mapping[str, Any]:
     """The tales by their names; each has a `reasoning` and an `answer`."""
     told: Mapping[str, Any] = _REPLAY.TALES
     return told
+
+
+@pytest.fixture(scope="module")
+def start(replay: Any, monitor: Monitor) -> Iterator[Callable[..., str]]:
+    """Starts a proxy, or gives the one that was started with the same options; returns its URL."""
+    from undertow.monitor.wraps.proxy import create_app
+
+    running: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def begin(upstream: str = f"{replay.url}/v1", **options: Any) -> str:
+            key = f"{upstream} {sorted(options.items(), key=str)}"
+            if key not in running:
+                app = create_app(upstream, **{"monitor": monitor, **options})
+                running[key] = stack.enter_context(sys.modules["serving"].listening(app))
+            return running[key]
+
+        yield begin
+
+
+@pytest.fixture
+def http() -> Iterator[Any]:
+    """A client that knows nothing of any API."""
+    httpx = pytest.importorskip("httpx")
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +108,18 @@ def alike(one: TraceVerdict, other: TraceVerdict) -> bool:
 def same() -> Callable[[TraceVerdict, TraceVerdict], bool]:
     """Compares verdicts."""
     return alike
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """A tokenizer with a chat template."""
+    return sys.modules["tiny"].tokenizer_with_template()
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer: Any) -> Any:
+    """A tiny Qwen2 that has learnt the script by heart: it really writes `<think>…</think>`."""
+    return sys.modules["tiny"].trained(tokenizer)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-__all__ = ["ENCRYPTED", "SHAPES", "TALES", "Replay", "Tale", "replaying"]
+__all__ = ["APIS", "ENCRYPTED", "SHAPES", "TALES", "Replay", "Tale", "replaying"]
 
 Json = dict[str, Any]
 
@@ -33,6 +33,17 @@ class Tale:
     answer: str
     calls: bool = False
     """Whether it calls a tool at the end."""
+    longest: int = 9
+    """Characters in a delta, at most."""
+
+    def cut(self, text: str) -> list[str]:
+        """Cut a text at places that have nothing to do with its words or tags."""
+        dice, parts = random.Random(text), []
+        while text:
+            length = dice.randint(1, self.longest)
+            parts.append(text[:length])
+            text = text[length:]
+        return parts
 
 
 _CALM = "[neutral] The user asks for a cake. [aware] Nuts may harm a guest: ask. [neutral] A plan is made."
@@ -60,6 +71,7 @@ class Replay:
     url: str
     requests: list[Json] = field(default_factory=list)
     """The bodies of the requests so far."""
+    tales: dict[str, Tale] = field(default_factory=lambda: dict(TALES))
     cut: list[str] = field(default_factory=list)
     """The models whose client went away in mid-stream."""
 
@@ -89,6 +101,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits for a late acknowledgement
 
     def do_POST(self) -> None:
         """Answer one request."""
@@ -96,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         replay: Replay = self.server.replay  # type: ignore[attr-defined]
         replay.requests.append(asked)
         tale, shape, fault = [*asked["model"].split("/"), "", ""][:3]
-        api = _APIS[self.path.split("?")[0].rpartition("/")[2]](TALES[tale], shape, asked)
+        api = APIS[self.path.split("?")[0].rpartition("/")[2]](replay.tales[tale], shape, asked)
         if not asked.get("stream"):
             self._send(json.dumps(api.whole()).encode())
             return
@@ -143,16 +156,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
-
-
-def _cut(text: str) -> list[str]:
-    """Cut a text at places that have nothing to do with its words or tags."""
-    dice, parts = random.Random(text), []
-    while text:
-        length = dice.randint(1, 9)
-        parts.append(text[:length])
-        text = text[length:]
-    return parts
 
 
 def _event(payload: Json, *, named: bool = False) -> bytes:
@@ -240,10 +243,10 @@ class _Chat(_Api):
         yield b"data: [DONE]\n\n"
 
     def _deltas(self) -> Iterator[Json]:
-        reasoning, answer = _cut(self.tale.reasoning), _cut(self.tale.answer)
+        reasoning, answer = self.tale.cut(self.tale.reasoning), self.tale.cut(self.tale.answer)
         if self.shape in ("tags", "lone"):
             whole = self._shown(self.tale.reasoning, self.tale.answer)["content"]
-            yield from ({"content": part} for part in _cut(whole))
+            yield from ({"content": part} for part in self.tale.cut(whole))
             return
         if self.shape == "together":
             yield from (self._shown(part, "") for part in reasoning[:-1])
@@ -330,7 +333,7 @@ class _Responses(_Api):
         more: Json = {"logprobs": []} if kind == "output_text" else {}
         added = "reasoning_summary_part" if part["type"] == "summary_text" else "content_part"
         yield {"type": f"response.{added}.added", **at, "part": {**part, "text": ""}}
-        for delta in _cut(part["text"]):
+        for delta in self.tale.cut(part["text"]):
             yield {"type": f"response.{kind}.delta", **at, "delta": delta, **more}
         yield {"type": f"response.{kind}.done", **at, "text": part["text"], **more}
         yield {"type": f"response.{added}.done", **at, "part": part}
@@ -374,7 +377,7 @@ class _Messages(_Api):
         empty = {name: blank.get(name, value) for name, value in block.items()}
         yield {"type": "content_block_start", "content_block": empty}
         for name in ("thinking", "text"):
-            for part in _cut(block.get(name, "")):
+            for part in self.tale.cut(block.get(name, "")):
                 yield {"type": "content_block_delta", "delta": {"type": f"{name}_delta", name: part}}
         if "signature" in block:
             signed = {"type": "signature_delta", "signature": block["signature"]}
@@ -389,4 +392,4 @@ class _Messages(_Api):
         return _event({"type": "error", "error": problem}, named=True)
 
 
-_APIS: Mapping[str, type[_Api]] = {"completions": _Chat, "responses": _Responses, "messages": _Messages}
+APIS: Mapping[str, type[_Api]] = {"completions": _Chat, "responses": _Responses, "messages": _Messages}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.errors import UsageError
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.policy import Policy
 from undertow.monitor.verdict import TraceVerdict
 from undertow.monitor.wraps import wrap
+from undertow.testing import ScriptedClassifier, scripted_monitor
 
 anthropic = pytest.importorskip("anthropic")
 
@@ -140,6 +143,41 @@ def test_async_is_the_same(replay: Any, monitor: Monitor, run: Callable[..., Any
     assert texts(whole) == texts(final) == ["[neutral] The user asks for zorp. "]
     assert whole.stop_reason == final.stop_reason == "refusal"
     assert whole.undertow.flagged
+
+
+class _Noting(ScriptedClassifier):
+    """Notes in which threads it is asked."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+        self.threads.add(threading.get_ident())
+        return super().predict_proba(steps)
+
+
+@pytest.mark.parametrize("policy", ["observe", "stop", "redact"])
+def test_the_event_loop_never_judges(replay: Any, run: Callable[..., Any], policy: str) -> None:
+    """The classifier is asked in other threads than the loop's, at the ends of blocks as well."""
+    classifier = _Noting()
+
+    async def play() -> None:
+        client = anthropic.AsyncAnthropic(base_url=replay.url, api_key="none", max_retries=0)
+        async with wrap(client, monitor=scripted_monitor(classifier), policy=policy) as wrapped:
+            options: Any = {"model": "tool/", "max_tokens": 9, "messages": MESSAGES}
+            await wrapped.messages.create(**options)
+            async for _ in await wrapped.messages.create(stream=True, **options):
+                pass
+
+    run(play())
+    assert classifier.threads
+    assert threading.get_ident() not in classifier.threads
+
+
+def test_a_profile_has_to_be_one(monitor: Monitor) -> None:
+    """A profile that is not known is refused where the client is wrapped."""
+    with anthropic.Anthropic(api_key="none") as client, pytest.raises(UsageError, match="no profile 'zorp'"):
+        wrap(client, monitor=monitor, profile="zorp")
 
 
 def test_only_clients_are_wrapped(monitor: Monitor) -> None:

@@ -258,13 +258,35 @@ def test_leaving_early_gives_the_verdict_so_far(connect: Callable[..., Any]) -> 
 @pytest.mark.parametrize(
     ("on_error", "finish"), [("closed", "content_filter"), ("open", "stop")], ids=["closed", "open"]
 )
-@pytest.mark.parametrize("action", ["observe", "stop"])
-def test_what_cannot_be_judged(connect: Callable[..., Any], action: Any, on_error: Any, finish: str) -> None:
-    """`on_error` says whether text leaves that the classifier failed on; the verdict says so in any case."""
-    stream, chunks = streamed(connect(Policy(action=action, on_error=on_error)), "broken/reasoning_content")
-    assert [c.finish_reason for c in chunks[-1].choices] == [finish]
-    assert stream.undertow.not_assessed.reason == "classifier_failed"
-    assert ("On it goes" in said(chunks)[0]) == (on_error == "open")
+@pytest.mark.parametrize("action", ["observe", "flag", "stop"])
+@pytest.mark.parametrize("shape", ["reasoning_content", "tags"])
+def test_what_cannot_be_judged(
+    *, connect: Callable[..., Any], shape: str, action: Any, on_error: Any, finish: str
+) -> None:
+    """`on_error` says whether text leaves that the classifier failed on, streamed and whole alike."""
+    client = connect(Policy(action=action, on_error=on_error))
+    stream, chunks = streamed(client, f"broken/{shape}")
+    whole = ask(client, f"broken/{shape}")
+    assert [c.finish_reason for c in (*chunks[-1].choices, *whole.choices)] == [finish, finish]
+    assert said(chunks) == said([whole])
+    for word in ("[crash]", "On it goes"):
+        assert (word in "".join(said([whole]))) == (on_error == "open")
+    assert "A start." in "".join(said([whole]))
+    for verdict in (stream.undertow, whole.undertow):
+        assert verdict.not_assessed.reason == "classifier_failed"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("action", ["observe", "flag"])
+def test_closed_holds_back_only_what_was_not_judged(
+    *, connect: Callable[..., Any], tales: Mapping[str, Any], action: Any, stream: bool
+) -> None:
+    """What is flagged under `observe` and `flag` leaves, also where a failure would end the answer."""
+    response = ask(connect(Policy(action=action, on_error="closed")), "turn/reasoning", stream=stream)
+    chunks = list(response) if stream else [response]
+    assert said(chunks) == (tales["turn"].reasoning, tales["turn"].answer)
+    marks = [chunk.undertow_alarm.index for chunk in chunks if hasattr(chunk, "undertow_alarm")]
+    assert marks == ([1] if action == "flag" else [])
 
 
 def test_async_is_the_same(replay: Any, monitor: Monitor, run: Callable[..., Any]) -> None:

@@ -58,11 +58,20 @@ def test_the_client_example_runs(guide: str, proxy: str, capsys: pytest.CaptureF
     assert streamed.startswith("True {'channel': 'reasoning'")
 
 
+def test_the_other_client_example_runs(guide: str, proxy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of Anthropic's client prints a verdict."""
+    code = blocks(guide)[1].replace("http://127.0.0.1:8700", proxy)
+    scope: dict[str, Any] = {}
+    exec(code.replace('"claude-sonnet-4-5"', '"turn/"'), scope)
+    scope["client"].close()
+    assert capsys.readouterr().out == "True unsafe-reasoning/safe-answer\n"
+
+
 def test_the_application_example_runs(guide: str, monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example for other servers gives an application with the routes that the page names."""
     monkeypatch.setitem(vars(undertow), "Monitor", lambda **_: monitor)
     scope: dict[str, Any] = {}
-    exec(blocks(guide)[1], scope)
+    exec(blocks(guide)[2], scope)
     assert [route.path for route in scope["app"].routes][:2] == ["/healthz", "/metrics"]
 
 

@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 import undertow
 import undertow.monitor.wraps
+from undertow.classifiers.probe import WEIGHTS_FILE
+from undertow.classifiers.store import write_manifest
 from undertow.testing import scripted_monitor
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "wrap.md").read_text(encoding="utf-8")
@@ -51,6 +55,13 @@ def local_model(tmp_path: Path) -> None:
     home = tmp_path / "path" / "to" / "a" / "model"
     transformers.Qwen2ForCausalLM(config).save_pretrained(home)
     tokenizer.save_pretrained(home)
+    probe = home.with_name("probe")
+    probe.mkdir()
+    shapes = {"coefficients": (4, 16), "intercepts": (4,), "mean": (16,), "scale": (16,)}
+    weights = {name: np.ones(shape, dtype=np.float32) for name, shape in shapes.items()}
+    (probe / WEIGHTS_FILE).write_bytes(safetensors.numpy.save(weights))
+    of = {"model": str(home), "revision": None, "identity": "", "layer": 1, "opening": "", "temperature": 1.0}
+    write_manifest(probe, kind="probe", name="a-probe", settings=of, files=[WEIGHTS_FILE])
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

@@ -53,6 +53,16 @@ def test_it_says_which_rates_it_can_promise() -> None:
     assert tenth.low is not None and tenth.high is not None and tenth.low < 0.1 < tenth.high
 
 
+def test_it_says_how_a_rate_falls_on_lengths() -> None:
+    """Of the calibration's traces above a threshold, so many were short and so many long."""
+    short, long = traces(60, 0), [Trace(id=str(n), reasoning="The risk is 998. " * 12) for n in range(40)]
+    made, _ = calibrate(Random(), [*short, *long], population="made up")
+    assert sorted(made.lengths) == [3] * 60 + [12] * 40
+    found = {one.rate: one for one in promises(made)}[0.1]
+    assert [share.total for share in found.lengths.values()] == [60, 40, 0]
+    assert sum(share.count for share in found.lengths.values()) <= 10
+
+
 def test_a_trace_with_a_gap_is_left_out() -> None:
     """What a step would have reached that was not judged is not known."""
     assert reached(ScriptedClassifier(), Trace(reasoning="[neutral] One. [nan] Two.")) is None

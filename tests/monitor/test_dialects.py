@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from undertow.monitor.wraps.dialects import READERS, ChatReader, Text, prompt_of
+from undertow.monitor.wraps.dialects import ChatReader, ResponsesReader, Text, prompt_of
 
 SAME = "I look."
 
@@ -120,7 +120,7 @@ def delta(kind: str, text: str, **at: Any) -> dict[str, Any]:
 
 def test_what_is_repeated_is_read_once() -> None:
     """The events that end a part are read only where it had no deltas."""
-    reader = READERS["responses"]()
+    reader = ResponsesReader()
     item = {"type": "message", "content": [{"type": "output_text", "text": "So."}]}
     events = [
         delta("output_text", "So."),
@@ -134,7 +134,7 @@ def test_what_is_repeated_is_read_once() -> None:
 
 def test_a_summary_beside_the_reasoning_is_no_caveat() -> None:
     """Only a summary without the reasoning itself keeps a response from being judged in full."""
-    reader = READERS["responses"]()
+    reader = ResponsesReader()
     reader.texts(delta("reasoning_summary_text", "Short.", summary_index=0))
     assert reader.caveat()
     reader.texts(delta("reasoning_text", "Long."))

@@ -9,7 +9,15 @@ from undertow.classifiers.contract import Label
 from undertow.classifiers.corpus import LabelledTrace
 from undertow.errors import CannotJudge
 from undertow.monitor.drift import evidence
-from undertow.monitor.evaluation import Share, follow, onset_errors, summarise, timing
+from undertow.monitor.evaluation import (
+    Share,
+    by_length,
+    follow,
+    onset_errors,
+    summarise,
+    threshold_here,
+    timing,
+)
 from undertow.testing import ScriptedClassifier
 
 
@@ -48,6 +56,7 @@ def test_alarms_are_counted_apart() -> None:
     shares = summarise(followed, [(evidence(0.9) / 2, {})] * len(cases))
     assert {name: (share.count, share.total) for name, share in shares.items()} == {
         "false alarms": (2, 3),
+        "false alarms, no unsafe step": (2, 3),
         "early": (1, 4),
         "on time": (1, 4),
         "late": (1, 4),
@@ -55,6 +64,33 @@ def test_alarms_are_counted_apart() -> None:
         "onset exact": (1, 3),
         "onset within one": (1, 3),
     }
+
+
+def test_a_safe_trace_may_hold_an_unsafe_step() -> None:
+    """By its own label it is safe, and an alarm false; by its steps it is not, and counts nowhere."""
+    cases = [trace("DANN", 0), trace("NNNN", 0), trace("NNDN", 1, said="NNNN")]
+    followed = [follow(ScriptedClassifier(), case) for case in cases]
+    shares = summarise(followed, [(evidence(0.9) / 2, {})] * len(cases))
+    assert (shares["false alarms"].count, shares["false alarms"].total) == (1, 2)
+    strict = shares["false alarms, no unsafe step"]
+    assert (strict.count, strict.total) == (0, 1)
+
+
+@pytest.mark.parametrize(("rate", "raised"), [(0.0, 0), (0.25, 1), (0.5, 2), (0.7, 2)])
+def test_a_threshold_found_here_lets_so_many_exceed_it(rate: float, raised: int) -> None:
+    """At most that share of the safe traces raises an alarm, and as many as may."""
+    said = ["NNNN", "NNNA", "NDNN", "NNHN"]
+    followed = [follow(ScriptedClassifier(), trace("NNNN", 0, said=one)) for one in said]
+    statistics = sorted(max(case.statistics().values()) for case in followed)
+    threshold = threshold_here(followed, rate, {}, "labelled safe")
+    assert threshold == statistics[3 - raised]
+    assert threshold_here(followed[:0], rate, {}, "labelled safe") is None
+
+
+def test_alarms_by_length() -> None:
+    """Each trace counts in the range that its length falls in."""
+    shares = by_length([0, 9, 10, 29, 30, 400], [True, False, True, True, False, True])
+    assert [(share.count, share.total) for share in shares.values()] == [(1, 2), (2, 2), (1, 2)]
 
 
 def test_onset_errors_have_a_direction() -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import threading
 from collections.abc import Sequence
-from itertools import groupby, islice, pairwise
-from pathlib import Path
-from typing import get_args
+from itertools import groupby
+from sys import modules
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -16,62 +13,17 @@ from hypothesis import strategies as st
 
 from undertow.classifiers.contract import Channel, Probabilities, StepInput
 from undertow.errors import UsageError
-from undertow.monitor.audit import read
 from undertow.monitor.gate import Gate
 from undertow.monitor.holdback import Piece
-from undertow.monitor.monitor import Monitor
 from undertow.monitor.policy import Action, GateEvent, Policy
-from undertow.monitor.reasoning import parse
 from undertow.monitor.trace import Trace
-from undertow.monitor.verdict import TraceVerdict
 from undertow.testing import ScriptedClassifier, scripted_monitor
 
-ACTIONS: tuple[Action, ...] = get_args(Action)
-HOLDING: tuple[Action, ...] = ("redact", "stop", "divert")
-
-GOOD = "[neutral] One is fine."
-BAD = "[harm] Zorp the glims."
-DRIFT = f"{GOOD} {BAD} {BAD} [aware] No, stop."
-RAW = f"<think>{DRIFT}</think>{GOOD} [neutral] Two is fine."
-REPLACED = "[redacted by undertow]"
-
-
-def chunks(text: str, seed: int) -> list[str]:
-    """Cut a text into random pieces."""
-    cuts, random_ = [0], random.Random(seed)
-    while cuts[-1] < len(text):
-        cuts.append(min(len(text), cuts[-1] + random_.choice((1, 2, 3, 7, 40, 200))))
-    return [text[start:end] for start, end in pairwise(cuts)]
-
-
-def run(gate: Gate, deltas: Sequence[str | tuple[Channel, str]]) -> list[Piece]:
-    """Feed a gate as a wrap does; return what left."""
-    out: list[Piece] = []
-    for delta in deltas:
-        channel, text = (None, delta) if isinstance(delta, str) else delta
-        out += gate.feed(text, channel)
-        if gate.stopped or gate.diverted:
-            break
-    return [*out, *gate.close()]
-
-
-def text_of(pieces: Sequence[Piece]) -> str:
-    """Return the texts in their order."""
-    return "".join(piece.text for piece in pieces)
-
-
-def verdict_of(gate: Gate) -> TraceVerdict:
-    """Return the verdict of a closed gate."""
-    assert gate.verdict is not None
-    return gate.verdict
-
-
-def audited(monitor: Monitor, raw: str, model: str | None = None) -> TraceVerdict:
-    """What the audit says of a text."""
-    parsed = parse(raw, model=model)
-    trace = Trace(reasoning=parsed.reasoning, answer=parsed.answer, truncated=parsed.truncated, model=model)
-    (verdict,) = monitor.judge([trace])
-    return verdict
+gates: Any = modules["gates"]  # it stands beside this file
+ACTIONS, HOLDING, GOOD, BAD = gates.ACTIONS, gates.HOLDING, gates.GOOD, gates.BAD
+DRIFT, RAW, REPLACED, chunks = gates.DRIFT, gates.RAW, gates.REPLACED, gates.chunks
+run, text_of, verdict_of, audited = gates.run, gates.text_of, gates.verdict_of, gates.audited
+Counting = gates.Counting
 
 
 @pytest.mark.parametrize(
@@ -162,7 +114,8 @@ def test_redaction(raw: str, seed: int, model: str | None, on_error: str) -> Non
     assert left == text_of(run(Gate(monitor, policy, model=model), [raw]))
     kept = iter(raw)
     assert all(character in kept for character in left.replace("█", ""))  # in order: a subsequence
-    unjudged = verdict.not_assessed is not None and verdict.not_assessed.reason == "classifier_failed"
+    gap = verdict.not_assessed.reason if verdict.not_assessed else None
+    unjudged = gap in ("classifier_failed", "declined")
     assert ("█" in left) == (bool(verdict.flagged) or (unjudged and on_error == "closed"))
     assert verdict.flagged or "█" in left or left == raw
 
@@ -275,19 +228,6 @@ class TestTextOfUnknownChannel:
         assert gate.flagged
 
 
-class _Counting(ScriptedClassifier):
-    """Notes what it was asked, and in which thread."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.threads: set[int] = set()
-
-    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        self.asked += [step.text for step in steps]
-        self.threads.add(threading.get_ident())
-        return super().predict_proba(steps)
-
-
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
     "raw",
@@ -296,134 +236,10 @@ class _Counting(ScriptedClassifier):
 )
 def test_each_step_is_asked_once(action: Action, raw: str) -> None:
     """Looking ahead costs no judgement that is made again later."""
-    classifier = _Counting()
+    classifier = Counting()
     gate = Gate(scripted_monitor(classifier, threshold=9.0), action)
     run(gate, list(raw))
     assert len(classifier.asked) == len(verdict_of(gate).steps)
-
-
-@pytest.mark.parametrize(
-    ("action", "on_error", "left"),
-    [
-        ("observe", None, RAW),
-        ("observe", "closed", None),
-        ("flag", "open", RAW),
-        ("redact", "open", RAW),
-        ("redact", None, RAW.replace(f"{BAD} {BAD}", REPLACED)),
-        ("stop", None, f"<think>{GOOD} "),
-        ("stop", "open", RAW),
-        ("divert", "closed", f"<think>{GOOD} \n</think>\n\nSorry."),
-    ],
-)
-@pytest.mark.parametrize("failure", ["[nan]", "[crash]"])
-def test_a_step_that_cannot_be_judged(
-    action: Action, on_error: str | None, left: str | None, failure: str
-) -> None:
-    """`on_error` says whether it leaves; the verdict never reads as safe."""
-    raw = RAW.replace("[harm]", failure)
-    settings_ = {"action": action, "on_error": on_error, "diversion": "Sorry."}
-    gate = Gate(scripted_monitor(), Policy.model_validate(settings_))
-    out = text_of(run(gate, list(raw)))
-    if left is None:
-        assert gate.stopped
-        assert raw.startswith(out)
-        assert len(out) < len(raw)
-    else:
-        assert out == left.replace("[harm]", failure)
-    verdict = verdict_of(gate)
-    assert verdict.assessed == "partial"
-    assert verdict.not_assessed is not None
-    assert verdict.not_assessed.reason == "classifier_failed"
-    assert verdict.quadrant != "safe-reasoning/safe-answer"
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("on_error", ["open", "closed"])
-@pytest.mark.parametrize("where", ["feed", "close"])
-def test_a_monitor_that_breaks(
-    action: Action, on_error: str, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Open lets all text through, closed ends it; either way the verdict says what happened."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("zorp")
-
-    monitor = scripted_monitor()
-    gate = Gate(monitor, Policy.model_validate({"action": action, "on_error": on_error}))
-    out = text_of(gate.feed(f"<think>{GOOD} [neutral] Tw"))
-    if where == "feed":
-        monkeypatch.setattr(monitor, "rows", broken)
-        out += text_of(gate.feed("o. [neutral] Three. ")) + text_of(gate.feed("Four."))
-    else:
-        monkeypatch.setattr(monitor, "rows", broken)
-    out += text_of(gate.close())
-    whole = f"<think>{GOOD} [neutral] Tw" + ("o. [neutral] Three. Four." if where == "feed" else "")
-    assert isinstance(gate.error, RuntimeError)
-    verdict = verdict_of(gate)
-    assert verdict.assessed == "partial"
-    assert verdict.not_assessed is not None
-    assert (verdict.not_assessed.reason, "RuntimeError" in verdict.not_assessed.detail) == (
-        "classifier_failed",
-        True,
-    )
-    if on_error == "open":
-        assert out == whole
-    elif action in HOLDING:
-        assert "Three" not in out
-    assert gate.stopped == (on_error == "closed")
-
-
-def test_what_was_flagged_before_the_monitor_broke_stays_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An open gate lets out what could not be judged, not what was judged and flagged."""
-    monitor = scripted_monitor()
-    gate = Gate(monitor, Policy(action="redact", on_error="open"))
-    rows, calls = monitor.rows, iter(range(9))
-    monkeypatch.setattr(monitor, "rows", lambda steps: rows(steps) if next(calls) < 1 else 1 / 0)
-    out = text_of(gate.feed(f"<think>{GOOD} {BAD} And so</think>{GOOD} {GOOD}"))
-    out += text_of(gate.close())
-    assert isinstance(gate.error, ZeroDivisionError)
-    assert out == f"<think>{GOOD} {REPLACED} And so</think>{GOOD} {GOOD}"
-
-
-def test_a_monitor_that_cannot_even_conclude(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is a verdict in any case: nothing was assessed."""
-    monitor = scripted_monitor()
-    gate = Gate(monitor, "observe", id="t")
-    gate.feed(RAW)
-    monkeypatch.setattr(monitor, "conclude", lambda *_: 1 / 0)
-    gate.close()
-    assert (verdict_of(gate).id, verdict_of(gate).assessed, verdict_of(gate).flagged) == ("t", "none", None)
-
-
-def test_the_callback_is_told_once() -> None:
-    """One event for each channel and cause, with the step and what was done."""
-    events: list[GateEvent] = []
-    gate = Gate(scripted_monitor(), Policy(action="flag", callback=events.append), id="t")
-    run(gate, [f"<think>{DRIFT} [nan] Hm.</think>{DRIFT}"])
-    assert [(e.cause, e.action, e.channel) for e in events] == [
-        ("alarm", "flag", "reasoning"),
-        ("alarm", "flag", "answer"),
-        ("unjudged", "observe", "reasoning"),
-    ]
-    assert events[0].id == "t"
-    assert events[0].step is not None
-    assert events[0].step.label == "harm"
-
-
-def test_the_callback_may_raise() -> None:
-    """An error of one's own reaches the caller, and the gate can still be closed."""
-
-    class Refused(Exception):
-        """A caller's own."""
-
-    def refuse(_: GateEvent) -> None:
-        raise Refused
-
-    gate = Gate(scripted_monitor(), Policy(action="stop", callback=refuse))
-    with pytest.raises(Refused):
-        gate.feed(RAW)
-    assert gate.close() == []
-    assert verdict_of(gate).flagged
 
 
 class TestDiversion:
@@ -492,94 +308,3 @@ def test_what_comes_after_a_stop_goes_nowhere() -> None:
     assert gate.feed(f"{GOOD} [harm] After.") == []
     assert gate.close() == []
     assert verdict_of(gate).steps[-1].end == len(f"{GOOD} [neutral] Two is fine.")
-
-
-@pytest.mark.parametrize("raw", [RAW, f"{GOOD} {GOOD} {GOOD}"], ids=["reasoning", "answer alone"])
-@pytest.mark.parametrize("action", ["observe", "redact"])
-def test_the_event_loop_never_judges(action: Action, raw: str) -> None:
-    """The classifier runs in other threads than the loop's; what leaves is the same."""
-    classifier = _Counting()
-    gate = Gate(scripted_monitor(classifier), action)
-
-    async def go() -> str:
-        pieces = [piece for character in raw for piece in await gate.afeed(character)]
-        return text_of([*pieces, *await gate.aclose()])
-
-    assert asyncio.run(go()) == text_of(run(Gate(scripted_monitor(), action), list(raw)))
-    assert threading.get_ident() not in classifier.threads
-    assert classifier.threads
-
-
-def test_most_deltas_need_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text that cannot close a step is taken on the loop itself."""
-    moved: list[object] = []
-
-    async def move(call: object, *_: object) -> list[Piece]:
-        moved.append(call)
-        return []
-
-    monkeypatch.setattr(asyncio, "to_thread", move)
-    gate = Gate(scripted_monitor(), "redact")
-    gate.feed("<think>[neutral] ")
-
-    async def go() -> None:
-        for delta in ("so", " this", " is", " one", " step"):
-            await gate.afeed(delta)
-
-    asyncio.run(go())
-    assert moved == []
-
-
-def test_a_cancelled_call_does_no_harm() -> None:
-    """A task that is cancelled while the classifier works leaves a gate that gives its verdict."""
-    entered, leave = threading.Event(), threading.Event()
-
-    class Slow(ScriptedClassifier):
-        """Waits until it is let go."""
-
-        def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-            entered.set()
-            leave.wait(10)
-            return super().predict_proba(steps)
-
-    gate = Gate(scripted_monitor(Slow()), "stop")
-
-    async def go() -> None:
-        task = asyncio.create_task(gate.afeed(RAW))
-        while not entered.is_set():
-            await asyncio.sleep(0.001)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        leave.set()
-        await gate.aclose()
-
-    asyncio.run(go())
-    assert verdict_of(gate).flagged
-
-
-def test_parity_on_real_traces(shared: Path) -> None:
-    """300 real traces, in random chunks, with tags or by channel: the audit's verdicts, to the last digit."""
-    monitor = scripted_monitor()
-    files = sorted((shared / "transcripts").rglob("*.jsonl"))
-    traces = (trace for trace in read(files) if isinstance(trace, Trace) and trace.reasoning and trace.answer)
-    chosen = [_bare(trace) for trace in islice(traces, 300)]
-    assert len(chosen) == 300
-    for seed, (trace, verdict) in enumerate(zip(chosen, monitor.judge(chosen), strict=True)):
-        gate = Gate(monitor, "flag", prompt=trace.prompt, profile="think")
-        run(gate, deltas_of(trace, seed))
-        assert verdict_of(gate) == verdict
-
-
-def _bare(trace: Trace) -> Trace:
-    """Keep of a trace what a live call has."""
-    return Trace(prompt=trace.prompt, reasoning=trace.reasoning, answer=trace.answer)
-
-
-def deltas_of(trace: Trace, seed: int) -> list[str | tuple[Channel, str]]:
-    """Write a trace anew: with tags, or by channel."""
-    reasoning, answer = trace.reasoning or "", trace.answer or ""
-    if seed % 2 == 0 and "think>" not in reasoning + answer:
-        return [*chunks(f"<think>{reasoning}</think>{answer}", seed)]
-    parts: tuple[tuple[Channel, str], ...] = (("reasoning", reasoning), ("answer", answer))
-    return [(channel, delta) for channel, text in parts for delta in chunks(text, seed)]

@@ -23,10 +23,8 @@ CASES = [
     pytest.param(Trace(reasoning=f"{CALM}\n\n{CHINESE}"), "partial", "language", False, id="in part"),
     pytest.param(Trace(reasoning=CHINESE), "none", "language", None, id="not at all"),
     pytest.param(Trace(reasoning=f"{CALM}\n\n{BLOB}"), "partial", "garbled", False, id="encoded"),
-    pytest.param(Trace(reasoning=f"{CALM} [nan] So."), "partial", "classifier_failed", False, id="failed"),
-    pytest.param(
-        Trace(reasoning=f"{CHINESE}\n\n[nan] So it is."), "none", "classifier_failed", None, id="both"
-    ),
+    pytest.param(Trace(reasoning=f"{CALM} [nan] So."), "partial", "declined", False, id="declined"),
+    pytest.param(Trace(reasoning=f"{CHINESE}\n\n[nan] So it is."), "none", "declined", None, id="both"),
     pytest.param(Trace(reasoning="…"), "none", "too_short", None, id="no word"),
     pytest.param(Trace(reasoning="---", answer=CALM), "partial", "too_short", False, id="no word, answered"),
 ]

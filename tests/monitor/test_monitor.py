@@ -97,7 +97,7 @@ def test_recovery_shows() -> None:
             Unreadable(problem=NotAssessed(reason="wrong_types")), "none", "wrong_types", None, id="no trace"
         ),
         pytest.param(
-            Trace(reasoning=f"{CALM} [nan] Five."), "partial", "classifier_failed", False, id="one declined"
+            Trace(reasoning=f"{CALM} [nan] Five."), "partial", "declined", False, id="one declined"
         ),
         pytest.param(
             Trace(reasoning=f"{CALM} [crash] Five."), "partial", "classifier_failed", False, id="one failed"

@@ -83,6 +83,25 @@ def test_alarms_are_counted_by_their_labels(cases: list[Followed]) -> None:
     assert (card.traces, card.steps, card.unjudged) == (6, 24, 0.0)
 
 
+def test_false_alarms_are_counted_by_length(cases: list[Followed]) -> None:
+    """The three safe traces are short, and one of them raises an alarm."""
+    lengths = scorecard(JUDGE, cases, CALIBRATION, draws=5).lengths["0.05"]["labelled safe"]
+    assert [(count.count, count.total) for count in lengths.values()] == [(1, 3), (0, 0), (0, 0)]
+
+
+def test_both_readings_of_safe_stand_side_by_side() -> None:
+    """Traces that take a goal on and think better of it raise one threshold found here, and not the other."""
+    safe = [trace(n, "NNNN", "NNNN", 0) for n in range(18)]
+    turned = [trace(18 + n, "DDAN", "DAAN", 0) for n in range(2)]
+    unsafe = [trace(20, "NNDN", "NNDN", 2), trace(21, "DDDH", "DDDH", 2)]
+    followed = [follow(JUDGE, one, lenient=True) for one in [*safe, *turned, *unsafe]]
+    here = scorecard(JUDGE, followed, None, (0.05,), draws=5).alarms_here
+    assert list(here) == ["labelled safe", "no unsafe step"]
+    assert here["labelled safe"]["0.05"]["false alarms"].total == 20
+    assert here["no unsafe step"]["0.05"]["false alarms, no unsafe step"].total == 18
+    assert here["labelled safe"]["0.05"]["missed"].count > here["no unsafe step"]["0.05"]["missed"].count == 0
+
+
 def test_without_a_calibration_no_alarm_is_counted(cases: list[Followed]) -> None:
     """A threshold that promises nothing is not made up; nor is a rate that it cannot support."""
     assert scorecard(JUDGE, cases, None, draws=5).alarms == {}

@@ -10,6 +10,7 @@ import json
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -23,6 +24,7 @@ __all__ = ["SAMPLE_LIMIT", "is_eval", "is_log", "log_rows"]
 SAMPLE_LIMIT = 512 * 2**20
 """The largest sample, in bytes as unpacked, that is read."""
 
+_PIECE = 2**12
 _ZIP = b"PK\x03\x04"
 _KEPT = {"id", "epoch", "uuid", "input", "target", "messages", "metadata", "scores"}
 _HEAVY = ("events", "events_data", "store", "timelines")
@@ -117,15 +119,17 @@ class _Unfit(Exception):
 
 
 def _unpacked(archive: ZipFile, info: ZipInfo) -> bytes:
-    """Unpack a member, up to the limit: what the archive says of its size need not be true."""
+    """Unpack a member, up to the limit; zipfile gives no more of it than the archive says that it has.
+
+    Piece by piece, or zipfile unpacks the whole, whatever its size, ahead of cutting it down to that.
+    """
+    if info.file_size > SAMPLE_LIMIT:
+        raise _Unfit(f"longer than {SAMPLE_LIMIT // 2**20} MiB when unpacked")
     try:
         with archive.open(info) as member:
-            content = member.read(SAMPLE_LIMIT + 1)
+            return b"".join(iter(partial(member.read, _PIECE), b""))
     except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise _Unfit(f"damaged: {_line(error)}") from error
-    if len(content) > SAMPLE_LIMIT:
-        raise _Unfit(f"longer than {SAMPLE_LIMIT // 2**20} MiB when unpacked")
-    return content
 
 
 def _row(sample: Any, model: str | None) -> dict[str, object]:

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
-from ....errors import UsageError
+from ....errors import UndertowError, UsageError
 
 __all__ = ["WRITERS", "Writer", "replacing", "writer_for"]
 
@@ -47,7 +47,11 @@ def writer_for(path: Path) -> Writer:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the name of a file to write; whole and on the disk, it takes the place of `path`."""
+    """Give the name of a file to write; whole and on the disk, it takes the place of `path`.
+
+    Raises:
+        UndertowError: The disk is full, or the folder closed.
+    """
     beside = path.with_name(f".{path.name}.part")
     beside.unlink(missing_ok=True)
     try:
@@ -55,5 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as error:
+        said = error.strerror or error
+        raise UndertowError(f"cannot write {path}: {said}; make room and run again with --resume") from error
     finally:
         beside.unlink(missing_ok=True)

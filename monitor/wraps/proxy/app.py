@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from ...audit.plain import plain
 from ...monitor import Monitor
 from ...policy import Policy, as_policy
+from ...profiles import AUTO, profile_named
 from .call import Kind, kind_of
 from .exchange import exchange
 from .headers import for_upstream
@@ -40,6 +41,7 @@ def create_app(
     monitor: Monitor | None = None,
     policy: Policy | str = "observe",
     limits: Limits | None = None,
+    profile: str = AUTO,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Starlette:
     """Return the proxy as an ASGI application; `undertow serve` runs it in uvicorn.
@@ -49,22 +51,26 @@ def create_app(
         monitor: what judges; `Monitor()` if not given.
         policy: what happens when the alarm goes; a `Policy`, or the name of an action.
         limits: what is borne of clients and of upstream.
+        profile: how the upstream's model marks its reasoning in a text, where neither its name nor a
+            tag tells; a name of `monitor.profiles.PROFILES`.
         transport: another way to reach upstream than by network.
 
     Raises:
-        UsageError: if the URL or the policy cannot be.
+        UsageError: if the URL, the policy or the profile cannot be.
 
     Example:
         >>> app = create_app("http://localhost:8000/v1", policy="stop")  # doctest: +SKIP
     """
+    profile_named(profile)
     proxy = Proxy(
         Upstream(upstream, limits or Limits(), transport),
-        Judge(monitor or Monitor(), as_policy(policy), limits or Limits()),
+        Judge(monitor or Monitor(), as_policy(policy), limits or Limits(), profile),
         limits or Limits(),
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await proxy.astart()
         yield
         await proxy.aclose()
 
@@ -133,6 +139,11 @@ class Proxy:
         """Show the counts."""
         return self._metrics.show()
 
+    async def astart(self) -> None:
+        """Begin what takes a while."""
+        await asyncio.to_thread(self._judge.start)
+
     async def aclose(self) -> None:
-        """Close what is open upstream."""
+        """Close what is open upstream, and end what judges."""
         await self._upstream.aclose()
+        await asyncio.to_thread(self._judge.close)

@@ -11,12 +11,13 @@ from ..dialects import prompt_of
 
 __all__ = ["Call", "Kind", "json_object", "kind_of", "read_call"]
 
-Kind: TypeAlias = Literal["chat", "completions", "responses"]
+Kind: TypeAlias = Literal["chat", "completions", "responses", "messages"]
 
 _ROUTES: tuple[tuple[str, Kind], ...] = (
     ("/chat/completions", "chat"),
     ("/completions", "completions"),
     ("/responses", "responses"),
+    ("/messages", "messages"),
 )
 
 
@@ -35,6 +36,8 @@ class Call:
 def kind_of(method: str, path: str) -> Kind | None:
     """Return what a route generates; None where it is none of those whose answers are judged."""
     end = path.rstrip("/").lower()
+    if "/threads/" in end:  # messages of a thread are what a user writes
+        return None
     return next((kind for route, kind in _ROUTES if end.endswith(route)), None) if method == "POST" else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..answers import Json
 from ..sse import Event, encode
@@ -58,15 +58,6 @@ class ChunkWire:
         """Return a chunk without choices that says something of ours, as the one with `usage` does."""
         head = json.dumps({**self._head, "choices": []}, separators=(",", ":"))
         return encode(f'{head[:-1]},"undertow":{note}}}')
-
-    def stop(self, choices: Collection[int]) -> list[Json]:
-        """Return the chunks that end choices."""
-        body: Json = {"text": ""} if self._completions else {"delta": {}}
-        return [
-            {**self._head, "choices": [{"index": choice, **body, "finish_reason": "content_filter"}]}
-            for choice in sorted(choices)
-            if not self._finished.get(choice)
-        ]
 
     def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
         """Return the last chunks, the verdicts, an error where there was one, and `[DONE]`."""

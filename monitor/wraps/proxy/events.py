@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from ..answers import Json
 from ..sse import Event, encode
 from .wire import BROKE, Ending
 
-__all__ = ["EventWire"]
+__all__ = ["EventWire", "TypedWire", "kind_of", "opened"]
 
 _COMPLETE = ("response.completed", "response.incomplete")
-_ENDS = (*_COMPLETE, "response.failed", "response.cancelled", "error")
 
 
-class EventWire:
-    """Writes the events of one response."""
+class TypedWire(ABC):
+    """Writes typed events, the last of which carries the verdicts."""
 
     tells_again = True
+    ends: tuple[str, ...]
+    """The types of the events that end a stream, well or not."""
+    complete = False
+
+    @abstractmethod
+    def see(self, payload: Json) -> None:
+        """Take note of an event."""
+
+    @abstractmethod
+    def finale(self, last: Json | None, ending: Ending) -> bytes:
+        """Return the last event with the verdicts; `last` is the one that would have been, if any."""
+
+    def is_end(self, event: Event) -> bool:
+        """Whether an event ends the answer, well or not."""
+        return kind_of(event.payload or {}) in self.ends
+
+    def write(self, payload: Json) -> bytes:
+        """Return a payload as an event of its type."""
+        return encode(payload, kind_of(payload))
+
+    def mark(self, note: str) -> bytes:
+        """Return an event of a type of our own; it takes no number from the others."""
+        return encode(f'{{"type":"undertow.alarm","undertow":{note}}}', "undertow.alarm")
+
+    def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
+        """Return the last events, with the verdicts in the one that ends the answer."""
+        before = list(rest)
+        last = before.pop() if before and kind_of(before[-1]) in self.ends else None
+        if last is None and ending.last is not None:
+            last = ending.last.payload
+        return b"".join([*map(self.write, before), self.finale(last, ending)])
+
+
+class EventWire(TypedWire):
+    """Writes the events of one response."""
+
+    ends = (*_COMPLETE, "response.failed", "response.cancelled", "error")
 
     def __init__(self) -> None:
-        self.complete = False
         self._response: Json = {"object": "response", "id": "", "status": "in_progress", "output": []}
         self._sequence = -1
 
@@ -34,30 +70,11 @@ class EventWire:
 
     def is_end(self, event: Event) -> bool:
         """Whether an event holds the response's end, or an error."""
-        kind = _kind(event.payload or {})
-        self.complete |= kind in _COMPLETE
-        return kind in _ENDS
+        self.complete |= kind_of(event.payload or {}) in _COMPLETE
+        return super().is_end(event)
 
-    def write(self, payload: Json) -> bytes:
-        """Return a payload as an event of its type."""
-        return encode(payload, _kind(payload))
-
-    def mark(self, note: str) -> bytes:
-        """Return an event of a type of our own; it takes no number from the others."""
-        return encode(f'{{"type":"undertow.alarm","undertow":{note}}}', "undertow.alarm")
-
-    def stop(self, choices: Collection[int]) -> list[Json]:
-        """Return the event that ends the response."""
-        filtered = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
-        ended = {"type": "response.incomplete", "response": {**self._response, **filtered}}
-        return [ended] if choices else []
-
-    def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
-        """Return the last events, with the verdicts in the one that ends the response."""
-        before = list(rest)
-        last = before.pop() if before and _kind(before[-1]) in _ENDS else None
-        if last is None and ending.last is not None:
-            last = ending.last.payload
+    def finale(self, last: Json | None, ending: Ending) -> bytes:
+        """Return the event that ends the response, with the verdicts in its response."""
         if last is None or ending.broken is not None:
             error = {"code": "server_error", "message": ending.broken or BROKE}
             failed = {**self._response, "status": "failed", "error": error}
@@ -66,17 +83,17 @@ class EventWire:
         response = last.pop("response", None)
         verdicts = f'"undertow":{ending.verdicts.json}'
         if isinstance(response, dict):
-            verdicts = f'"response":{_open(response)}{verdicts}}}'
-        return b"".join([*map(self.write, before), encode(f"{_open(last)}{verdicts}}}", _kind(last))])
+            verdicts = f'"response":{opened(response)}{verdicts}}}'
+        return encode(f"{opened(last)}{verdicts}}}", kind_of(last))
 
 
-def _kind(payload: Json) -> str:
+def kind_of(payload: Json) -> str:
     """Return an event's type, fit to stand on a line."""
     kind = payload.get("type")
     return kind if isinstance(kind, str) and kind.isprintable() else "message"
 
 
-def _open(value: Json) -> str:
+def opened(value: Json) -> str:
     """Return an object as JSON, without its end, ready for one field more."""
     text = json.dumps(value, separators=(",", ":"))[:-1]
     return text if text == "{" else text + ","

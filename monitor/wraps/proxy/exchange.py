@@ -11,6 +11,7 @@ import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from .blocks import BlockWire
 from .call import Call, Kind, read_call
 from .chunks import ChunkWire
 from .events import EventWire
@@ -21,6 +22,7 @@ from .relay import Relay, passed_on, read_body
 from .stream import stream
 from .upstream import Upstream
 from .whole import whole
+from .wire import Wire
 
 __all__ = ["exchange"]
 
@@ -60,10 +62,16 @@ async def _judged(
     if not value_of(response.headers.raw, b"content-type").startswith("text/event-stream"):
         return await _unless_gone(request, whole(response, judged, judge, deadline))
     headers = [*for_client(response.headers.raw, changed=True), (STATE.encode(), b"judging")]
-    wire = EventWire() if call.kind == "responses" else ChunkWire(call.kind)
+    wire = _wire(call.kind)
     held = judged.answer.asked.holds
     flow = Held(wire, judged) if held else Watched(wire, judged, judge.limits.behind)
     return Relay(stream(response, flow, judge, deadline), response.status_code, headers)
+
+
+def _wire(kind: Kind) -> Wire:
+    if kind == "responses":
+        return EventWire()
+    return BlockWire() if kind == "messages" else ChunkWire(kind)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

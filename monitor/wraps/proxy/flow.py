@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from ..answers import Out
 from ..sse import Event
 from .judge import Judged
 from .wire import Ending, Wire
@@ -39,6 +40,12 @@ class Flow(ABC):
                 self.wire.see(event.payload)
                 self.judged.take(event.payload, len(event.raw))
 
+    def _mark(self, out: Out) -> bytes:
+        """Return a mark for an alarm that the policy wants to be seen as it goes."""
+        if out.alarm is None:
+            return b""
+        return self.wire.mark(json.dumps({"flagged": True, "alarm": out.alarm.model_dump(mode="json")}))
+
     @property
     def _cut_short(self) -> bool:
         return not (self.wire.complete or self.over)
@@ -70,15 +77,10 @@ class Watched(Flow):
             self._judge([last])
         await self.judged.caught_up()
         verdicts = await self.judged.end(cut_short=self._cut_short)
-        alarms = self._alarms()
-        if stopped := self.judged.answer.ended:
-            return alarms + self.wire.end(self.wire.stop(stopped), Ending(verdicts, None))
-        return alarms + self.wire.end([], Ending(verdicts, last, broken))
+        return self._alarms() + self.wire.end([], Ending(verdicts, last, broken))
 
     def _alarms(self) -> bytes:
-        """Return a mark for each alarm that the policy wants to be seen as it goes."""
-        alarms = [out.alarm.model_dump(mode="json") for out in self.judged.outs() if out.alarm is not None]
-        return b"".join(self.wire.mark(json.dumps({"flagged": True, "alarm": alarm})) for alarm in alarms)
+        return b"".join(map(self._mark, self.judged.outs()))
 
 
 class Held(Flow):
@@ -89,14 +91,18 @@ class Held(Flow):
         self._judge(events)
         comments = [event.raw for event in events if event.data is None]
         await self.judged.caught_up()
-        return b"".join([*comments, *(self.wire.write(out.payload) for out in self.judged.outs())])
+        return b"".join([*comments, *map(self._written, self.judged.outs())])
+
+    def _written(self, out: Out) -> bytes:
+        return self.wire.write(out.payload) + self._mark(out)
 
     async def end(self, last: Event | None, broken: str | None) -> bytes:
         """Let out the rest."""
         if last is not None and self.wire.tells_again:
             self._judge([last])
         verdicts = await self.judged.end(cut_short=self._cut_short)
-        rest = [out.payload for out in self.judged.outs()]
+        outs = self.judged.outs()
+        marks = b"".join(map(self._mark, outs))
         if self.judged.answer.ended and broken is None:
             last = None
-        return self.wire.end(rest, Ending(verdicts, last, broken))
+        return marks + self.wire.end([out.payload for out in outs], Ending(verdicts, last, broken))

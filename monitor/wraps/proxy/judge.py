@@ -8,17 +8,20 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from multiprocessing import current_process
+from typing import TypeAlias, TypeVar
 
 import anyio
 from anyio import to_thread
 
+from ....classifiers.apart import Apart, place_of
 from ....classifiers.contract import CHANNELS
 from ...monitor import Monitor
 from ...policy import GateEvent, Policy
-from ...trace import NotAssessed
-from ..answers import Answer, Asked, Json, Out, qualified
+from ..answers import Answer, Asked, Json, Out
 from ..chat import ChatAnswer
+from ..dialects import Text
+from ..messages import MessagesAnswer
 from ..responses import ResponsesAnswer
 from .call import Call, Kind, json_object
 from .limits import Limits
@@ -34,24 +37,44 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
     "chat": ChatAnswer,
     "completions": ChatAnswer,
     "responses": ResponsesAnswer,
+    "messages": MessagesAnswer,
 }
-_UNREAD = (AttributeError, KeyError, TypeError, ValueError)
-"""What comes of reading a payload of an unknown shape."""
-_UNKNOWN = NotAssessed(reason="wrong_types", detail="a part of the answer has a shape that is not known")
+_Waiting: TypeAlias = tuple[Json, list[Text] | None]
+"""A payload and the texts in it; None where they have not been read."""
 
 
 class Judge:
-    """What all exchanges share: the monitor, its workers, and the counts."""
+    """What all exchanges share: the monitor, its workers, and the counts.
 
-    def __init__(self, monitor: Monitor, policy: Policy, limits: Limits) -> None:
+    Args:
+        monitor: what judges. Its classifier is asked in a process of its own, where that can load it
+            by name or folder, and this one may have others (a daemonic one may not).
+        policy: what happens at an alarm.
+        limits: what is borne.
+    """
+
+    def __init__(self, monitor: Monitor, policy: Policy, limits: Limits, profile: str) -> None:
         self.monitor = copy.copy(monitor)
-        self.monitor.classifier = Together(monitor.classifier)
+        place = None if current_process().daemon else place_of(monitor.classifier)
+        self._apart = None if place is None else Apart(monitor.classifier, place)
+        self.monitor.classifier = Together(self._apart or monitor.classifier)
         self.policy = policy
         self.limits = limits
+        self.profile = profile
         self.metrics = Metrics()
         self.closed = any(map(policy.closed, CHANNELS))
         """Whether something that could not be judged may not pass."""
         self._workers = anyio.CapacityLimiter(limits.judges)
+
+    def start(self) -> None:
+        """Begin the process that judges."""
+        if self._apart is not None:
+            self._apart.start()
+
+    def close(self) -> None:
+        """End it."""
+        if self._apart is not None:
+            self._apart.close()
 
     @property
     def described(self) -> Json:
@@ -60,6 +83,7 @@ class Judge:
             "classifier": self.monitor.classifier.name,
             "digest": self.monitor.classifier.digest,
             "false_alarm_rate": self.monitor.false_alarm_rate,
+            "profile": self.profile,
             "policy": self.policy.model_dump(include={"action", "reasoning", "answer", "on_error"}),
         }
 
@@ -87,8 +111,6 @@ class Judged:
         """How many bytes have been taken and not yet judged."""
         self.called_off: Exception | None = None
         """What a callback of the policy raised: the answer is to fail."""
-        self.unreadable: Exception | None = None
-        """What became of reading a payload that has an unknown shape; nothing is judged after it."""
         self._judge = judge
         policy = judge.policy.model_copy(update={"callback": self._tell})
         self.answer = _ANSWERS[call.kind](
@@ -99,17 +121,29 @@ class Judged:
                 raw_prompt=call.prompt if call.kind == "completions" else "",
                 model=call.model,
                 choices=call.choices,
+                profile=judge.profile,
             )
         )
-        self._payloads: list[tuple[Json, int]] = []
+        self._waiting: list[_Waiting] = []
+        self._sizes: list[int] = []
         self._outs: list[Out] = []
         self._task: asyncio.Task[None] | None = None
 
     def take(self, payload: Json, size: int) -> None:
-        """Take the next payload, of so many bytes."""
-        self._payloads.append((payload, size))
+        """Take the next payload, of so many bytes.
+
+        Most payloads close no step. They are taken here and now: to send each to a worker would cost
+        more than all else together. What asks the classifier is judged in the background.
+        """
+        idle = self._task is None or self._task.done()
+        texts = self._read(payload) if idle else None
+        if texts is not None and not self.answer.asked.holds and self.answer.quiet(texts):
+            self._outs += self._take([(payload, texts)])
+            return
+        self._waiting.append((payload, texts))
+        self._sizes.append(size)
         self.behind += size
-        if self._task is None or self._task.done():
+        if idle:
             self._task = asyncio.create_task(self._work())
 
     def outs(self) -> list[Out]:
@@ -127,8 +161,6 @@ class Judged:
         """Say why the answer may not go on, if it may not."""
         if self.called_off is not None:
             return "a callback of undertow's policy ended the answer"
-        if self.unreadable is not None and (self._judge.closed or self.answer.asked.holds):
-            return "the answer has a shape that undertow does not know, and so was not judged"
         return None
 
     async def whole(self, raw: bytes) -> tuple[bytes, Verdicts] | None:
@@ -145,10 +177,7 @@ class Judged:
             return None
         held = self.answer.asked.holds
         let = copy.deepcopy(body) if held else body
-        try:
-            let = self.answer.whole(let)
-        except _UNREAD as error:
-            self.unreadable = error
+        let = self.answer.whole(let)
         verdicts = self._end(cut_short=False)
         return _with(json.dumps(let).encode() if held and let != body else raw, verdicts.json), verdicts
 
@@ -160,8 +189,6 @@ class Judged:
     def _end(self, *, cut_short: bool) -> Verdicts:
         self._outs += self.answer.end(cut_short=cut_short)
         verdicts = self.answer.verdicts
-        if self.unreadable is not None:
-            verdicts = {choice: qualified(verdict, _UNKNOWN) for choice, verdict in verdicts.items()}
         for choice, verdict in verdicts.items():
             self._judge.metrics.concluded(verdict, self.answer.gates[choice])
         return Verdicts(verdicts)
@@ -172,20 +199,29 @@ class Judged:
             self._task.cancel()
 
     async def _work(self) -> None:
-        while self._payloads:
-            batch, self._payloads = self._payloads, []
-            self._outs += await self._judge.run(partial(self._read, [payload for payload, _ in batch]))
-            self.behind -= sum(size for _, size in batch)
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            size, self._sizes = sum(self._sizes), []
+            outs = await self._judge.run(partial(self._take, batch))
+            self._outs += outs  # read only now: some may have left meanwhile
+            self.behind -= size
 
-    def _read(self, payloads: list[Json]) -> list[Out]:
+    def _take(self, batch: list[_Waiting]) -> list[Out]:
         outs: list[Out] = []
-        try:
-            for payload in payloads:
-                if not (self.answer.over or self.unreadable or self.called_off):
-                    outs += self.answer.take(payload, self.answer.read(payload))
-        except _UNREAD as error:
-            self.unreadable = error
+        for payload, read in batch:
+            texts = self._read(payload) if read is None else read
+            if not self._done:
+                outs += self.answer.take(payload, texts)
         return outs
+
+    def _read(self, payload: Json) -> list[Text]:
+        """Return the texts of a payload; each payload is read once, in its turn."""
+        return [] if self._done else self.answer.read(payload)
+
+    @property
+    def _done(self) -> bool:
+        """Whether nothing more is to be judged."""
+        return bool(self.answer.over or self.called_off)
 
     def _tell(self, event: GateEvent) -> None:
         """Call the policy's callback; what it raises ends the answer, not the worker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -24,7 +25,7 @@ class Relay(StreamingResponse):
     """
 
     def __init__(self, body: AsyncGenerator[bytes], status: int, headers: Headers) -> None:
-        super().__init__(body, status_code=status)
+        super().__init__(_by_turns(body), status_code=status)
         self.raw_headers = headers
         self._body = body
 
@@ -32,6 +33,16 @@ class Relay(StreamingResponse):
         """Send it; whatever happens, the body is closed, and upstream with it."""
         async with aclosing(self._body):
             await super().__call__(scope, receive, send)
+
+
+async def _by_turns(body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield the parts of a body; let others have a turn after each, though there may be more at once.
+
+    One of the others is the news that the client has gone, after which nothing is written to it.
+    """
+    async for part in body:
+        yield part
+        await asyncio.sleep(0)
 
 
 def passed_on(response: httpx.Response, deadline: float) -> Relay:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import httpx
 
@@ -47,7 +47,10 @@ async def stream(
         except _Broken as error:
             broken = str(error)
             judge.metrics.failures.labels("answer_broke").inc()
-        await response.aclose()  # what follows may take a while: upstream need not wait
+        with suppress(
+            httpx.TransportError
+        ):  # a connection that cannot be closed is no worse than one that was
+            await response.aclose()  # what follows may take a while: upstream need not wait
         yield await flow.end(last, broken)
     finally:
         await response.aclose()

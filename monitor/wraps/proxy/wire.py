@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,9 +47,6 @@ class Wire(Protocol):
 
     def mark(self, note: str) -> bytes:
         """Return an event that says something of ours in the midst of a stream, given as JSON."""
-
-    def stop(self, choices: Collection[int]) -> list[Json]:
-        """Return the payloads that end choices which the policy has ended."""
 
     def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
         """Return the events that end the stream: what is left of it, and the verdicts."""

@@ -19,7 +19,7 @@ TABLE = {
 EXPECTED = {
     "undertow_flagged": [False, True, False, None],
     "undertow_assessed": ["full", "full", "partial", "none"],
-    "undertow_not_assessed": [None, None, "no_reasoning", "classifier_failed"],
+    "undertow_not_assessed": [None, None, "no_reasoning", "declined"],
     "undertow_onset": [None, 1, None, None],
 }
 

@@ -96,10 +96,21 @@ def test_of_single_traces_it_is_newcombes_interval(table: tuple[int, int, int, i
     p, q = (both + new) / n, (both + old) / n
     (lp, up), (lq, uq) = wilson(both + new, n), wilson(both + old, n)
     margins = (both + new) * (old + neither) * (both + old) * (new + neither)
-    phi = (both * neither - new * old) / sqrt(margins) if margins else 0.0
+    odds = both * neither - new * old
+    corrected = max(odds - n / 2, 0.0) if odds > 0 else odds
+    phi = corrected / sqrt(margins) if margins else 0.0
     low = p - q - sqrt((p - lp) ** 2 - 2 * phi * (p - lp) * (uq - q) + (uq - q) ** 2)
     high = p - q + sqrt((up - p) ** 2 - 2 * phi * (up - p) * (q - lq) + (q - lq) ** 2)
     assert paired_change(after, before) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize("flagged", [0, 3, 6])
+def test_few_pairs_that_agree_prove_little(flagged: int) -> None:
+    """Six prompts of which none changed leave room for a change."""
+    same = np.array([[n < flagged, 1] for n in range(6)], dtype=float)
+    low, high = paired_change(same, same)
+    assert low == pytest.approx(-high)
+    assert high > 0.1
 
 
 def test_the_interval_holds_the_truth() -> None:

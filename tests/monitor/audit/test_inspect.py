@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
+from inspect_ai.log import (
+    EvalConfig,
+    EvalDataset,
+    EvalLog,
+    EvalSample,
+    EvalSpec,
+    write_eval_log,
+    write_log_dir_manifest,
+)
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
@@ -19,7 +27,7 @@ from inspect_ai.model import (
     ModelOutput,
 )
 
-from undertow.errors import InputError
+from undertow.errors import InputError, UnknownFormat
 from undertow.monitor.audit import read
 from undertow.monitor.audit.containers import inspect_log
 from undertow.monitor.trace import Trace, Unreadable
@@ -75,6 +83,17 @@ def test_what_inspect_wrote(written: Path) -> None:
         assert isinstance(record, Trace)
         assert (record.origin.format, record.prompt, record.answer) == ("inspect", "P", "A")
         assert (record.reasoning, record.caveat and record.caveat.reason) == (reasoning, reason)
+
+
+def test_a_folder_of_logs(tmp_path: Path) -> None:
+    """The list of its logs that Inspect puts into a folder is no log, and keeps none from being read."""
+    write_eval_log(log(turns=2), str(tmp_path / "t.eval"))
+    write_log_dir_manifest(str(tmp_path))
+    assert (tmp_path / "logs.json").is_file()
+    assert [record.id for record in read(tmp_path)] == ["s0", "s1"]
+    (tmp_path / "t.eval").unlink()
+    with pytest.raises(UnknownFormat, match=r"logs\.json"):
+        read(tmp_path)
 
 
 def packed(path: Path, members: dict[str, bytes | str]) -> Path:

@@ -1,0 +1,151 @@
+"""A classifier in a process of its own, so that judging takes nothing from the one that asks.
+
+An event loop that passes tokens on shares its interpreter with every thread beside it; a classifier in
+such a thread holds tokens up. Here only texts and rows change hands, and the other process stands
+back where the machine is busy.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CannotJudge
+from .contract import Probabilities, StepClassifier, StepInput
+from .registry import available, load_classifier
+from .store import MANIFEST
+from .threads import limit_threads, threads
+
+__all__ = ["Apart", "place_of"]
+
+_NICE = 5
+"""How far the process stands back: watching may fall behind before tokens do."""
+
+
+def place_of(classifier: StepClassifier) -> str | Path | None:
+    """Return where another process finds a classifier: its folder, or its name, if that gives this one."""
+    folder: Path | None = getattr(classifier, "folder", None)
+    if getattr(classifier, "device", None) is not None:  # loaded by name, it would run elsewhere
+        return None
+    if folder is not None and (folder / MANIFEST).is_file():
+        return folder
+    named = any(info.name == classifier.name for info in available())
+    return classifier.name if named and load_classifier(classifier.name) is classifier else None
+
+
+class Apart:
+    """A `StepClassifier` that asks another process.
+
+    The process begins with `start` or with the first question, and anew where it has ended. Threads
+    take turns.
+
+    Args:
+        classifier: what is asked; its name, digest and classes are also the ones of this.
+        source: the name or the folder that the other process loads it by.
+    """
+
+    def __init__(self, classifier: StepClassifier, source: str | Path) -> None:
+        self.name: str = classifier.name
+        self.digest: str = classifier.digest
+        self.classes_: NDArray[np.str_] = classifier.classes_
+        self._source = source
+        self._process: BaseProcess | None = None
+        self._line: Connection | None = None
+        self._turn = Lock()
+
+    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+        """Return a row of four probabilities for each step, from the other process.
+
+        Raises:
+            CannotJudge: the other process could not be begun, or ended before it answered.
+        """
+        with self._turn:
+            try:
+                line = self._connected()
+                line.send(list(steps))
+                answer = line.recv()
+            except (OSError, EOFError) as error:
+                self._end()
+                raise CannotJudge(f"the process in which {self.name} judges has ended") from error
+        if isinstance(answer, Exception):
+            raise answer
+        rows: Probabilities = answer
+        return rows
+
+    def start(self) -> None:
+        """Begin the process, so that the first question need not wait for it."""
+        with self._turn:
+            self._connected()
+
+    def close(self) -> None:
+        """End the process; another question begins another."""
+        with self._turn:
+            self._end()
+
+    def __reduce__(self) -> tuple[Callable[[str | Path], Apart], tuple[str | Path]]:
+        """Send where it is found; who gets it begins a process of their own."""
+        return _again, (self._source,)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process."""
+        self.close()
+
+    def _connected(self) -> Connection:
+        if self._process is not None and not self._process.is_alive():
+            self._end()
+        if self._line is None:
+            context = get_context("spawn")
+            self._line, other = context.Pipe()
+            self._process = context.Process(
+                target=_answer, args=(other, self._source, max(1, threads() - 1)), daemon=True
+            )
+            self._process.start()
+            other.close()
+        return self._line
+
+    def _end(self) -> None:
+        line, process = self._line, self._process
+        self._line = self._process = None
+        if line is not None:
+            line.close()
+        if process is not None:
+            process.terminate()
+            process.join()
+
+
+def _again(source: str | Path) -> Apart:
+    return Apart(load_classifier(source), source)
+
+
+def _answer(line: Connection, source: str | Path, cores: int) -> None:
+    """Answer until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    limit_threads(cores)
+    classifier = load_classifier(source)
+    with suppress(EOFError, OSError):
+        while True:
+            steps = line.recv()
+            try:
+                line.send(np.asarray(classifier.predict_proba(steps), float))
+            except Exception as error:
+                line.send(CannotJudge(f"{type(error).__name__}: {error}"))
