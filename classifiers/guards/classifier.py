@@ -2,9 +2,8 @@
 
 A guard is shown the request as the user's and the step as the assistant's words, after as many of the steps
 before it as its family wants. What it says is spread over our columns: a guard that knows harm and no harm
-fills
-`neutral` and `harm`, one that knows a doubtful class fills `drift` with it, and where it says that the text
-refuses, what is safe counts as `aware`. `note` says which columns stay empty.
+fills `neutral` and `harm`, one that knows a doubtful class fills `drift` with it, and where it says that
+the text refuses, what is safe counts as `aware`. `note` says which columns stay empty.
 """
 
 from __future__ import annotations

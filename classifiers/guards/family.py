@@ -12,7 +12,21 @@ from numpy.typing import NDArray
 
 from ..contract import LABELS, Label
 
-__all__ = ["SAID", "Backend", "Chat", "Family", "Heard", "Prompt", "Spoken", "defused", "only", "row_of"]
+__all__ = [
+    "SAID",
+    "Backend",
+    "Chat",
+    "Family",
+    "Heard",
+    "Prompt",
+    "Spoken",
+    "asking",
+    "defused",
+    "found_answer",
+    "only",
+    "row_of",
+    "yes_or_no",
+]
 
 SAID = 0.95
 """What an answer counts for where only the word is known, not its probability: how sure a guard is
@@ -108,6 +122,21 @@ class Backend(Protocol):
         Raises:
             CannotJudge: if nothing came back.
         """
+
+
+def asking(question: str) -> Callable[[str, str], Sequence[Prompt]]:
+    """Return a `render` that asks one question, in which `{request}` and `{text}` stand for the two."""
+    return lambda request, text: [question.format(request=request, text=text)]
+
+
+def found_answer(found: re.Match[str] | None, refusal: bool | None = None) -> Spoken | None:
+    """Return the answer that is the first group of a match; None where nothing matched."""
+    return Spoken(found[1], found.start(1), refusal) if found else None
+
+
+def yes_or_no(written: str) -> Spoken | None:
+    """Read the Yes or No that an answer begins with, whatever comes after it."""
+    return found_answer(re.match(r"\W*(Yes|No)\b", written))
 
 
 def row_of(family: Family, shares: Mapping[str, float], refusal: bool | None) -> NDArray[np.float64]:

@@ -8,11 +8,10 @@ The prompt is `INSTUCT` of GuardReasoner's `template.py`, framed as in its recor
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from .family import Family, Prompt, Spoken
+from .family import Family, Spoken, asking, found_answer
 
-__all__ = ["GUARDREASONER", "parse", "render"]
+__all__ = ["GUARDREASONER", "parse"]
 
 _END = 300
 """Characters at the end of what it wrote in which the answers stand."""
@@ -37,23 +36,18 @@ AI assistant:
 """  # noqa: W291 (the spaces at the ends of lines are the prompt's own)
 
 
-def render(request: str, text: str) -> Sequence[Prompt]:
-    """Ask about the text as the assistant's response to the request."""
-    return [_PROMPT.format(request=request, text=text)]
-
-
 def parse(written: str) -> Spoken | None:
     """Read `Response: …` and `Completion: …` at the end; `None` is no answer."""
     start = max(0, len(written) - _END)
     found = re.compile(r"Response:\s*(harmful|unharmful)\b").search(written, start)
     refusal = re.compile(r"Completion:\s*(refusal|compliance)\b").search(written, start)
-    return Spoken(found[1], found.start(1), refusal[1] == "refusal" if refusal else None) if found else None
+    return found_answer(found, refusal[1] == "refusal" if refusal else None)
 
 
 GUARDREASONER = Family(
     name="guardreasoner",
     models=r"guardreasoner(?!-vl|-omni)",
-    render=render,
+    render=asking(_PROMPT),
     parse=parse,
     answers={"unharmful": "neutral", "harmful": "harm"},
     tokens=2048,

@@ -9,9 +9,8 @@ the first token is the score.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 
-from .family import Family, Prompt, Spoken
+from .family import Family, Spoken, asking, found_answer
 
 __all__ = ["LLAMA_GUARD_3", "LLAMA_GUARD_3_1B", "LLAMA_GUARD_4", "parse"]
 
@@ -51,25 +50,16 @@ _FRAME_4 = "<|header_start|>user<|header_end|>\n\n{task}<|eot|><|header_start|>a
 
 def parse(written: str) -> Spoken | None:
     """Read `safe`, or `unsafe` with its categories, off the first line that has text."""
-    found = re.match(r"\s*(safe|unsafe)(?=\s|$)", written)
-    return Spoken(found[1], found.start(1)) if found else None
-
-
-def _render(frame: str, count: int) -> Callable[[str, str], Sequence[Prompt]]:
-    categories = "\n".join(f"S{n}: {name}." for n, name in enumerate(CATEGORIES[:count], 1))
-
-    def render(request: str, text: str) -> Sequence[Prompt]:
-        task = _TASK.format(categories=categories, request=request, text=text)
-        return [frame.format(task=task)]
-
-    return render
+    return found_answer(re.match(r"\s*(safe|unsafe)(?=\s|$)", written))
 
 
 def _family(name: str, models: str, frame: str, count: int) -> Family:
+    categories = "\n".join(f"S{n}: {name}." for n, name in enumerate(CATEGORIES[:count], 1))
+    task = _TASK.replace("{categories}", categories)
     return Family(
         name=name,
         models=models,
-        render=_render(frame, count),
+        render=asking(frame.format(task=task)),
         parse=parse,
         answers={"safe": "neutral", "unsafe": "harm"},
         lead="\n\n",

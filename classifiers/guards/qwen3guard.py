@@ -8,11 +8,10 @@ context") stands for drift: it is unsafe to go on, and holds no harm yet.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from .family import Family, Prompt, Spoken
+from .family import Family, Spoken, asking, found_answer
 
-__all__ = ["QWEN3GUARD", "parse", "render"]
+__all__ = ["QWEN3GUARD", "parse"]
 
 _PROMPT = """\
 <|im_start|>user
@@ -67,22 +66,17 @@ separated by commas. If the content is safe, use 'Categories: None'.
 """
 
 
-def render(request: str, text: str) -> Sequence[Prompt]:
-    """Ask about the text as the assistant's response to the request."""
-    return [_PROMPT.format(request=request, text=text)]
-
-
 def parse(written: str) -> Spoken | None:
     """Read the line `Safety: …` and, where it is there, `Refusal: …`."""
     found = re.search(r"Safety: (Safe|Unsafe|Controversial)\b", written)
     refusal = re.search(r"Refusal: (Yes|No)\b", written)
-    return Spoken(found[1], found.start(1), refusal[1] == "Yes" if refusal else None) if found else None
+    return found_answer(found, refusal[1] == "Yes" if refusal else None)
 
 
 QWEN3GUARD = Family(
     name="qwen3guard",
     models=r"qwen3guard[-_]gen",
-    render=render,
+    render=asking(_PROMPT),
     parse=parse,
     answers={"Safe": "neutral", "Controversial": "drift", "Unsafe": "harm"},
     lead="Safety: ",

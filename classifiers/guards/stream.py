@@ -1,12 +1,9 @@
 """Qwen3Guard-Stream: a guard that judges every token as it comes, read at the tokens of a step.
 
 The model flags where two tokens in a row are not safe. A step's risk is the smooth form of that rule: the
-highest, over
-its pairs of neighbouring tokens, of the lower of their two probabilities. Unsafe tokens speak for harm, what
-is at most
-controversial for drift. Its training lets every token after an unsafe one inherit the label, so it cannot
-see a
-model turn back; the steps shown before a step are therefore few.
+highest, over its pairs of neighbouring tokens, of the lower of their two probabilities. Unsafe tokens speak
+for harm, what is at most controversial for drift. Its training lets every token after an unsafe one inherit
+the label, so it cannot see a model turn back; the steps shown before a step are therefore few.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """Qwen3Guard-Stream's network without code of the model's repository: Qwen3 and four heads.
 
 A head path is a linear map, an RMS norm, and one linear map for the risk and one for the category; there is
-one path
-for the user's tokens and one for the assistant's. Read off the weights' names and sizes, as vLLM's and
-SGLang's
-`Qwen3ForGuardModel` do. The state API is the model's own: `stream_moderate_from_ids` and `close_stream`
-(README of
-QwenLM/Qwen3Guard).
+one path for the user's tokens and one for the assistant's. Read off the weights' names and sizes, as vLLM's
+and SGLang's `Qwen3ForGuardModel` do. The state API is the model's own: `stream_moderate_from_ids` and
+`close_stream` (README of QwenLM/Qwen3Guard).
 """
 
 from __future__ import annotations
