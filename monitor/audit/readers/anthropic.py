@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call, unanswered
@@ -12,24 +12,21 @@ from .contract import JsonObject, name_of
 __all__ = ["AnthropicReader"]
 
 
-@dataclass(frozen=True)
 class AnthropicReader:
     """Reads a message, alone, under `response`, or as the result of a batch.
 
     Only Claude 3.7 Sonnet gives its thinking as it was; what later models give is a summary.
     """
 
-    name: str = "anthropic"
-    description: str = "replies of Anthropic's Messages API, and results of its batches"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("content[]", "response.content[]", "result.message.content[]"),
-            "prompt": ("messages", "request.messages"),
-            "reasoning": ("content[].thinking", "content[].redacted_thinking"),
-            "model": ("model",),
-            "id": ("custom_id", "id"),
-        }
-    )
+    name = "anthropic"
+    description = "replies of Anthropic's Messages API, and results of its batches"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("content[]", "response.content[]", "result.message.content[]"),
+        "prompt": ("messages", "request.messages"),
+        "reasoning": ("content[].thinking", "content[].redacted_thinking"),
+        "model": ("model",),
+        "id": ("custom_id", "id"),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row is a message with blocks, or a batch's result."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .contract import JsonObject, name_of
@@ -11,23 +11,19 @@ from .messages import conversation, reasoning_tokens, turns_of
 
 __all__ = ["InspectReader", "ScoutReader"]
 
-_REASONING = ("content[].reasoning", "content[].summary where redacted", "tags in the text")
+_FIELDS: Mapping[str, Sequence[str]] = {
+    "conversation": ("messages",),
+    "reasoning": ("content[].reasoning", "content[].summary where redacted", "tags in the text"),
+    "model": ("messages[].model", "model"),
+}
 
 
-@dataclass(frozen=True)
 class InspectReader:
     """Reads samples; the log itself is read by inspect_ai (monitor/audit/containers/inspect_log.py)."""
 
-    name: str = "inspect"
-    description: str = "samples of Inspect's logs (.eval, .json); a trace for each turn of the assistant"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "conversation": ("messages",),
-            "reasoning": _REASONING,
-            "model": ("messages[].model", "model"),
-            "id": ("id and epoch",),
-        }
-    )
+    name = "inspect"
+    description = "samples of Inspect's logs (.eval, .json); a trace for each turn of the assistant"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {**_FIELDS, "id": ("id and epoch",)}
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row is a sample: messages of an epoch."""
@@ -50,20 +46,12 @@ class InspectReader:
         )
 
 
-@dataclass(frozen=True)
 class ScoutReader:
     """Reads transcripts of Inspect Scout, whose messages are JSON within a column."""
 
-    name: str = "scout"
-    description: str = "transcripts of Inspect Scout (Parquet); a trace for each turn of the assistant"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "conversation": ("messages",),
-            "reasoning": _REASONING,
-            "model": ("messages[].model", "model"),
-            "id": ("transcript_id",),
-        }
-    )
+    name = "scout"
+    description = "transcripts of Inspect Scout (Parquet); a trace for each turn of the assistant"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {**_FIELDS, "id": ("transcript_id",)}
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row has a transcript's id and its messages."""

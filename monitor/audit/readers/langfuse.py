@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call, renumbered, unanswered
@@ -12,24 +12,21 @@ from .contract import JsonObject, name_of
 __all__ = ["LangfuseReader"]
 
 
-@dataclass(frozen=True)
 class LangfuseReader:
     """Reads generations; the names are those of `langfuse.api`'s observations, in either case.
 
     An observation of another type is no call of a model.
     """
 
-    name: str = "langfuse"
-    description: str = "Langfuse exports: observations of type GENERATION, alone or within their traces"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("output", "observations[].output"),
-            "prompt": ("input", "observations[].input"),
-            "reasoning": ("as in openai-chat, openai-responses and anthropic",),
-            "model": ("model", "providedModelName"),
-            "id": ("id",),
-        }
-    )
+    name = "langfuse"
+    description = "Langfuse exports: observations of type GENERATION, alone or within their traces"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("output", "observations[].output"),
+        "prompt": ("input", "observations[].input"),
+        "reasoning": ("as in openai-chat, openai-responses and anthropic",),
+        "model": ("model", "providedModelName"),
+        "id": ("id",),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row is an observation, or a trace with its observations."""

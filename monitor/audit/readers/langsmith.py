@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call, renumbered, unanswered
@@ -14,21 +14,18 @@ __all__ = ["LangSmithReader"]
 _DEEP = 64
 
 
-@dataclass(frozen=True)
 class LangSmithReader:
     """Reads runs of type `llm`; the names are those of `langsmith.schemas.Run`."""
 
-    name: str = "langsmith"
-    description: str = "LangSmith runs of type llm, alone or below others"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("outputs.generations[][].message", "outputs.choices[].message", "outputs"),
-            "prompt": ("inputs.messages", "inputs"),
-            "reasoning": ("additional_kwargs.reasoning_content", "as in openai-chat and anthropic"),
-            "model": ("extra.metadata.ls_model_name", "extra.invocation_params.model"),
-            "id": ("id",),
-        }
-    )
+    name = "langsmith"
+    description = "LangSmith runs of type llm, alone or below others"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("outputs.generations[][].message", "outputs.choices[].message", "outputs"),
+        "prompt": ("inputs.messages", "inputs"),
+        "reasoning": ("additional_kwargs.reasoning_content", "as in openai-chat and anthropic"),
+        "model": ("extra.metadata.ls_model_name", "extra.invocation_params.model"),
+        "id": ("id",),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row is a run."""

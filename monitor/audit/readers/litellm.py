@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call, unanswered
@@ -14,21 +14,18 @@ __all__ = ["LiteLLMReader"]
 _OWN = ("litellm_call_id", "custom_llm_provider", "model_map_information", "hidden_params", "spend")
 
 
-@dataclass(frozen=True)
 class LiteLLMReader:
     """Reads logged calls; the names are those of `litellm.types.utils.StandardLoggingPayload`."""
 
-    name: str = "litellm"
-    description: str = "LiteLLM's standard logging payload and spend logs; the reply of each call"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("response.choices[].message", "response.output[]", "response"),
-            "prompt": ("messages",),
-            "reasoning": ("as in openai-chat and openai-responses",),
-            "model": ("model",),
-            "id": ("id", "litellm_call_id", "request_id"),
-        }
-    )
+    name = "litellm"
+    description = "LiteLLM's standard logging payload and spend logs; the reply of each call"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("response.choices[].message", "response.output[]", "response"),
+        "prompt": ("messages",),
+        "reasoning": ("as in openai-chat and openai-responses",),
+        "model": ("model",),
+        "id": ("id", "litellm_call_id", "request_id"),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row is a logged call."""

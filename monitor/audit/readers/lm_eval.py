@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 from ...profiles import profile_for
 from ...trace import NotAssessed, Origin, Trace, Unreadable
@@ -27,21 +28,18 @@ _CUT = "the run was made with think_end_token, which cuts the reasoning off befo
 _REASONS = "the model reasons before it answers, and its reasoning is not in the log"
 
 
-@dataclass(frozen=True)
 class LmEvalReader:
     """Reads the replies to one document, as the model gave them (`resps`)."""
 
-    name: str = "lm-eval"
-    description: str = "samples of lm-evaluation-harness; a trace for each reply"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("resps[][]",),
-            "prompt": ("arguments.gen_args_0.arg_0",),
-            "reasoning": ("tags in the text", "whether it was cut off: results_*.json beside the file"),
-            "model": ("model_name of results_*.json",),
-            "id": ("doc_id",),
-        }
-    )
+    name = "lm-eval"
+    description = "samples of lm-evaluation-harness; a trace for each reply"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("resps[][]",),
+        "prompt": ("arguments.gen_args_0.arg_0",),
+        "reasoning": ("tags in the text", "whether it was cut off: results_*.json beside the file"),
+        "model": ("model_name of results_*.json",),
+        "id": ("doc_id",),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row has a document and the replies to it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call, unanswered
@@ -12,20 +12,17 @@ from .contract import JsonObject, name_of
 __all__ = ["OpenAIBatchReader"]
 
 
-@dataclass(frozen=True)
 class OpenAIBatchReader:
     """Reads rows with a `custom_id` and the reply in `response.body`, a completion or a response."""
 
-    name: str = "openai-batch"
-    description: str = "output of OpenAI's Batch API; the requests are in another file"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("response.body.choices[].message", "response.body.output[]"),
-            "reasoning": ("as in openai-chat and openai-responses",),
-            "model": ("response.body.model",),
-            "id": ("custom_id", "id"),
-        }
-    )
+    name = "openai-batch"
+    description = "output of OpenAI's Batch API; the requests are in another file"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("response.body.choices[].message", "response.body.output[]"),
+        "reasoning": ("as in openai-chat and openai-responses",),
+        "model": ("response.body.model",),
+        "id": ("custom_id", "id"),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row has a `custom_id` and a response with a body, or the error in its place."""

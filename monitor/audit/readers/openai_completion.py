@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call
@@ -12,23 +12,18 @@ from .contract import JsonObject, name_of
 __all__ = ["OpenAICompletionReader"]
 
 
-@dataclass(frozen=True)
 class OpenAICompletionReader:
     """Reads rows with `choices`, alone, under `response`, or beside the request's `messages`."""
 
-    name: str = "openai-completion"
-    description: str = (
-        "replies of an OpenAI-compatible server (OpenAI, vLLM, SGLang); a trace for each choice"
-    )
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("choices[].message", "choices[].text", "response.choices[]"),
-            "prompt": ("messages", "prompt", "request.messages"),
-            "reasoning": ("as in openai-chat",),
-            "model": ("model",),
-            "id": ("id", "request_id"),
-        }
-    )
+    name = "openai-completion"
+    description = "replies of an OpenAI-compatible server (OpenAI, vLLM, SGLang); a trace for each choice"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("choices[].message", "choices[].text", "response.choices[]"),
+        "prompt": ("messages", "prompt", "request.messages"),
+        "reasoning": ("as in openai-chat",),
+        "model": ("model",),
+        "id": ("id", "request_id"),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row, or the response in it, has a list of choices."""

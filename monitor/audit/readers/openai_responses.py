@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import call
@@ -12,7 +12,6 @@ from .contract import JsonObject, name_of
 __all__ = ["OpenAIResponsesReader"]
 
 
-@dataclass(frozen=True)
 class OpenAIResponsesReader:
     """Reads a response, alone or under `response` beside the request.
 
@@ -20,17 +19,15 @@ class OpenAIResponsesReader:
     taken for the reasoning in full.
     """
 
-    name: str = "openai-responses"
-    description: str = "replies of OpenAI's Responses API"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("output[]", "response.output[]"),
-            "prompt": ("input", "request.input"),
-            "reasoning": ("output[].content[].text", "output[].summary[].text", "output[].encrypted_content"),
-            "model": ("model",),
-            "id": ("id",),
-        }
-    )
+    name = "openai-responses"
+    description = "replies of OpenAI's Responses API"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("output[]", "response.output[]"),
+        "prompt": ("input", "request.input"),
+        "reasoning": ("output[].content[].text", "output[].summary[].text", "output[].encrypted_content"),
+        "model": ("model",),
+        "id": ("id",),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row, or the response in it, has a list of items."""

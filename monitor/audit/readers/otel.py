@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import NotAssessed, Origin, Trace, Unreadable
 from .calls import call, renumbered, unanswered
@@ -21,21 +21,18 @@ _BATCHES = {"resourceSpans": ("scopeSpans", "spans"), "resourceLogs": ("scopeLog
 _OPERATIONS = ("chat", "text_completion", "generate_content", "invoke_agent")
 
 
-@dataclass(frozen=True)
 class OpenTelemetryReader:
     """Reads the replies in spans and events."""
 
-    name: str = "otel"
-    description: str = "OpenTelemetry GenAI spans and events: OTLP as JSON, or a span a row"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": (_OUTPUT,),
-            "prompt": (_INPUT,),
-            "reasoning": ("parts of type reasoning", "tags in the text"),
-            "model": ("gen_ai.response.model", "gen_ai.request.model"),
-            "id": ("gen_ai.response.id", "span_id", "spanId"),
-        }
-    )
+    name = "otel"
+    description = "OpenTelemetry GenAI spans and events: OTLP as JSON, or a span a row"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": (_OUTPUT,),
+        "prompt": (_INPUT,),
+        "reasoning": ("parts of type reasoning", "tags in the text"),
+        "model": ("gen_ai.response.model", "gen_ai.request.model"),
+        "id": ("gen_ai.response.id", "span_id", "spanId"),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row is a batch, or has attributes of a call to a model."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
 from .calls import unanswered
@@ -13,21 +13,18 @@ from .contract import JsonObject, WrongType, name_of, text_of
 __all__ = ["EngineReader"]
 
 
-@dataclass(frozen=True)
 class EngineReader:
     """Reads raw generations, whose reasoning stands between tags, one of which the prompt may have opened."""
 
-    name: str = "vllm"
-    description: str = "raw outputs of vLLM's and SGLang's offline engines; a trace for each sample"
-    fields: Mapping[str, Sequence[str]] = field(
-        default_factory=lambda: {
-            "reply": ("outputs[].text", "text beside meta_info"),
-            "prompt": ("prompt",),
-            "reasoning": ("tags in the text, or opened by the prompt",),
-            "model": ("model",),
-            "id": ("request_id", "meta_info.id", "id"),
-        }
-    )
+    name = "vllm"
+    description = "raw outputs of vLLM's and SGLang's offline engines; a trace for each sample"
+    fields: ClassVar[Mapping[str, Sequence[str]]] = {
+        "reply": ("outputs[].text", "text beside meta_info"),
+        "prompt": ("prompt",),
+        "reasoning": ("tags in the text, or opened by the prompt",),
+        "model": ("model",),
+        "id": ("request_id", "meta_info.id", "id"),
+    }
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row has outputs with texts, or a text beside its meta_info."""
@@ -42,6 +39,7 @@ class EngineReader:
         own = {**meta, **row} if isinstance(meta, dict) else row
         name = name_of(own, ("request_id", "id"), origin)
         prompt = text_of(row, "prompt") or ""
+        model = named if isinstance(named := row.get("model"), str) and named else None
         outputs = row.get("outputs") if "outputs" in row else [row]
         if not isinstance(outputs, list):
             raise WrongType("outputs", outputs, "a list of outputs")
@@ -50,16 +48,13 @@ class EngineReader:
         for turn, output in enumerate(outputs):
             if not isinstance(output, dict):
                 raise WrongType(f"outputs[{turn}]", output, "an object")
-            model = row.get("model") if isinstance(row.get("model"), str) else None
-            channels = assemble(
-                [], text_of(output, "text"), prompt=prompt, model=str(model) if model else None
-            )
+            channels = assemble([], text_of(output, "text"), prompt=prompt, model=model)
             yield Trace(
                 id=f"{name}#{turn}" if len(outputs) > 1 else name,
                 prompt=prompt,
                 reasoning=channels.reasoning,
                 answer=channels.answer,
-                model=str(model) if model else None,
+                model=model,
                 reasoning_from=channels.reasoning_from,
                 truncated=channels.truncated,
                 origin=origin.model_copy(update={"turn": turn}),
