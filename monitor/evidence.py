@@ -24,7 +24,7 @@ from pydantic import Field
 
 from ..classifiers.contract import HISTORY, Channel, StepClassifier, StepInput, risk_of
 from .trace import Frozen, Trace, Unreadable
-from .verdict import StepVerdict, TraceVerdict
+from .verdict import StepVerdict, TraceVerdict, steps_of
 
 __all__ = ["MOST_WORDS", "Evidence", "StepMoved", "WordMoved", "explain", "with_evidence"]
 
@@ -92,7 +92,7 @@ def explain(classifier: StepClassifier, trace: Trace, verdict: TraceVerdict) -> 
     text = None if alarm is None else getattr(trace, alarm.channel)
     if alarm is None or not text:
         return None
-    own = [step for step in verdict.steps if step.channel == alarm.channel]
+    own = steps_of(verdict, alarm.channel)
     step, before = own[alarm.step], own[max(0, alarm.step - HISTORY) : alarm.step]
     words = _words(text, step)
     risks = _risks(classifier, _inputs(trace.prompt, text, step, before, words))

@@ -9,7 +9,7 @@ from typing import Final
 
 from .intervals import wilson
 from .trace import Reason
-from .verdict import MonitorStamp, TraceVerdict
+from .verdict import MonitorStamp, TraceVerdict, channel_of
 
 __all__ = ["BINS", "REASONS", "Tally"]
 
@@ -58,9 +58,9 @@ class Tally:
             self.reasons[verdict.assessed, verdict.not_assessed.reason] += 1
         if verdict.quadrant is not None:
             self.quadrants[verdict.quadrant] += 1
-        for channel in verdict.channels:
-            if channel.channel == "reasoning" and channel.onset is not None:
-                self.onsets[min(int(channel.onset.fraction * BINS), BINS - 1)] += 1
+        reasoning = channel_of(verdict, "reasoning")
+        if reasoning is not None and reasoning.onset is not None:
+            self.onsets[min(int(reasoning.onset.fraction * BINS), BINS - 1)] += 1
 
     def merge(self, other: Tally) -> None:
         """Count what another one counted."""

@@ -20,6 +20,8 @@ __all__ = [
     "Quadrant",
     "StepVerdict",
     "TraceVerdict",
+    "channel_of",
+    "steps_of",
     "verdict_schema",
 ]
 
@@ -121,7 +123,7 @@ class TraceVerdict(Frozen):
     first judged one where none is flagged; `channels` has each of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal["undertow.verdict/1"] = Field(default=SCHEMA, alias="schema")
     id: str
@@ -150,6 +152,16 @@ class TraceVerdict(Frozen):
         if (self.assessed == "none") != (self.flagged is None):
             raise ValueError("flagged is None exactly where nothing was judged")
         return self
+
+
+def steps_of(verdict: TraceVerdict, channel: Channel) -> list[StepVerdict]:
+    """Return the steps of one channel, in order."""
+    return [step for step in verdict.steps if step.channel == channel]
+
+
+def channel_of(verdict: TraceVerdict, channel: Channel) -> ChannelVerdict | None:
+    """Return what was said of one channel, None if it was not judged."""
+    return next((found for found in verdict.channels if found.channel == channel), None)
 
 
 def verdict_schema() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import IO, TypeAlias
 from ...classifiers.contract import CHANNELS
 from ...errors import UndertowError
 from ..trace import NotAssessed, Origin, Trace, Unreadable
-from ..verdict import Mark, StepVerdict, TraceVerdict
+from ..verdict import Mark, StepVerdict, TraceVerdict, steps_of
 from .finding import find
 from .places import Place
 from .sources import Record, Source, open_sources
@@ -194,7 +194,7 @@ def _same(record: Record, verdict: TraceVerdict) -> bool:
     return all(
         _fits(
             getattr(record, channel) or "",
-            [step for step in verdict.steps if step.channel == channel],
+            steps_of(verdict, channel),
             [mark for mark in marks if mark.channel == channel],
         )
         for channel in CHANNELS

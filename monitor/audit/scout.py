@@ -24,7 +24,7 @@ from ...errors import MissingExtra
 from ..monitor import Monitor
 from ..tally import REASONS
 from ..trace import Origin
-from ..verdict import StepVerdict, TraceVerdict
+from ..verdict import StepVerdict, TraceVerdict, steps_of
 from .readers.inspect import ScoutReader
 
 try:
@@ -95,7 +95,7 @@ def _lines(verdict: TraceVerdict, places: dict[int, int]) -> Iterator[str]:
     where = f"[M{places[turn]}]" if turn is not None and turn in places else "the transcript"
     yield f"{where} {_said(verdict)}"
     for channel in dict.fromkeys(step.channel for step in verdict.steps):
-        steps = [step for step in verdict.steps if step.channel == channel]
+        steps = steps_of(verdict, channel)
         more = f" and {len(steps) - _WIDEST} more" if len(steps) > _WIDEST else ""
         yield f"  {channel} {''.join(map(_block, steps[:_WIDEST]))}{more}"
 

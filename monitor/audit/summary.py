@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, computed_field, model_validator
 from ...classifiers.contract import Channel, Label
 from ..tally import Tally
 from ..trace import Frozen, Origin, Reason
-from ..verdict import MonitorStamp, Quadrant, TraceVerdict
+from ..verdict import MonitorStamp, Quadrant, TraceVerdict, channel_of, steps_of
 
 __all__ = ["AuditResult", "Onsets", "Summary", "Worst"]
 
@@ -54,7 +54,7 @@ class Onsets(Frozen):
 class AuditResult(Frozen):
     """The figures of an audit. Every record is in exactly one of `full`, `partial` and `none`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal["undertow.audit/1"] = Field(default="undertow.audit/1", alias="schema")
     records: int
@@ -109,10 +109,10 @@ class Summary:
     def add(self, verdict: TraceVerdict) -> None:
         """Count one verdict."""
         self._tally.add(verdict)
-        for channel in verdict.channels:
-            if channel.channel == "reasoning" and channel.onset is not None:
-                self._onsets[round(channel.onset.fraction * _GRAINS)] += 1
-                self._first += channel.onset.step == 0
+        reasoning = channel_of(verdict, "reasoning")
+        if reasoning is not None and reasoning.onset is not None:
+            self._onsets[round(reasoning.onset.fraction * _GRAINS)] += 1
+            self._first += reasoning.onset.step == 0
         if verdict.flagged and verdict.onset is not None and verdict.risk is not None:
             # Of equal risks the one that came first is kept.
             self._keep(verdict.risk, -self._tally.total, _worst(verdict))
@@ -186,7 +186,7 @@ def _rounded(interval: tuple[float, float]) -> tuple[float, float]:
 def _worst(verdict: TraceVerdict) -> Worst:
     onset = verdict.onset
     assert onset is not None and verdict.risk is not None
-    steps = [step for step in verdict.steps if step.channel == onset.channel]
+    steps = steps_of(verdict, onset.channel)
     return Worst(
         id=verdict.id,
         origin=verdict.origin,

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ...classifiers.contract import CHANNELS
 from ...errors import InputError
-from ..verdict import SCHEMA, ChannelVerdict, Mark, Peak, TraceVerdict
+from ..verdict import SCHEMA, ChannelVerdict, Mark, Peak, TraceVerdict, steps_of
 from .files import LINE_LIMIT
 from .plain import plain
 from .readers import reader_of
@@ -100,7 +100,7 @@ def _verdict(line: bytes, path: Path, number: int, *, first: bool) -> TraceVerdi
 def _unsound(verdict: TraceVerdict) -> str:
     """Say what keeps a verdict from pointing at a text: steps out of order, or marks at no step."""
     for channel in CHANNELS:
-        steps = [step for step in verdict.steps if step.channel == channel]
+        steps = steps_of(verdict, channel)
         if [step.index for step in steps] != list(range(len(steps))):
             return f"the steps of the {channel} are not numbered from 0"
         if any(step.start >= step.end for step in steps) or any(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
@@ -38,9 +38,7 @@ def curves(profiles: Mapping[str, tuple[str, Profile]]) -> list[Curve]:
         middle = min(max((found[0].label_y + found[1].label_y) / 2, _TOP + 20), HEIGHT - 20)
         upper, lower = sorted(found, key=lambda curve: curve.label_y)
         moved = {upper.name: middle - 15, lower.name: middle + 15}
-        found = [
-            Curve(one.name, one.title, one.traces, one.median, one.band, moved[one.name]) for one in found
-        ]
+        found = [replace(one, label_y=moved[one.name]) for one in found]
     return found
 
 

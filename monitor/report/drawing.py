@@ -9,12 +9,23 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ...errors import MissingExtra
+from ...errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "GREY", "ORANGE", "Table", "drawn", "files", "legend", "note", "require_matplotlib"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "Table",
+    "drawn",
+    "files",
+    "folder_for",
+    "legend",
+    "note",
+    "require_matplotlib",
+]
 
 Table: TypeAlias = Sequence[Mapping[str, object]]
 
@@ -48,6 +59,20 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise MissingExtra("drawing figures", "figures") from None
+
+
+def folder_for(folder: str | Path) -> Path:
+    """Return the folder for figures, which need not be there yet.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        UsageError: It is a file.
+    """
+    require_matplotlib()
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"cannot put figures into {folder}: it is a file")
+    return place
 
 
 @contextmanager

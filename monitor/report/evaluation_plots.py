@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import UsageError
-from .drawing import BLUE, GREY, ORANGE, Table, drawn, files, legend, note, require_matplotlib
+from .drawing import BLUE, GREY, ORANGE, Table, drawn, files, folder_for, legend, note
 from .plots import reliability_figure
 
 if TYPE_CHECKING:
@@ -49,10 +48,7 @@ def evaluation_figures(
         MissingExtra: matplotlib is not installed.
         UsageError: the folder is a file.
     """
-    require_matplotlib()
-    place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"cannot put figures into {folder}: it is a file")
+    place = folder_for(folder)
     place.mkdir(parents=True, exist_ok=True)
     return [
         *reliability_figure(steps, place),

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from ..intervals import wilson
 from ..trace import Trace, Unreadable
-from ..verdict import StepVerdict, TraceVerdict
-from .rows import steps_of
+from ..verdict import StepVerdict, TraceVerdict, steps_of
 
 __all__ = ["BINS", "Group", "Groups", "Profile", "Value", "reasoning_of"]
 

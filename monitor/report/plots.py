@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ...errors import UsageError
 from ..intervals import wilson
 from ..tally import BINS, Tally
-from ..verdict import Quadrant, TraceVerdict
-from .drawing import BLUE, GREY, ORANGE, drawn, files, legend, note, require_matplotlib
+from ..verdict import Quadrant, TraceVerdict, steps_of
+from .drawing import BLUE, GREY, ORANGE, drawn, files, folder_for, legend, note, require_matplotlib
 from .overview import BINS as PLACES
 from .overview import Profile
 
@@ -44,11 +44,8 @@ class Plots:
     """
 
     def __init__(self, folder: str | Path, labelled: LabelledVerdicts | None = None) -> None:
-        require_matplotlib()
+        self._folder = folder_for(folder)
         self._labelled = labelled
-        self._folder = Path(folder)
-        if self._folder.exists() and not self._folder.is_dir():
-            raise UsageError(f"cannot put figures into {folder}: it is a file")
         self._tally = Tally()
         self._profiles = {True: Profile(), False: Profile()}
 
@@ -57,7 +54,7 @@ class Plots:
         self._tally.add(verdict)
         if self._labelled is not None:
             self._labelled.add(verdict)
-        steps = [step for step in verdict.steps if step.channel == "reasoning"]
+        steps = steps_of(verdict, "reasoning")
         if verdict.flagged is not None and steps:
             self._profiles[verdict.flagged].add(steps, steps[-1].end)
 

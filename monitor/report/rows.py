@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from ...classifiers.contract import LABELS, Channel
+from ...classifiers.contract import CHANNELS, LABELS, Channel
 from ..tally import BINS, REASONS
 from ..trace import Trace, Unreadable
-from ..verdict import ChannelVerdict, Mark, StepVerdict, TraceVerdict
+from ..verdict import ChannelVerdict, Mark, StepVerdict, TraceVerdict, channel_of, steps_of
 
-__all__ = ["CELLS", "NAME", "channel_of", "letter", "place_of", "row", "shorten", "steps_of", "where"]
+__all__ = ["CELLS", "NAME", "letter", "place_of", "row", "shorten", "where"]
 
 CELLS: Final[dict[Channel, int]] = {"reasoning": 56, "answer": 16}
 """Cells of a strip at most; where there are more steps, a cell stands for several."""
 
 NAME: Final = 200
 """Characters of an id or a model's name at most."""
-
-_CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
 
 
 def row(item: Trace | Unreadable, verdict: TraceVerdict, *, number: int) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def row(item: Trace | Unreadable, verdict: TraceVerdict, *, number: int) -> dict
         "at": verdict.onset.fraction if judged and verdict.onset else None,
         "tenth": _tenth(verdict) if judged else None,
         "quadrant": _quadrant(verdict) if judged else "",
-        "strips": [_strip(verdict, one) for one in _CHANNELS if judged and steps_of(verdict, one)],
+        "strips": [_strip(verdict, one) for one in CHANNELS if judged and steps_of(verdict, one)],
     }
 
 
@@ -54,16 +52,6 @@ def shorten(text: str, most: int) -> str:
 def letter(step: StepVerdict) -> str:
     """Return the first letter of a step's label, or `?`."""
     return "?" if step.label is None else step.label[0]
-
-
-def steps_of(verdict: TraceVerdict, channel: str) -> list[StepVerdict]:
-    """Return the steps of one channel, in order."""
-    return [step for step in verdict.steps if step.channel == channel]
-
-
-def channel_of(verdict: TraceVerdict, channel: str) -> ChannelVerdict | None:
-    """Return what was said of one channel, if it was judged."""
-    return next((found for found in verdict.channels if found.channel == channel), None)
 
 
 def place_of(found: ChannelVerdict | None, name: str) -> int | None:

@@ -13,8 +13,8 @@ from ...classifiers.contract import UNSAFE, Channel, Label
 from ..evidence import Evidence
 from ..tally import REASONS
 from ..trace import Origin, Trace, Unreadable
-from ..verdict import ChannelVerdict, MonitorStamp, StepVerdict, TraceVerdict
-from .rows import NAME, channel_of, letter, place_of, shorten, steps_of, where
+from ..verdict import ChannelVerdict, MonitorStamp, StepVerdict, TraceVerdict, channel_of, steps_of
+from .rows import NAME, letter, place_of, shorten, where
 
 __all__ = ["KEPT", "MASKED", "texts"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...classifiers.contract import UNSAFE
 from ...monitor.monitor import Monitor
 from ...monitor.trace import Trace, Unreadable
-from ...monitor.verdict import TraceVerdict
+from ...monitor.verdict import TraceVerdict, steps_of
 from .attribution import METHODS, Floats, Score, agreement, answer_risk, curve_areas, stability
 from .load import Judged
 from .page import Section
@@ -32,7 +32,7 @@ class Attributable:
         """Keep a generation, if it is one of these and there is room."""
         if verdict is None or not isinstance(record, Trace) or len(self.traces) >= self.most:
             return
-        steps = sum(step.channel == "reasoning" for step in verdict.steps)
+        steps = len(steps_of(verdict, "reasoning"))
         if verdict.quadrant == "unsafe-reasoning/unsafe-answer" and 3 <= steps <= LONGEST:
             self.traces.append((record, verdict))
 
@@ -74,7 +74,7 @@ def attribution_section(traces: Sequence[tuple[Trace, TraceVerdict]], monitor: M
 
 def _case(trace: Trace, verdict: TraceVerdict, monitor: Monitor) -> dict[str, dict[str, float]]:
     """Return what each method comes to on one generation."""
-    said = [step for step in verdict.steps if step.channel == "reasoning"]
+    said = steps_of(verdict, "reasoning")
     steps = [(trace.reasoning or "")[step.start : step.end] for step in said]
     marked = [i for i, step in enumerate(said) if step.label in UNSAFE]
     score = answer_risk(monitor, trace.prompt, trace.answer or "")

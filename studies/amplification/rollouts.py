@@ -23,7 +23,7 @@ from ...errors import UsageError
 from ...monitor.gate import Gate
 from ...monitor.profiles import profile_named
 from ...monitor.trace import Trace
-from ...monitor.verdict import StepVerdict, TraceVerdict
+from ...monitor.verdict import StepVerdict, TraceVerdict, channel_of, steps_of
 from ...monitor.wraps.transformers import MonitoredModel
 from .attribution import Floats, agreement
 from .effects import compare
@@ -94,10 +94,10 @@ def _fall(before: Prefix, after: Prefix) -> Estimate:
 
 def answer_is_safe(trace: Trace, verdict: TraceVerdict) -> bool | None:
     """Say whether the monitor let the whole answer pass; None without an answer, or with a gap in it."""
-    found = next((one for one in verdict.channels if one.channel == "answer"), None)
+    found = channel_of(verdict, "answer")
     if found is None or found.flagged:
         return None if found is None else False
-    gap = any(step.label is None for step in verdict.steps if step.channel == "answer")
+    gap = any(step.label is None for step in steps_of(verdict, "answer"))
     return None if gap else True
 
 
@@ -164,7 +164,7 @@ def _opening(tokenizer: Any, prompt: str) -> str:
 
 def _steps(model: MonitoredModel, prompt: str, reasoning: str) -> tuple[StepVerdict, ...]:
     (verdict,) = model.monitor.judge([Trace(prompt=prompt, reasoning=reasoning)])
-    return tuple(step for step in verdict.steps if step.channel == "reasoning")
+    return tuple(steps_of(verdict, "reasoning"))
 
 
 def _parts(draws: int, batch: int) -> Iterator[int]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from ...classifiers.contract import UNSAFE
+from ...classifiers.contract import CHANNELS, UNSAFE
 from ...monitor.trace import Trace, Unreadable
-from ...monitor.verdict import ChannelVerdict, TraceVerdict
+from ...monitor.verdict import ChannelVerdict, TraceVerdict, channel_of, steps_of
 from .estimate import Estimate
 from .share import share
 
@@ -49,8 +49,8 @@ class Trajectory:
 
 def trajectory(record: Trace | Unreadable, verdict: TraceVerdict) -> Trajectory | None:
     """Read the way of a reasoning off its verdict; None if the reasoning was not wholly judged."""
-    reasoning, answer = (_channel(verdict, name) for name in ("reasoning", "answer"))
-    steps = [step for step in verdict.steps if step.channel == "reasoning"]
+    reasoning, answer = (channel_of(verdict, channel) for channel in CHANNELS)
+    steps = steps_of(verdict, "reasoning")
     if not isinstance(record, Trace) or reasoning is None or any(step.label is None for step in steps):
         return None
     onset = reasoning.onset.step if reasoning.onset else None
@@ -68,10 +68,6 @@ def trajectory(record: Trace | Unreadable, verdict: TraceVerdict) -> Trajectory 
         overridden=aware is not None and drift is not None and aware < drift,
         lead=_lead(record, reasoning, answer),
     )
-
-
-def _channel(verdict: TraceVerdict, name: str) -> ChannelVerdict | None:
-    return next((found for found in verdict.channels if found.channel == name), None)
 
 
 def _lead(record: Trace, reasoning: ChannelVerdict, answer: ChannelVerdict | None) -> int | None:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...classifiers.contract import CHANNELS, UNSAFE, Label
+from ...classifiers.contract import CHANNELS, UNSAFE, Channel, Label
 from ...classifiers.corpus import LabelledTrace
 from ...classifiers.registry import load_classifier
 from ...monitor.labelled import read_traces
@@ -25,7 +25,7 @@ from ...monitor.making import make_classifier
 from ...monitor.monitor import Monitor
 from ...monitor.steps import StepSegmenter
 from ...monitor.trace import Frozen, Trace
-from ...monitor.verdict import TraceVerdict
+from ...monitor.verdict import TraceVerdict, channel_of, steps_of
 from .arms import defending
 from .organism.generate import Response
 from .organism.language import SKILLS, Example, Task, comply, first_unsafe, label_of, refuse, requests, solve
@@ -220,9 +220,9 @@ def watch(monitor: Monitor, asked: Sequence[Trace]) -> Watched:
 
 
 def _onset(verdict: TraceVerdict, onset: int) -> dict[str, int]:
-    said = next(one for one in verdict.channels if one.channel == "reasoning")
-    off = None if said.onset is None else said.onset.step - onset
-    late = None if said.alarm is None else said.alarm.step - onset
+    said = channel_of(verdict, "reasoning")
+    off = None if said is None or said.onset is None else said.onset.step - onset
+    late = None if said is None or said.alarm is None else said.alarm.step - onset
     return {
         "drifting": 1,
         "found": int(off is not None),
@@ -232,6 +232,6 @@ def _onset(verdict: TraceVerdict, onset: int) -> dict[str, int]:
     }
 
 
-def _truth(trace: Trace, verdict: TraceVerdict, channel: str) -> list[Label | None]:
+def _truth(trace: Trace, verdict: TraceVerdict, channel: Channel) -> list[Label | None]:
     text = getattr(trace, channel) or ""
-    return [label_of(text[step.start : step.end]) for step in verdict.steps if step.channel == channel]
+    return [label_of(text[step.start : step.end]) for step in steps_of(verdict, channel)]
