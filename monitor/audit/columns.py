@@ -11,15 +11,15 @@ A row is read as an audit reads it, whatever the format of its columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any
 
 from ...errors import UsageError
 from ..monitor import Monitor
-from ..trace import NotAssessed, Origin, Trace, Unreadable
 from ..verdict import TraceVerdict
-from .readers import WrongType, reader_named, reader_of
+from .readers import reader_named, reader_of
+from .sources import records_of
 
 __all__ = ["COLUMNS", "judge_columns"]
 
@@ -62,7 +62,8 @@ def judge_columns(
     if len(lengths) > 1:
         raise UsageError("the columns of a table all have one length")
     rows = [_row(columns, values) for values in zip(*columns.values(), strict=True)]
-    records = [list(_records(row, index, format, mapping)) for index, row in enumerate(rows)]
+    asked = reader_named(format, mapping)
+    records = [list(records_of(row, asked or reader_of(row), index)) for index, row in enumerate(rows)]
     verdicts = monitor.judge(record for own in records for record in own)
     summed = [_sum([next(verdicts) for _ in own]) for own in records]
     return {name: [row[place] for row in summed] for place, name in enumerate(COLUMNS)}
@@ -72,22 +73,6 @@ def _row(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
     """Return a row as JSON would have it: pandas says NaN where nothing is."""
     held = (None if isinstance(value, float) and isnan(value) else value for value in values)
     return dict(zip(names, held, strict=True))
-
-
-def _records(
-    row: Mapping[str, object], index: int, format: str | None, mapping: Mapping[str, str] | None
-) -> Iterator[Trace | Unreadable]:
-    """Yield the records of a row, at least one."""
-    reader = reader_named(format, mapping) or reader_of(row)
-    origin = Origin(format=reader.name if reader else None, row=index)
-    if reader is None:
-        problem = NotAssessed(reason="unreadable_row", detail="the columns have no known format")
-        yield Unreadable(origin=origin, problem=problem)
-        return
-    try:
-        yield from reader.read(row, origin)
-    except WrongType as error:
-        yield Unreadable(origin=origin, problem=NotAssessed(reason="wrong_types", detail=str(error)))
 
 
 def _sum(verdicts: Sequence[TraceVerdict]) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from .plain import plain
 from .readers import COLUMNS, JsonObject, Reader, WrongType, all_readers, reader_named, reader_of
 from .readers.contract import kind, name_of
 
-__all__ = ["Record", "Source", "open_sources", "read"]
+__all__ = ["Record", "Source", "open_sources", "read", "records_of"]
 
 Record: TypeAlias = Trace | Unreadable
 
@@ -58,7 +58,7 @@ class Source:
         for row in _rows(self.place, self.columns):
             value = _as_row(row.value)
             reader = self.reader if self.fixed else reader_of(value) or self.reader
-            for record in _read_row(row.index, value, _printable(self.place.name), reader):
+            for record in records_of(value, reader, row.index, _printable(self.place.name)):
                 yield record, row.read
 
 
@@ -158,13 +158,22 @@ def _seen(head: list[object]) -> str:
     )
 
 
-def _read_row(index: int, value: object, path: str, reader: Reader | None) -> Iterator[Record]:
-    """Yield the row's records; whatever is wrong with it becomes one of them."""
+def records_of(value: object, reader: Reader | None, index: int, path: str | None = None) -> Iterator[Record]:
+    """Yield a row's records, one at least; whatever is wrong with it becomes one of them.
+
+    Args:
+        value: The row: any JSON value, or `Broken`.
+        reader: What reads it; None where its format is not known.
+        index: Its place, counted from 0.
+        path: The file that it stands in, if it is in one.
+    """
     origin = Origin(path=path, format=reader.name if reader else None, row=index)
     if isinstance(value, Broken):
         yield _unreadable({}, origin, "unreadable_row", value.detail)
-    elif not isinstance(value, dict) or reader is None:
+    elif not isinstance(value, dict):
         yield _unreadable({}, origin, "unreadable_row", f"{kind(value)} where an object was expected")
+    elif reader is None:
+        yield _unreadable({}, origin, "unreadable_row", "its fields are those of no known format")
     else:
         yield from _records(value, origin, reader)
 
