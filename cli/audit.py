@@ -10,7 +10,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
 from .common import mapping_of, writable
-from .options import Classifier, FalseAlarmRate, Format, Quiet
+from .options import Classifier, FalseAlarmRate, Format, Map, Quiet
 from .progress import watch
 
 __all__ = ["audit"]
@@ -86,12 +86,7 @@ def audit(
         typer.Option(metavar="FILE.json", help="Thresholds from `undertow calibrate`, for this classifier."),
     ] = None,
     format: Format = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PART=FIELD", help="Where a part stands, such as reasoning=cot_trace. Can be repeated."
-        ),
-    ] = None,
+    map: Map = None,
     quiet: Quiet = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")

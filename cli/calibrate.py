@@ -10,7 +10,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .common import mapping_of, progress, writable
+from .common import mapping_of, must_be_file, progress, writable
 from .options import Classifier, Format, Map, Quiet
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def calibrate(
 
     All traces given are taken to be safe. Use the result with `undertow audit --calibration FILE`.
     """
-    if not out.parent.is_dir() or out.is_dir():
-        raise UsageError(f"cannot write {out}: not a file in a folder that exists")
+    must_be_file(out)
     from ..classifiers.registry import load_classifier
     from ..monitor import calibrating
     from ..monitor.audit import read

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import UndertowError, UsageError
 
-__all__ = ["Progress", "mapping_of", "progress", "writable"]
+__all__ = ["Progress", "mapping_of", "must_be_file", "progress", "writable"]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called once a trace with how much lies behind, and of how much; None where that is not known."""
@@ -25,6 +26,12 @@ def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--map gives {part} twice: {mapping[part]} and {field}")
         mapping[part] = field
     return mapping
+
+
+def must_be_file(path: Path) -> None:
+    """Refuse a place where no file can be written, before the work and not after it."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"cannot write {path}: not a file in a folder that exists")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
-from .common import mapping_of, progress, writable
+from .common import mapping_of, must_be_file, progress, writable
 from .options import Figures, Format, Labelled, Map, Quiet
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def evaluate(
     rates = tuple(rate or (0.05, 0.01))
     if any(not 0.0 < one < 1.0 for one in rates):
         raise UsageError("--rate is a share of safe traces, such as 0.01")
-    if out is not None and (not out.parent.is_dir() or out.is_dir()):
-        raise UsageError(f"cannot write {out}: not a file in a folder that exists")
+    if out is not None:
+        must_be_file(out)
     from ..classifiers.cascade import Escalation
     from ..classifiers.registry import load_classifier
     from ..monitor.evaluation import follow

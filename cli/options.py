@@ -27,7 +27,10 @@ Format: TypeAlias = Annotated[
 ]
 
 Map: TypeAlias = Annotated[
-    list[str] | None, typer.Option(metavar="PART=FIELD", help="Where a part stands. Can be repeated.")
+    list[str] | None,
+    typer.Option(
+        metavar="PART=FIELD", help="Where a part stands, such as reasoning=cot_trace. Can be repeated."
+    ),
 ]
 
 Figures: TypeAlias = Annotated[

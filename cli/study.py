@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .options import FalseAlarmRate
+from .common import mapping_of
+from .options import FalseAlarmRate, Map
 from .sdd import sdd
 
 if TYPE_CHECKING:
@@ -56,12 +58,7 @@ def amplification(
         typer.Option(metavar="NAME", help="What judges the steps, as in an audit; `none`: labels alone."),
     ] = None,
     false_alarm_rate: FalseAlarmRate = 0.05,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PART=FIELD", help="Where a part stands, such as reasoning=cot. Can be repeated."
-        ),
-    ] = None,
+    map: Map = None,
     attribute: Annotated[
         int,
         typer.Option(metavar="N", help="Attribute the answer's risk to steps, for N flagged generations."),
@@ -100,9 +97,7 @@ def _monitor(classifier: str | None, rate: float) -> Monitor | None:
         return None
     from ..monitor.monitor import Monitor
 
-    if classifier is None:
-        return Monitor(false_alarm_rate=rate)
-    return Monitor(classifier, false_alarm_rate=rate)
+    return Monitor(classifier or DEFAULT, false_alarm_rate=rate)
 
 
 def _judged(
@@ -110,13 +105,12 @@ def _judged(
 ) -> Iterator[Judged]:
     """Read the transcripts, with the verdicts that there are or that the monitor gives."""
     from ..monitor.audit import read
-    from ..studies.amplification.load import read_verdicts, with_saved
-    from .common import mapping_of
+    from ..studies.amplification.load import saved_verdicts, with_saved
 
     records = read(data, mapping=mapping_of(list(pairs)))
     if monitor is not None:
         return iter(monitor.judge_pairs(records))
-    return with_saved(records, read_verdicts(verdicts) if verdicts else {})
+    return with_saved(records, saved_verdicts(verdicts) if verdicts else {})
 
 
 @study.command()

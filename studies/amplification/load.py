@@ -13,13 +13,11 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import ValidationError
-
 from ...classifiers.contract import CHANNELS, UNSAFE, Channel
-from ...errors import InputError
 from ...monitor.audit.plain import plain
+from ...monitor.audit.verdicts import read_verdicts
 from ...monitor.trace import Trace, Unreadable
-from ...monitor.verdict import TraceVerdict
+from ...monitor.verdict import TraceVerdict, channel_of, steps_of
 from .design import MODES, STATES, Assumed, Design, Label, Mode, State, word
 from .trajectory import Trajectory, trajectory
 
@@ -32,7 +30,7 @@ __all__ = [
     "Observation",
     "Table",
     "load",
-    "read_verdicts",
+    "saved_verdicts",
     "verdict_key",
     "with_saved",
 ]
@@ -254,8 +252,7 @@ def _harm(record: Trace, verdict: TraceVerdict | None, design: Design, channel: 
         return _label(record, label)
     if verdict is None or verdict.assessed == "none":
         return None
-    judged = next((found for found in verdict.channels if found.channel == channel), None)
-    steps = [step for step in verdict.steps if step.channel == channel]
+    judged, steps = channel_of(verdict, channel), steps_of(verdict, channel)
     if judged is None or any(step.label is None for step in steps):
         return None
     words = len((getattr(record, channel) or "").split())
@@ -275,20 +272,14 @@ def _matches(record: Trace, design: Design) -> bool:
     return value is not None and word(value) == word(design.harmless.equals)
 
 
-def read_verdicts(path: Path) -> dict[Hashable, TraceVerdict]:
-    """Read saved verdicts, to be looked up by `verdict_key`.
+def saved_verdicts(path: Path) -> dict[Hashable, TraceVerdict]:
+    """Read the verdicts that an audit saved, to be looked up by `verdict_key`.
 
     Raises:
         InputError: The file cannot be read, or holds something else.
+        MissingExtra: It is a Parquet file, and pyarrow is not installed.
     """
-    try:
-        with path.open(encoding="utf-8") as lines:
-            found = [TraceVerdict.model_validate_json(line) for line in lines if line.strip()]
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} holds no verdicts: write them with `undertow audit --out`") from error
-    return {verdict_key(one): one for one in found}
+    return {verdict_key(one): one for one in read_verdicts(path)}
 
 
 def verdict_key(record: Trace | Unreadable | TraceVerdict) -> Hashable:

@@ -14,7 +14,7 @@ from undertow.monitor.verdict import TraceVerdict
 from undertow.studies.amplification.channels import PLACES, channel_table
 from undertow.studies.amplification.compare import matrix
 from undertow.studies.amplification.design import Design, Label, read_design
-from undertow.studies.amplification.load import Table, load, read_verdicts, with_saved
+from undertow.studies.amplification.load import Table, load, saved_verdicts, with_saved
 from undertow.testing import scripted_monitor
 
 FIELDS = {"prompt": "pid", "mode": "arm", "state": "state", "seed": "seed"}
@@ -193,12 +193,12 @@ def test_saved_verdicts_stand_for_the_monitor(tmp_path: Path) -> None:
     judged = verdicts(*records)
     path.write_text("".join(v.model_dump_json(by_alias=True) + "\n" for _, v in judged[:2]))
     design = Design.model_validate({"fields": FIELDS})
-    table = load(with_saved(records, read_verdicts(path)), design)
+    table = load(with_saved(records, saved_verdicts(path)), design)
     assert table.observations == load(judged[:2], design).observations
     assert sum(table.aside.values()) == 1
     path.write_text(json.dumps({"no": "verdict"}))
-    with pytest.raises(InputError, match="holds no verdicts"):
-        read_verdicts(path)
+    with pytest.raises(InputError, match="is no file of verdicts"):
+        saved_verdicts(path)
 
 
 @pytest.mark.parametrize("place", PLACES)
