@@ -16,7 +16,7 @@ import numpy as np
 from ..classifiers.contract import CHANNELS, Channel, StepClassifier
 from ..classifiers.limits import languages_of
 from ..errors import CalibrationError, CannotJudge
-from .calibration import Calibration, joint_statistics
+from .calibration import Calibration, joint_statistics, needed_for
 from .channel import ChannelJudge
 from .evaluation import Share, by_length
 from .trace import Trace
@@ -135,11 +135,6 @@ def margins_of(found: Sequence[Reached]) -> dict[Channel, float]:
     reasoning = np.quantile([one["reasoning"] for one in both], 0.95)
     answer = np.quantile([one["answer"] for one in both], 1 - 0.05 * ANSWERS)
     return {"answer": round(float(max(0.0, answer - reasoning)), 3)}
-
-
-def needed_for(rate: float) -> int:
-    """Return how many safe traces a false-alarm rate needs."""
-    return math.ceil(1 / rate - 1e-9) - 1
 
 
 def promises(calibration: Calibration, rates: Sequence[float] = RATES) -> list[Promise]:

@@ -28,7 +28,7 @@ from ..classifiers.contract import Channel, StepClassifier
 from ..errors import CalibrationError
 from .trace import Frozen
 
-__all__ = ["FILE", "Calibration", "calibration_for", "joint_statistics"]
+__all__ = ["FILE", "Calibration", "calibration_for", "joint_statistics", "needed_for"]
 
 FILE = "calibration.json"
 """The name under which a calibration lies in its classifier's folder."""
@@ -74,7 +74,7 @@ class Calibration(Frozen):
         rank = _rank(n, rate)
         if rank > n:
             raise CalibrationError(
-                f"a false-alarm rate of {rate} needs at least {math.ceil(1 / rate) - 1} safe traces "
+                f"a false-alarm rate of {rate} needs at least {needed_for(rate)} safe traces "
                 f"for calibration; this calibration has {n}. Ask for a higher rate, or calibrate on "
                 "more traces"
             )
@@ -85,6 +85,11 @@ class Calibration(Frozen):
         path = folder / FILE
         path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
+
+
+def needed_for(rate: float) -> int:
+    """Return how many safe traces a false-alarm rate needs."""
+    return math.ceil(1 / rate - 1e-9) - 1
 
 
 def _rank(n: int, rate: float) -> int:

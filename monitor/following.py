@@ -18,6 +18,7 @@ from .channel import ChannelJudge
 from .monitor import Session
 from .policy import Cause, Policy
 from .reasoning import ReasoningParser, Segment
+from .steps import Step
 from .trace import NotAssessed, Trace
 from .verdict import StepVerdict, TraceVerdict
 
@@ -156,11 +157,7 @@ class Following(Session):
             self.ahead = self._monitor.channel(likely, self._trace.prompt)
         self._ahead_seen += 1
         self._place(self.ahead.channel, self._lengths[self.ahead.channel] + self._raw_at, text)
-        steps = self.ahead.cut(text)
-        inputs = self.ahead.ask(steps)
-        rows = self._rows(inputs)
-        self._known |= zip(inputs, rows, strict=True)
-        self._note(self.ahead, self.ahead.record(steps, rows))
+        self._record_ahead(self.ahead, self.ahead.cut(text))
 
     def _take_segment(self, segment: Segment) -> list[StepVerdict]:
         if self.ahead is not None:
@@ -204,12 +201,15 @@ class Following(Session):
 
     def _judge_end(self, judge: ChannelJudge, length: int) -> None:
         fork = judge.fork()
-        steps = fork.cut("", last=True)
-        inputs = fork.ask(steps)
+        self._record_ahead(fork, fork.cut("", last=True))
+        self.judged.append(Judged(judge.channel, length))
+
+    def _record_ahead(self, judge: ChannelJudge, steps: list[Step]) -> None:
+        """Judge steps before their time, and remember what the classifier said of them."""
+        inputs = judge.ask(steps)
         rows = self._rows(inputs)
         self._known |= zip(inputs, rows, strict=True)
-        self._note(fork, fork.record(steps, rows))
-        self.judged.append(Judged(judge.channel, length))
+        self._note(judge, judge.record(steps, rows))
 
     def _rows(self, steps: list[StepInput]) -> Probabilities:
         """Ask the classifier, but not again what it was asked when looking ahead."""

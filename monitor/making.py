@@ -26,8 +26,8 @@ from ..classifiers.recipes import RECIPES, Progress, Train
 from ..classifiers.registry import load_classifier
 from ..classifiers.store import MANIFEST, read_manifest, write_manifest
 from ..errors import UsageError
-from .calibrating import RATES, margins_of, needed_for
-from .calibration import Calibration, joint_statistics
+from .calibrating import RATES, margins_of
+from .calibration import Calibration, joint_statistics, needed_for
 from .evaluation import Followed
 from .heldout import held_out
 from .labelled import scored

@@ -16,10 +16,13 @@ from typing import Literal, Protocol
 
 from ..classifiers.contract import Channel
 
-__all__ = ["Found", "Gap", "Marker", "Scanner", "scanner_for"]
+__all__ = ["Found", "Gap", "Marker", "Scanner", "Tells", "scanner_for"]
 
 Found = tuple[int, int, "Marker | None"]
 """Start, end, marker. Without a marker: nothing begins before start, and the rest must wait."""
+
+Tells = Literal["always", "first", "never"]
+"""Whether seeing a marker shows which profile a text has: always, only as its first word, or never."""
 
 _ANCHORS = {"anywhere": "", "line": r"(?<![^\n].)", "start": r"(?<![\s\S].)"}
 # They stand after the first character, so that a search can skip to the characters that come first.
@@ -55,8 +58,7 @@ class Marker:
     """Where it counts: anywhere, at the start of a line, or at the start of the text."""
     kept: bool = False
     """True where the marker belongs to the text after it, as a tool call does."""
-    tells: Literal["always", "first", "never"] = "always"
-    """Whether seeing it shows which profile a text has: always, only as its first word, or never."""
+    tells: Tells = "always"
     pattern: re.Pattern[str] | None = None
     """A regular expression in place of `parts`."""
     window: int = 0

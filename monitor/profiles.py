@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ..classifiers.contract import Channel
 from ..errors import UsageError
-from .markers import Gap, Marker, scanner_for
+from .markers import Gap, Marker, Tells, scanner_for
 
 __all__ = ["AUTO", "PROFILES", "Hint", "Profile", "owner_of", "profile_for", "profile_named", "regex_profile"]
 
 AUTO = "auto"
 """The profile that is picked from the prompt's end, the model's name, and what is seen."""
-
-Tells = Literal["always", "first", "never"]
 
 _BOTH: tuple[Channel, ...] = ("answer", "reasoning")
 _ATTRIBUTES = (Gap(r"\s", 1, 1), Gap("[^<>]", most=4096))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import sqrt
@@ -32,7 +32,7 @@ from ..intervals import wilson
 from ..monitor import Monitor
 from ..trace import Frozen, Origin, Trace
 from ..verdict import Quadrant, TraceVerdict
-from .run import audit
+from .run import Each, audit
 from .sources import Record
 from .summary import AuditResult
 
@@ -65,7 +65,7 @@ class Moved(Frozen):
 class Comparison(Frozen):
     """What changed from `before` to `after`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal["undertow.comparison/1"] = Field(default="undertow.comparison/1", alias="schema")
     after: AuditResult
@@ -106,7 +106,7 @@ def compare(
     against: Iterable[str | Path] | str | Path,
     *,
     monitor: Monitor | None = None,
-    each: Callable[[Record, TraceVerdict], None] | None = None,
+    each: Each | None = None,
     **options: Any,
 ) -> Comparison:
     """Audit transcripts, and others to compare them with, by one and the same monitor.
@@ -125,14 +125,8 @@ def compare(
     """
     made = {name: options.pop(name) for name in ("classifier", "false_alarm_rate") if name in options}
     judge = monitor or Monitor(made.pop("classifier", DEFAULT), **made)
-    shared = (
-        "format",
-        "mapping",
-        "cache",
-        "cache_size",
-        "workers",
-        "progress",
-    )  # and no engine: pairs are told apart here
+    # No engine: what `each` is given is what the two are compared by.
+    shared = ("format", "mapping", "cache", "cache_size", "workers", "progress")
     of_both = {name: options[name] for name in shared if name in options}
     before, after = _Sides(), _Sides()
     first = audit(against, monitor=judge, each=before.add, **of_both)

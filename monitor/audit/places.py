@@ -1,4 +1,4 @@
-"""Where transcripts stand: files, folders, patterns, URLs and standard input, as places to read from.
+"""Where transcripts stand: files, URLs and standard input, as places to read from.
 
 What is packed with gzip or Zstandard is unpacked on the way, told by its first bytes. Nothing is
 unpacked as a whole: a place is a stream, so that a small file which unpacks to a vast one costs no
