@@ -1,8 +1,7 @@
 """What goes on inside a model while it reasons: hidden states at the ends of steps.
 
 The states are caught by hooks on the model's blocks, so reading a saved text and watching a live `generate`
-give the
-same numbers. Layer n is what the n-th block gives, counted from 1, before any final norm.
+give the same numbers. Layer n is what the n-th block gives, counted from 1, before any final norm.
 """
 
 from __future__ import annotations

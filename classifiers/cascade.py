@@ -1,13 +1,11 @@
 """A cheap classifier first, a costly one where the first is unsure.
 
-A step whose risk under the first lies within a band, or that the first could not judge, is asked again of the
-second, whose row then counts. What the second cannot judge is not judged: the first was unsure of it. How
-many steps
-went on is counted, since that is what a cascade costs.
+A step whose risk under the first lies within a band, or that the first could not judge, is asked again of
+the second, whose row then counts. What the second cannot judge is not judged: the first was unsure of it.
+How many steps went on is counted, since that is what a cascade costs.
 
 Viola & Jones, "Rapid object detection using a boosted cascade of simple features", CVPR 2001; for language
-models
-Chen et al., "FrugalGPT", 2023.
+models Chen et al., "FrugalGPT", 2023.
 """
 
 from __future__ import annotations

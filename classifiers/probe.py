@@ -1,10 +1,8 @@
 """A linear probe on the hidden states of the model that reasons, at the end of each step.
 
-It reads what the model represents, not only what it wrote, and costs nearly nothing inside a `generate` that
-runs
-anyway. It is good for one model only, whose name and revision it keeps. Whether it knows more than the
-prompt told is
-for its baselines to say, which stand beside its figures (`training_probe`).
+It reads what the model represents, not only what it wrote, and costs nearly nothing inside a `generate`
+that runs anyway. It is good for one model only, whose name and revision it keeps. Whether it knows more
+than the prompt told is for its baselines to say, which stand beside its figures (`training_probe`).
 
 Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 """

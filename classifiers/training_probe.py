@@ -1,10 +1,8 @@
 """Training a probe: which layer, how good, and whether it knows more than the prompt did.
 
 The layer is the one whose probe ranks steps best on grouped folds, so that no request stands on both sides.
-Beside
-the probe stand two baselines that have seen no reasoning, probes on the states where the prompt ends
-(`prompt_only`)
-and where the reasoning begins (`prefix_0`): what they reach, the reasoning did not add.
+Beside the probe stand two baselines that have seen no reasoning, probes on the states where the prompt ends
+(`prompt_only`) and where the reasoning begins (`prefix_0`): what they reach, the reasoning did not add.
 """
 
 from __future__ import annotations
