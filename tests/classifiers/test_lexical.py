@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from pathlib import Path
 
 import numpy as np
@@ -95,16 +94,6 @@ def test_context_counts() -> None:
     after = [("I must refuse, this is illegal.",) * 3, ("I need to figure out how to break in.",) * 3]
     refusing, planning = SHIPPED.predict_proba([StepInput("Let me think.", request, past) for past in after])
     assert planning[2:].sum() > refusing[2:].sum()
-
-
-def test_speed() -> None:
-    """At least 2,000 steps a second where a trace's steps come together."""
-    sentence = "So the next thing to look at is how the glim number {} was counted, and by whom it was. "
-    past = [sentence.format(n) for n in range(2000)]
-    batch = [StepInput(text, "How?", tuple(past[max(0, n - HISTORY) : n])) for n, text in enumerate(past)]
-    start = time.process_time()
-    SHIPPED.predict_proba(batch)
-    assert len(batch) / (time.process_time() - start) > 2000
 
 
 def test_learns(small: LexicalClassifier) -> None:
