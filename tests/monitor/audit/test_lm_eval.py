@@ -16,9 +16,9 @@ RUN = '''
 import json, sys
 from pathlib import Path
 
+from lm_eval import evaluator
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
-from lm_eval.evaluator import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.utils import postprocess_generated_text
 
@@ -41,6 +41,7 @@ class Scripted(LM):
     loglikelihood_rolling = loglikelihood
 
 
+evaluator.add_env_info = lambda results: None  # it asks pip for all that is installed: seconds
 docs = Path("docs.jsonl")
 docs.write_text(json.dumps({"question": "How many?", "answer": "Four."}) + "\\n")
 task = {
@@ -51,7 +52,7 @@ task = {
 }
 for folder, arguments in (("whole", "pretrained=m"), ("cut", "pretrained=m,think_end_token=</think>")):
     tracker = EvaluationTracker(output_path=folder)
-    found = simple_evaluate(
+    found = evaluator.simple_evaluate(
         model="scripted", model_args=arguments, tasks=[task], log_samples=True, bootstrap_iters=0,
         evaluation_tracker=tracker,
     )
