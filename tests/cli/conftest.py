@@ -38,7 +38,22 @@ CALIBRATION = {
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Calls `undertow` with arguments; gives the exit status."""
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["undertow", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code or 0
+        assert isinstance(code, int)
+        return code
+
+    return call
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]) -> Callable[..., int]:
     """Runs `undertow` in an empty folder, with another package's classifier; gives the exit status."""
     plugin = tmp_path / "plugin"
     (plugin / "scripted-1.0.dist-info").mkdir(parents=True)
@@ -55,13 +70,4 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["undertow", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code or 0
-        assert isinstance(code, int)
-        return code
-
     return run

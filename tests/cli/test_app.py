@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import undertow
-from undertow.cli import main
 from undertow.cli.app import CRASHED
+
+Run = Callable[..., int]
 
 VERDICTS = {0, 1, 3}
 """The exit statuses that say something of transcripts."""
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Call `undertow` with arguments; return its exit status."""
-    monkeypatch.setattr(sys, "argv", ["undertow", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    code = end.value.code or 0
-    assert isinstance(code, int)
-    return code
 
 
 @pytest.mark.parametrize(
@@ -38,7 +29,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
 def test_an_error_is_never_a_verdict(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    run: Run,
+    error: Exception,
+    status: int,
 ) -> None:
     """An error of ours is one line and status 2; a bug shows where it is; neither exits like a verdict."""
 
@@ -46,7 +41,7 @@ def test_an_error_is_never_a_verdict(
         raise error
 
     monkeypatch.setattr(import_module("undertow.cli.app"), "app", fail)
-    assert run(monkeypatch) == status
+    assert run() == status
     assert status not in VERDICTS
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -58,24 +53,22 @@ def test_an_error_is_never_a_verdict(
     "arguments", [("zorp",), ("audit", "--zorp"), ("audit", "no/such/file.jsonl")], ids=" ".join
 )
 def test_wrong_usage_is_status_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+    capsys: pytest.CaptureFixture[str], run: Run, arguments: tuple[str, ...]
 ) -> None:
     """A command, an option or a file that does not exist is wrong usage, said without a traceback."""
-    assert run(monkeypatch, *arguments) == 2
+    assert run(*arguments) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version(capsys: pytest.CaptureFixture[str], run: Run) -> None:
     """`undertow --version` says the package's version."""
-    assert run(monkeypatch, "--version") == 0
+    assert run("--version") == 0
     assert capsys.readouterr().out == f"undertow {undertow.__version__}\n"
 
 
-def test_help_names_every_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
-) -> None:
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str], run: Run, root: Path) -> None:
     """Each file in cli/ with a function of its own name is a command, and `--help` shows it."""
-    assert run(monkeypatch, "--help") == 0
+    assert run("--help") == 0
     shown = capsys.readouterr().out
     files = (root / "cli").glob("*.py")
     commands = [path.stem for path in files if f"\ndef {path.stem}(" in path.read_text(encoding="utf-8")]
@@ -84,11 +77,11 @@ def test_help_names_every_command(
 
 
 def test_classifiers_shows_digests(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run
 ) -> None:
     """`undertow classifiers` names each classifier with the digest that its verdicts show."""
     monkeypatch.setenv("COLUMNS", "200")
-    assert run(monkeypatch, "classifiers") == 0
+    assert run("classifiers") == 0
     shown = capsys.readouterr().out
     for info in import_module("undertow.classifiers.registry").available():
         assert info.name in shown
