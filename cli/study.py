@@ -50,7 +50,7 @@ def amplification(
     verdicts: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.jsonl", help="Verdicts that an audit of DATA saved; nothing is judged again."
+            metavar="FILE", help="Verdicts that an audit of DATA saved; nothing is judged again."
         ),
     ] = None,
     classifier: Annotated[
