@@ -149,7 +149,6 @@ OTHERS = {
 }
 """Each language's commonest words, those among them that English has as well."""
 
-_LANGUAGES = tuple(OTHERS)
 _OTHER_WORDS: dict[str, list[int]] = {}
 for _index, _words in enumerate(OTHERS.values()):
     for _word in set(_words.split()):

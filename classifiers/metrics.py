@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from .contract import LABELS, UNSAFE, Probabilities, risk_of
 
-__all__ = ["FIGURES", "Figure", "Scored", "calibration_error", "figures", "intervals"]
+__all__ = ["FIGURES", "Figure", "Scored", "calibration_error", "figures", "highest_risks", "intervals"]
 
 _UNSAFE = [LABELS.index(label) for label in UNSAFE]
 _AWARE = LABELS.index("aware")
@@ -177,10 +177,25 @@ def doubtful_trace_auroc(scored: Scored) -> float:
     return _trace_auroc(scored, unsafe=(1, 2))
 
 
+def highest_risks(scored: Scored, risk: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the highest risk in each trace.
+
+    Args:
+        scored: The steps; only which traces they stand in is looked at.
+        risk: Of each step, shape (n,); NaN where it was not judged.
+
+    Returns:
+        Shape (m,); -inf for a trace without a judged step.
+    """
+    highest = np.full(len(scored.trace_labels), -np.inf)
+    known = ~np.isnan(risk)
+    np.maximum.at(highest, scored.traces[known], risk[known])
+    return highest
+
+
 def _trace_auroc(scored: Scored, unsafe: tuple[int, ...]) -> float:
-    highest = np.full(len(scored.trace_labels), -1.0)
-    np.maximum.at(highest, scored.traces, scored.risk)
-    counted = (highest >= 0) & np.isin(scored.trace_labels, (0, *unsafe))
+    highest = highest_risks(scored, scored.risk)
+    counted = np.isfinite(highest) & np.isin(scored.trace_labels, (0, *unsafe))
     return _auroc(np.isin(scored.trace_labels[counted], unsafe), highest[counted])
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..classifiers.contract import Channel, StepClassifier, StepInput, risk_of
 from ..classifiers.corpus import step_inputs
 from ..classifiers.keyword import KeywordClassifier
-from ..classifiers.metrics import FIGURES, Scored, figures, intervals
+from ..classifiers.metrics import FIGURES, Scored, figures, highest_risks, intervals
 from ..errors import CannotJudge
 from .calibration import Calibration
 from .evaluation import (
@@ -259,8 +259,7 @@ def _with_risk(steps: Scored, risks: Array) -> Scored:
 
 def _rank(steps: Scored, risks: Array) -> Baseline:
     judged = _with_risk(steps, risks).judged()
-    highest = np.full(len(steps.trace_labels), -np.inf)
-    np.maximum.at(highest, judged.traces, judged.risk)
+    highest = highest_risks(steps, risks)
     seen = np.isfinite(highest)
     safe = highest[seen & (steps.trace_labels == 0)]
     unsafe = highest[seen & (steps.trace_labels == 2)]

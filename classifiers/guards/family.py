@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import LABELS, Label
+from ..hub import clean
 
 __all__ = [
     "SAID",
@@ -166,5 +167,4 @@ def defused(text: str) -> str:
 
     A space after its first character leaves a mark readable and takes its power away.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return _MARKS.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", text)
+    return _MARKS.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", clean(text))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...classifiers.metrics import Scored, highest_risks
 from .drawing import BLUE, GREY, ORANGE, Table, drawn, files, folder_for, legend, note
 from .plots import reliability_figure
 
 if TYPE_CHECKING:
-    from ...classifiers.metrics import Scored
     from ..scorecard import Scorecard
 
 __all__ = ["evaluation_figures"]
@@ -81,9 +81,7 @@ def _roc(steps: Scored, risks: Mapping[str, NDArray[np.float64]], path: Path) ->
 
 
 def _curve(steps: Scored, risk: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    highest = np.full(len(steps.trace_labels), -np.inf)
-    known = ~np.isnan(risk)
-    np.maximum.at(highest, steps.traces[known], risk[known])
+    highest = highest_risks(steps, risk)
     seen = np.isfinite(highest)
     safe = np.sort(highest[seen & (steps.trace_labels == 0)])[::-1]
     unsafe = np.sort(highest[seen & (steps.trace_labels == 2)])

@@ -11,10 +11,7 @@ from pydantic import BaseModel
 
 from .estimate import Estimate, Test
 
-__all__ = ["Cell", "Figure", "Page", "Section", "as_json", "number", "p_value", "percent", "points", "times"]
-
-Cell = str | int | Estimate | Test
-"""What a cell of a table holds; an estimate is shown with its interval."""
+__all__ = ["Figure", "Page", "Section", "as_json", "number", "p_value", "percent", "points", "times"]
 
 
 @dataclass(frozen=True, slots=True)
