@@ -49,9 +49,7 @@ def amplification(
     ] = None,
     verdicts: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Verdicts that an audit of DATA saved; nothing is judged again."
-        ),
+        typer.Option(metavar="FILE", help="Verdicts that an audit of DATA saved; nothing is judged again."),
     ] = None,
     classifier: Annotated[
         str | None,
