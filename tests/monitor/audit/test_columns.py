@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from undertow.errors import UsageError
+from undertow.monitor.audit import columns
 from undertow.monitor.audit.columns import COLUMNS, judge_columns
+from undertow.monitor.audit.readers import JsonObject
+from undertow.monitor.audit.readers.messages import MessagesReader
 from undertow.monitor.monitor import Monitor
+from undertow.monitor.trace import Origin, Trace, Unreadable
 
 DRIFT = "One thing first. Let me zorp the thing."
 TABLE = {
@@ -53,6 +58,25 @@ def test_mappings_and_unknown_columns(monitor: Monitor) -> None:
     assert judge_columns({}, monitor=monitor)["undertow_flagged"] == []
     with pytest.raises(UsageError, match="one length"):
         judge_columns({"a": [1], "b": []}, monitor=monitor)
+
+
+class Breaking(MessagesReader):
+    """A reader of another package that trips over a row, or finds nothing in it."""
+
+    def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
+        """Fail where the row says so; else give nothing."""
+        if row["messages"] == "break":
+            raise ZeroDivisionError
+        return iter(())
+
+
+def test_a_reader_that_fails_loses_no_row(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that a reader fails on, or finds nothing in, has its values, as in an audit."""
+    reader = Breaking("breaking", "breaks", "messages")
+    monkeypatch.setattr(columns, "reader_of", lambda row: reader)
+    found = judge_columns({"messages": ["break", "nothing"]}, monitor=monitor)
+    assert found["undertow_flagged"] == [None, None]
+    assert found["undertow_not_assessed"] == ["unreadable_row", "no_text"]
 
 
 def test_pandas(monitor: Monitor) -> None:

@@ -108,7 +108,7 @@ def test_evidence_is_told_by_its_place_in_the_step(kit: Any, tmp_path: Path) -> 
 
 def test_a_row_of_the_list_takes_few_bytes(kit: Any, tmp_path: Path) -> None:
     """A row of the list takes few bytes, so that a hundred thousand of them can be opened."""
-    items = [kit.item([("Fine.", "neutral")] * 30, [("Fine.", "neutral")], id=f"id-{n}") for n in range(2000)]
+    items = [kit.item([("Fine.", "neutral")] * 30, [("Fine.", "neutral")], id=f"id-{n}") for n in range(500)]
     page = kit.page_of(tmp_path, *items)
     packed = next(
         attrs_and_text for attrs_and_text in page.inlined("script") if attrs_and_text[0] == "text/plain"
