@@ -141,6 +141,7 @@ def _translated(body: _Sent | None = None) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        error.__traceback__ = None  # the connection keeps the error, whose frames would keep the connection
         if body is not None and body.problem is not None:
             raise body.problem from None
         raise _translation(error)(str(error)) from None
