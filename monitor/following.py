@@ -99,11 +99,15 @@ class Following(Session):
         return steps
 
     def quiet(self, delta: str, channel: Channel | None) -> bool:
-        """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
+        """Whether feeding this asks the classifier nothing; True is certain, and does not take long to know."""
         if len(delta) > _SHORT or not (channel or self._parser.passes(delta)):
             return False
         judge = self.ahead or self._channels.get(channel or self.at or "answer")
-        return judge is not None and channel in (None, judge.channel) and not judge.may_close(delta)
+        if judge is None or channel not in (None, judge.channel):
+            return False
+        if channel == self.at and self.ahead is None:  # it goes where the text before it went
+            return not judge.closes(delta)
+        return not judge.may_close(delta)
 
     def close(self) -> TraceVerdict:
         """End the generation, as `Session.close`; what is left of the raw text is markers."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ...classifiers.contract import CHANNELS, Channel
@@ -46,7 +47,7 @@ class Asked:
     profile: str = AUTO
     """How the model marks its reasoning in a text."""
 
-    @property
+    @cached_property
     def holds(self) -> bool:
         """Whether text waits for its judgement in any channel."""
         return any(map(self.policy.holds, CHANNELS))
