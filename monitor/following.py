@@ -99,7 +99,7 @@ class Following(Session):
         return steps
 
     def quiet(self, delta: str, channel: Channel | None) -> bool:
-        """Whether feeding this asks the classifier nothing; True is certain, and does not take long to know."""
+        """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
         if len(delta) > _SHORT or not (channel or self._parser.passes(delta)):
             return False
         judge = self.ahead or self._channels.get(channel or self.at or "answer")
