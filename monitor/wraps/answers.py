@@ -117,8 +117,8 @@ class Answer(ABC):
         self._refused: set[int] = set()
         self._fed: dict[int, list[str]] = {}
         self._let: dict[int, list[str]] = {}
-        self._told = _Told(asked.policy.callback)
-        self.alarms: list[StepVerdict] = self._told.alarms
+        self._callback = _Told(asked.policy.callback)
+        self.alarms: list[StepVerdict] = self._callback.alarms
         """Under the policy `flag`: the steps at which an alarm went, as long as nothing has said so."""
 
     @property
@@ -157,7 +157,7 @@ class Answer(ABC):
             else:
                 outs += self._pass(payload, texts)
         except Exception as problem:
-            if problem is self._told.raised:
+            if problem is self._callback.raised:
                 raise
             outs += self._odd(payload)
         if self.alarms and outs:
@@ -169,7 +169,7 @@ class Answer(ABC):
         try:
             payload = self._whole(payload)
         except Exception as problem:
-            if problem is self._told.raised:
+            if problem is self._callback.raised:
                 raise
             self._shut()
         if not self.verdicts:
@@ -258,7 +258,7 @@ class Answer(ABC):
             model = get(self._seen, "model")
             self.gates[choice] = Gate(
                 asked.monitor,
-                asked.policy.model_copy(update={"callback": self._told}),
+                asked.policy.model_copy(update={"callback": self._callback}),
                 prompt=asked.prompt,
                 raw_prompt=asked.raw_prompt,
                 id=name if asked.choices == 1 else f"{name}#{choice}",
