@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
 
 from .protected import FENCE, LINE_BREAKS, OPENING, fence_opens, span_end, span_wake
 from .sentences import (
@@ -134,6 +135,12 @@ class Scanner:
         self._pos = 0
         self._fenced = False
         self._fences: list[int] = []
+
+    def fork(self) -> Self:
+        """Return a scanner that reads on from here on its own."""
+        other = copy(self)
+        other._fences = self._fences.copy()
+        return other
 
     def begin(self, end: int) -> None:
         """The step that was being read ends at `end`; the next one begins behind it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from copy import copy, deepcopy
+from copy import copy
 from typing import Self
 
 import numpy as np
@@ -54,8 +54,12 @@ class ChannelJudge:
         return [*steps, *self._segmenter.close()] if last else steps
 
     def may_close(self, text: str) -> bool:
-        """Whether this text could close a step; False is certain."""
+        """Whether this text could close a step; False is certain, and cheaper to know than `closes`."""
         return self._segmenter.may_close(text)
+
+    def closes(self, text: str) -> bool:
+        """Whether this text would close a step."""
+        return self._segmenter.closes(text)
 
     def ask(self, steps: Sequence[Step]) -> list[StepInput]:
         """Put new steps into their context, in order; each becomes history for the next."""
@@ -107,7 +111,7 @@ class ChannelJudge:
         other.steps, other._judged = list(self.steps), list(self._judged)
         other.limits = list(self.limits)
         other.tracker = self.tracker.fork()
-        other._segmenter = deepcopy(self._segmenter)
+        other._segmenter = self._segmenter.fork()
         other._history = self._history.copy()
         return other
 

@@ -104,7 +104,11 @@ class Following(Session):
         if len(delta) > _SHORT or not (channel or self._parser.passes(delta)):
             return False
         judge = self.ahead or self._channels.get(channel or self.at or "answer")
-        return judge is not None and channel in (None, judge.channel) and not judge.may_close(delta)
+        if judge is None or channel not in (None, judge.channel):
+            return False
+        if channel == self.at and self.ahead is None:  # it goes where the text before it went
+            return not judge.closes(delta)
+        return not judge.may_close(delta)
 
     def close(self) -> TraceVerdict:
         """End the generation, as `Session.close`; what is left of the raw text is markers."""

@@ -8,7 +8,9 @@ only once those that matter have come.
 from __future__ import annotations
 
 import re
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 from ..errors import UsageError
 from . import boundaries
@@ -95,6 +97,17 @@ class StepSegmenter:
     def may_close(self, text: str) -> bool:
         """Whether feeding this text could close a step; False is certain, and cheap to know."""
         return self._length + len(text) >= self._wake or self._may_end(text) is not None
+
+    def closes(self, text: str) -> bool:
+        """Whether feeding this text would close a step; costs as much as feeding it, where it might."""
+        return self.may_close(text) and bool(self.fork().feed(text))
+
+    def fork(self) -> Self:
+        """Return a segmenter that goes on from here on its own, and leaves this one as it is."""
+        other = copy(self)
+        other._chunks = self._chunks.copy()
+        other._scanner = self._scanner.fork()
+        return other
 
     def close(self) -> list[Step]:
         """Say that the text ends here; return the steps still open."""

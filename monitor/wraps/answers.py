@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ...classifiers.contract import CHANNELS, Channel
@@ -46,7 +47,7 @@ class Asked:
     profile: str = AUTO
     """How the model marks its reasoning in a text."""
 
-    @property
+    @cached_property
     def holds(self) -> bool:
         """Whether text waits for its judgement in any channel."""
         return any(map(self.policy.holds, CHANNELS))
@@ -114,10 +115,10 @@ class Answer(ABC):
         self._parts: dict[tuple[int, bool], Part] = {}
         self._broke: set[tuple[int, Channel | None]] = set()
         self._refused: set[int] = set()
-        self._raised: Exception | None = None
         self._fed: dict[int, list[str]] = {}
         self._let: dict[int, list[str]] = {}
-        self.alarms: list[StepVerdict] = []
+        self._callback = _Told(asked.policy.callback)
+        self.alarms: list[StepVerdict] = self._callback.alarms
         """Under the policy `flag`: the steps at which an alarm went, as long as nothing has said so."""
 
     @property
@@ -156,7 +157,7 @@ class Answer(ABC):
             else:
                 outs += self._pass(payload, texts)
         except Exception as problem:
-            if problem is self._raised:
+            if problem is self._callback.raised:
                 raise
             outs += self._odd(payload)
         if self.alarms and outs:
@@ -168,7 +169,7 @@ class Answer(ABC):
         try:
             payload = self._whole(payload)
         except Exception as problem:
-            if problem is self._raised:
+            if problem is self._callback.raised:
                 raise
             self._shut()
         if not self.verdicts:
@@ -257,7 +258,7 @@ class Answer(ABC):
             model = get(self._seen, "model")
             self.gates[choice] = Gate(
                 asked.monitor,
-                asked.policy.model_copy(update={"callback": self._tell}),
+                asked.policy.model_copy(update={"callback": self._callback}),
                 prompt=asked.prompt,
                 raw_prompt=asked.raw_prompt,
                 id=name if asked.choices == 1 else f"{name}#{choice}",
@@ -265,16 +266,6 @@ class Answer(ABC):
                 profile=asked.profile,
             )
         return self.gates[choice]
-
-    def _tell(self, event: GateEvent) -> None:
-        if event.cause == "alarm" and event.action == "flag" and event.step is not None:
-            self.alarms.append(event.step)
-        if self.asked.policy.callback is not None:
-            try:
-                self.asked.policy.callback(event)
-            except Exception as error:  # it is meant for the caller
-                self._raised = error
-                raise
 
     def feed(self, text: Text) -> list[Piece]:
         """Have a text judged; return what may leave by that. Blocks are kept apart, as an audit does."""
@@ -359,6 +350,29 @@ class Answer(ABC):
     @abstractmethod
     def _finale(self) -> Iterator[Out]:
         """Yield the payloads that waited for the end, with the verdicts."""
+
+
+class _Told:
+    """What the gates of an answer call: notes alarms, and calls the policy's own callback.
+
+    It does not know the answer: one that referred to itself would outlive its end, with all its steps,
+    until the garbage collector finds it.
+    """
+
+    def __init__(self, callback: Callable[[GateEvent], None] | None) -> None:
+        self.alarms: list[StepVerdict] = []
+        self.raised: Exception | None = None
+        self._callback = callback
+
+    def __call__(self, event: GateEvent) -> None:
+        if event.cause == "alarm" and event.action == "flag" and event.step is not None:
+            self.alarms.append(event.step)
+        if self._callback is not None:
+            try:
+                self._callback(event)
+            except Exception as error:  # it is meant for the caller
+                self.raised = error
+                raise
 
 
 def qualified(

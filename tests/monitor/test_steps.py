@@ -100,6 +100,21 @@ def test_chunking(strategy: str, text: str, max_chars: int, cuts: list[int]) -> 
 
 @every_strategy
 @few
+@given(text=texts, max_chars=bounds, cuts=st.lists(st.integers(0, 500), max_size=12))
+def test_told_beforehand(strategy: str, text: str, max_chars: int, cuts: list[int]) -> None:
+    """Whether a chunk will close a step is known before it is fed, and asking changes nothing."""
+    segmenter = StepSegmenter(strategy, max_chars)
+    steps: list[Step] = []
+    for start, end in pairwise(sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})):
+        told = segmenter.closes(text[start:end])
+        closed = segmenter.feed(text[start:end])
+        assert told == bool(closed)
+        steps += closed
+    assert steps + segmenter.close() == segment(text, strategy, max_chars)
+
+
+@every_strategy
+@few
 @given(text=texts, max_chars=bounds)
 def test_single_characters(strategy: str, text: str, max_chars: int) -> None:
     """Chunks of one character give the steps that the whole text gives."""

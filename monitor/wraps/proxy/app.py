@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -140,8 +141,8 @@ class Proxy:
         return self._metrics.show()
 
     async def astart(self) -> None:
-        """Begin what takes a while."""
-        await asyncio.to_thread(self._judge.start)
+        """Begin what takes a while: what judges, and by the way the threads that the first request needs."""
+        await to_thread.run_sync(self._judge.start)
 
     async def aclose(self) -> None:
         """Close what is open upstream, and end what judges."""

@@ -89,6 +89,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         gone.cancel()
         task.cancel()
+        del task  # it holds the error that it ended with, whose frames hold what is here
 
 
 async def _gone(request: Request) -> None:

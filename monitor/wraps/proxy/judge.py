@@ -109,10 +109,9 @@ class Judged:
     def __init__(self, judge: Judge, call: Call) -> None:
         self.behind = 0
         """How many bytes have been taken and not yet judged."""
-        self.called_off: Exception | None = None
-        """What a callback of the policy raised: the answer is to fail."""
         self._judge = judge
-        policy = judge.policy.model_copy(update={"callback": self._tell})
+        self._told = _Told(judge.policy.callback)
+        policy = judge.policy.model_copy(update={"callback": self._told})
         self.answer = _ANSWERS[call.kind](
             Asked(
                 judge.monitor,
@@ -159,7 +158,7 @@ class Judged:
     @property
     def failed(self) -> str | None:
         """Say why the answer may not go on, if it may not."""
-        if self.called_off is not None:
+        if self._told.problem is not None:
             return "a callback of undertow's policy ended the answer"
         return None
 
@@ -221,15 +220,26 @@ class Judged:
     @property
     def _done(self) -> bool:
         """Whether nothing more is to be judged."""
-        return bool(self.answer.over or self.called_off)
+        return bool(self.answer.over or self._told.problem)
 
-    def _tell(self, event: GateEvent) -> None:
-        """Call the policy's callback; what it raises ends the answer, not the worker."""
-        if self._judge.policy.callback is not None:
+
+class _Told:
+    """A policy's callback, what it raises kept: that ends the answer, not the worker.
+
+    It knows nothing of the answer that has it: an answer that referred to itself would stay, with all
+    its steps, until the garbage collector finds it, and the event loop stands still for that.
+    """
+
+    def __init__(self, callback: Callable[[GateEvent], None] | None) -> None:
+        self.problem: Exception | None = None
+        self._callback = callback
+
+    def __call__(self, event: GateEvent) -> None:
+        if self._callback is not None:
             try:
-                self._judge.policy.callback(event)
+                self._callback(event)
             except Exception as error:
-                self.called_off = error
+                self.problem = error.with_traceback(None)  # its frames would refer to it
 
 
 def _with(raw: bytes, verdicts: str) -> bytes:

@@ -1,7 +1,7 @@
 """The server behind the proxy.
 
-The transport is used without httpx's client around it: a proxy keeps no cookies, follows no
-redirects, and adds no headers of its own.
+A transport is used without a client around it: a proxy keeps no cookies, follows no redirects, and
+adds no headers of its own.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from starlette.requests import Request
 from ....errors import UsageError
 from .headers import Headers
 from .limits import Limits
+from .transport import Network
 
 __all__ = ["Refused", "Upstream", "base_of"]
 
 Content: TypeAlias = bytes | AsyncIterator[bytes] | None
-
-_KEEP_ALIVE = 3.0
-"""Seconds; less than servers keep a connection, so that none is used that they are about to close."""
 
 
 class Refused(Exception):
@@ -49,16 +47,7 @@ class Upstream:
 
     def __init__(self, url: str, limits: Limits, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._base = base_of(url)
-        self._limits = limits
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(
-                max_connections=limits.exchanges,
-                max_keepalive_connections=limits.exchanges,
-                keepalive_expiry=_KEEP_ALIVE,
-            )
-        )
-        timeout = httpx.Timeout(limits.silence, connect=limits.connect, pool=limits.connect)
-        self._extensions = {"timeout": timeout.as_dict()}
+        self._transport = transport or Network(limits)
 
     async def send(
         self, request: Request, headers: Headers, content: Content, deadline: float
@@ -73,7 +62,6 @@ class Upstream:
             self._url(request),
             headers=headers,
             content=content,
-            extensions=self._extensions,
         )
         try:
             async with asyncio.timeout_at(deadline):

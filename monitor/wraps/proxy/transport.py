@@ -1,0 +1,155 @@
+"""The way to upstream by network: aiohttp's connections behind httpx's interface.
+
+httpx reads in pure Python, by many layers for each piece of a stream, and looks through all of its
+connections at each request; aiohttp reads in C. Between the two stands what a proxy must not lose:
+paths, headers and bodies go on as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import httpx
+from yarl import URL
+
+from .limits import Limits
+
+__all__ = ["Network"]
+
+_KEEP_ALIVE = 3.0
+"""Seconds; less than servers keep a connection, so that none is used that they are about to close."""
+
+_LONGEST_HEADER = 65_536
+
+_OWN = ("accept", "accept-encoding", "content-type", "user-agent")
+"""Headers that aiohttp would add where a client sent none."""
+
+
+class Network(httpx.AsyncBaseTransport):
+    """Sends requests by network, from one event loop, to which its connections belong."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=limits.connect, sock_read=limits.silence
+        )
+        self._trusted = httpx.create_ssl_context()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; return the response, its body not yet read.
+
+        Raises:
+            httpx.TransportError: if there is none, or none in time.
+        """
+        if self._session is None:
+            self._session = self._opened()
+        body = _Sent(request)
+        with _translated(body):
+            response = await self._session.request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                headers=_headers(request),
+                data=body.content,
+                allow_redirects=False,
+            )
+        return httpx.Response(response.status, headers=response.raw_headers, stream=_Received(response))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=self._trusted,
+            limit=0,  # the proxy bounds what is under way
+            keepalive_timeout=_KEEP_ALIVE,
+            resolver=aiohttp.ThreadedResolver(),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_OWN,
+            auto_decompress=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
+
+
+class _Sent:
+    """A request's body on its way, and what broke it."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self.problem: Exception | None = None
+        self.content: bytes | AsyncIterator[bytes] | None
+        if isinstance(request.stream, httpx.ByteStream):
+            self.content = request.content or None
+        else:
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            self.content = self._parts(request.stream)
+
+    async def _parts(self, stream: httpx.AsyncByteStream) -> AsyncIterator[bytes]:
+        try:
+            async for part in stream:
+                yield part
+        except Exception as error:
+            self.problem = error
+            raise
+
+
+class _Received(httpx.AsyncByteStream):
+    """A response's body."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield what has come, as soon as something has; all that came before a break, too."""
+        content = self._response.content
+        with _translated():
+            try:
+                while part := await content.readany():
+                    yield part
+            except aiohttp.ClientError:  # from then on it gives nothing more, not even what it has
+                if rest := content._read_nowait(-1):
+                    yield rest
+                raise
+
+    async def aclose(self) -> None:
+        """Close it; the connection too, unless the body has ended."""
+        self._response.close()
+
+
+def _headers(request: httpx.Request) -> list[tuple[str, str]]:
+    """Return a request's headers; how the body is framed is for the connection to say.
+
+    They are written as UTF-8, which is what nearly all are that are not plain ASCII.
+    """
+    return [
+        (name.decode("latin-1"), value.decode("utf-8", "replace"))
+        for name, value in request.headers.raw
+        if name.lower() != b"transfer-encoding"
+    ]
+
+
+@contextmanager
+def _translated(body: _Sent | None = None) -> Iterator[None]:
+    """Raise what httpx would; what broke a request's body is raised as it was."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        error.__traceback__ = None  # the connection keeps the error, whose frames would keep the connection
+        if body is not None and body.problem is not None:
+            raise body.problem from None
+        raise _translation(error)(str(error)) from None
+
+
+def _translation(error: Exception) -> type[httpx.TransportError]:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return httpx.ConnectTimeout
+    if isinstance(error, TimeoutError):
+        return httpx.ReadTimeout
+    return httpx.ConnectError if isinstance(error, aiohttp.ClientConnectorError) else httpx.ReadError
