@@ -64,7 +64,7 @@ def _weights(path: Path) -> dict[str, Array]:
 
 
 def _meant(array: NDArray[Any], scale: Array | None) -> Array:
-    """Return what a tensor stands for; a matrix of 8 bits has a scale a column and lies the other way round."""
+    """Return what a tensor stands for; a matrix of 8 bits has a scale a column and is transposed."""
     if scale is None:
         return array
     whole: Array = array.astype(np.float32) * scale
