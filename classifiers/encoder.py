@@ -31,18 +31,32 @@ __all__ = ["EncoderClassifier"]
 Array: TypeAlias = NDArray[np.float32]
 MANY = 32
 """Steps from which on they are spread over the cores; onnxruntime leaves Python free to."""
+TOGETHER = 16
+"""Steps that go through a graph before the next graph runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """A window of a text, read by itself."""
+
+    states: Array
+    """Its tokens' states, shape (1, tokens, wide)."""
+    query: Array
+    """What they ask for in the first upper layer, shape (1, tokens, wide)."""
+    there: Array
+    """What they show there to who looks at them, keys and values, shape (1, tokens, 2 wide)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A window of a text, read beside what stands before it."""
 
-    layers: tuple[Array, ...]
-    """Its tokens' states before each upper layer, shape (1, tokens, wide)."""
+    there: tuple[Array, ...]
+    """What its tokens show in each upper layer, shape (1, tokens, 2 wide)."""
+    states: Array
+    """Its tokens' states after the last layer, shape (1, tokens, wide)."""
     step: Array
     """What it is worth as a step, shape (1, width)."""
-    request: Array
-    """What it is worth as a request, shape (1, width)."""
 
 
 class EncoderClassifier(StepClassifierBase):
@@ -66,12 +80,12 @@ class EncoderClassifier(StepClassifierBase):
         self._temperature = float(manifest.settings["temperature"])
         self._tokens = Tokens(folder, manifest)
         self._look_back = self._tokens.look_back
-        self._lower, self._upper, self._memory = (
-            _session(folder / f"{part}.onnx") for part in ("lower", "upper", "memory")
+        self._lower, self._upper, self._request, self._memory = (
+            _session(folder / f"{part}.onnx") for part in ("lower", "upper", "request", "memory")
         )
         self._names = [entry.name for entry in self._upper.get_inputs()]
-        self._alone: Recent[Ids, Array] = Recent(256)
-        self._asked: Recent[Ids, _Read] = Recent(64)
+        self._alone: Recent[Ids, _Alone] = Recent(256)
+        self._asked: Recent[Ids, tuple[tuple[Array, ...], Array]] = Recent(64)
         self._between: Recent[Line, Array] = Recent(256)
         self._worth: Recent[Line, Array] = Recent(16384)
         self._nothing = self._read_nothing()
@@ -100,33 +114,58 @@ class EncoderClassifier(StepClassifierBase):
             return np.concatenate(list(parts))
 
     def _rows(self, steps: Sequence[StepInput]) -> Probabilities:
-        rows = np.empty((len(steps), 4))
-        for index, step in enumerate(steps):
-            rows[index] = self._judge(step)
+        rows = np.full((len(steps), 4), np.nan)
+        for start in range(0, len(steps), TOGETHER):
+            laid = [self._tokens.lay(step) for step in steps[start : start + TOGETHER]]
+            there = [i for i, one in enumerate(laid) if one is not None]
+            rows[[start + i for i in there]] = self._judge([one for one in laid if one is not None])
         return rows
 
-    def _judge(self, step: StepInput) -> NDArray[np.float64]:
-        laid = self._tokens.lay(step)
-        if laid is None:
-            return np.full(4, np.nan)
-        before = [self._vectors(laid, lines).mean(0, keepdims=True) for lines in laid.before]
-        own = self._vectors(laid, laid.own)
-        asked = self._request_read(laid.request).request
-        in_answer = np.array([laid.in_answer], dtype=np.float32)
-        rows = [self._decide(np.concatenate([*before, reading[None]]), asked, in_answer) for reading in own]
-        return max(rows, key=lambda row: float(row[2] + row[3]))
+    def _judge(self, steps: Sequence[Laid]) -> NDArray[np.float64]:
+        """Return the rows of some steps, each that of its riskiest window.
 
-    def _vectors(self, laid: Laid, lines: Sequence[Line]) -> Array:
-        """Return what each window of a text is worth, shape (windows, width)."""
-        return np.concatenate([self._vector(laid.request, line) for line in lines])
+        A graph after the other runs for all of them: what it needs stays in the processor's cache.
+        """
+        for line in [line for laid in steps for line in laid.own][:MANY]:
+            self._by_itself(line[-1])
+        walks: dict[tuple[Ids, bool], list[tuple[int, Array]]] = {}
+        for number, laid in enumerate(steps):
+            before = [self._whole(laid, lines) for lines in laid.before]
+            for line in laid.own:
+                window = np.concatenate([*before, self._vector(laid.request, line)])
+                walks.setdefault((laid.request, laid.in_answer), []).append((number, window))
+        rows = np.zeros((len(steps), 4))
+        for (request, in_answer), known in walks.items():
+            found = self._decide([window for _, window in known], self._ask(request)[1], in_answer)
+            for (number, _), row in zip(known, found, strict=True):
+                rows[number] = max(row, rows[number], key=lambda row: float(row[2] + row[3]))
+        return rows
 
-    def _decide(self, window: Array, request: Array, in_answer: Array) -> NDArray[np.float64]:
-        given = {"steps": window[None], "request": request, "in_answer": in_answer}
-        logits = self._memory.run(None, given)[0][0]
-        scaled = logits.astype(np.float64) / self._temperature
-        shares = np.exp(scaled - scaled.max())
-        row: NDArray[np.float64] = shares / shares.sum()
-        return row
+    def _whole(self, laid: Laid, lines: Sequence[Line]) -> Array:
+        """Return what a text is worth, shape (1, width): the mean of its windows."""
+        vectors = [self._vector(laid.request, line) for line in lines]
+        if len(vectors) == 1:
+            return vectors[0]
+        mean: Array = np.concatenate(vectors).mean(0, keepdims=True)
+        return mean
+
+    def _decide(self, windows: Sequence[Array], request: Array, in_answer: bool) -> NDArray[np.float64]:
+        """Return the rows of some windows of steps beside a request, each (steps, width)."""
+        lengths = np.array([len(window) for window in windows], dtype=np.int32)
+        steps = np.zeros((lengths.max(), len(windows), request.shape[1]), dtype=np.float32)
+        for place, window in enumerate(windows):
+            steps[: len(window), place] = window
+        given = {
+            "steps": steps,
+            "own": np.stack([window[-1] for window in windows]),
+            "lengths": lengths,
+            "request": request,
+            "in_answer": np.array([in_answer], dtype=np.float32),
+        }
+        scaled = self._memory.run(["logits"], given)[0].astype(np.float64) / self._temperature
+        shares = np.exp(scaled - scaled.max(1, keepdims=True))
+        rows: NDArray[np.float64] = shares / shares.sum(1, keepdims=True)
+        return rows
 
     def _vector(self, request: Ids, line: Line) -> Array:
         """Return what the last of some windows is worth after the others, shape (1, width)."""
@@ -135,45 +174,52 @@ class EncoderClassifier(StepClassifierBase):
     def _read(self, request: Ids, line: Line) -> _Read:
         """Read the last of some windows beside the request and the window before it."""
         before = [self._layer(request, line[-depth - 2 : -1]) for depth in range(self._look_back)]
-        read = self._run_upper(self._states(line[-1]), [*self._request_read(request).layers, *before])
+        read = self._run_upper(self._by_itself(line[-1]), self._ask(request)[0], before)
         for depth in range(1, self._look_back):
-            self._between.get((request, *line[-depth - 1 :]), partial(read.layers.__getitem__, depth))
+            self._between.get((request, *line[-depth - 1 :]), partial(read.there.__getitem__, depth))
         return read
 
     def _layer(self, request: Ids, line: Line) -> Array:
-        """Return the last window's states before an upper layer; before the n-th they depend on n others."""
+        """Return what the last window shows in an upper layer; in the n-th it depends on n others."""
         depth = len(line) - 1
         if not line[-1]:
             return self._nothing[depth]
         if not depth:
-            return self._states(line[-1])
+            return self._by_itself(line[-1]).there
         whole = ((),) * (self._look_back - depth) + line
-        return self._between.get((request, *line), lambda: self._read(request, whole).layers[depth])
+        return self._between.get((request, *line), lambda: self._read(request, whole).there[depth])
 
-    def _request_read(self, request: Ids) -> _Read:
+    def _ask(self, request: Ids) -> tuple[tuple[Array, ...], Array]:
+        """Return what a request shows in each upper layer, and what it is worth, shape (1, width)."""
+        return self._asked.get(request, lambda: self._read_request(request))
+
+    def _read_request(self, request: Ids) -> tuple[tuple[Array, ...], Array]:
         """Read a request; there is nothing beside it."""
-        beside = [*self._nothing, *self._nothing]
-        return self._asked.get(request, lambda: self._run_upper(self._states(request), beside))
+        read = self._run_upper(self._by_itself(request), self._nothing, self._nothing)
+        return read.there, self._request.run(["request"], {"read": read.states})[0]
 
     def _read_nothing(self) -> tuple[Array, ...]:
-        """Return the empty text's states before each upper layer, beside itself."""
-        states = [self._run_lower(())]
-        while len(states) < self._look_back:
-            known = (states + states[-1:] * self._look_back)[: self._look_back]
-            states.append(self._run_upper(states[0], [*known, *known]).layers[len(states)])
-        return tuple(states)
+        """Return what the empty text shows in each upper layer, beside itself."""
+        alone = self._run_lower(())
+        there = [alone.there]
+        while len(there) < self._look_back:
+            known = (there + there[-1:] * self._look_back)[: self._look_back]
+            there.append(self._run_upper(alone, known, known).there[len(there)])
+        return tuple(there)
 
-    def _states(self, ids: Ids) -> Array:
+    def _by_itself(self, ids: Ids) -> _Alone:
         return self._alone.get(ids, lambda: self._run_lower(ids))
 
-    def _run_lower(self, ids: Ids) -> Array:
+    def _run_lower(self, ids: Ids) -> _Alone:
         framed = np.array([self._tokens.framed(ids)], dtype=np.int64)
-        states: Array = self._lower.run(None, {"ids": framed})[0]
-        return states
+        return _Alone(*self._lower.run(["states", "query", "own_0"], {"ids": framed}))
 
-    def _run_upper(self, own: Array, beside: Sequence[Array]) -> _Read:
-        *between, step, request = self._upper.run(None, dict(zip(self._names, [own, *beside], strict=True)))
-        return _Read((own, *between), step, request)
+    def _run_upper(self, own: _Alone, request: Sequence[Array], before: Sequence[Array]) -> _Read:
+        lengths = [part.shape[1] for part in (request[0], before[0], own.there)]
+        role = np.repeat(np.arange(3), lengths)
+        given = [own.states, own.query, own.there, *request, *before, role]
+        step, states, *there = self._upper.run(None, dict(zip(self._names, given, strict=True)))
+        return _Read((own.there, *there), states, step)
 
 
 def _session(path: Path) -> Any:
@@ -181,4 +227,7 @@ def _session(path: Path) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # hardly two texts have the same shapes beside them
+    # The graphs are written as they shall run; what would still be fused is slower than its parts.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

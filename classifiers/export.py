@@ -1,67 +1,30 @@
 """From a trained network to a folder that onnxruntime runs without torch.
 
-lower.onnx      ids (1, t) → states (1, t, wide); weights in 8 bits
-upper.onnx      own (1, t, wide), request_0 …, before_0 … (1, ·, wide): the states before each upper layer
-                → own_1 … (1, t, wide), step (1, width), request (1, width); weights in 8 bits
-memory.onnx     steps (1, n, width), request (1, width), in_answer (1,) of 0 or 1 → logits (1, 4)
+lower.onnx      ids (1, t) → states (1, t, wide), and what the first upper layer makes of them:
+                query (1, t, wide), own_0 (1, t, 2 wide), its keys and values
+upper.onnx      these, request_0 …, before_0 … (1, ·, 2 wide): keys and values for each upper layer,
+                role (all,): whose each key is → step (1, width), read (1, t, wide), own_1 … (1, t, 2 wide)
+request.onnx    read (1, t, wide) → request (1, width)
+memory.onnx     steps (n, windows, width), own (windows, width): the last of each, lengths (windows,),
+                request (1, width), in_answer (1,) of 0 or 1 → logits (windows, 4)
 tokenizer.json  WordPiece
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MissingExtra
 from .store import Manifest, write_manifest
 
 try:
-    import onnx  # noqa: F401 -- the quantizer needs it
-    import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from torch import Tensor, nn
+    from .graphs import write_lower, write_memory, write_request, write_upper
 except ImportError as error:
     raise MissingExtra("exporting step-encoder", "train") from error
 
-from .network import StepNet
 from .training import Trained
 
 __all__ = ["export"]
-
-
-class _Lower(nn.Module):
-    def __init__(self, net: StepNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.net.read_alone(ids, torch.ones_like(ids).float())
-
-
-class _Upper(nn.Module):
-    def __init__(self, net: StepNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, own: Tensor, *beside: Tensor) -> tuple[Tensor, ...]:
-        layers = len(self.net.upper)
-        between: list[Tensor] = []
-        for layer, request, before in zip(self.net.looking, beside[:layers], beside[layers:], strict=True):
-            own = layer(own, request, before)
-            between.append(own)
-        mask = torch.ones_like(own[..., 0])
-        return (*between[:-1], self.net.read_step(own, mask), self.net.read_request(own, mask))
-
-
-class _Memory(nn.Module):
-    def __init__(self, net: StepNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, steps: Tensor, request: Tensor, in_answer: Tensor) -> Tensor:
-        logits: Tensor = self.net.decide(self.net.remember(steps, request, in_answer)[:, -1])
-        return logits
 
 
 def export(trained: Trained, folder: Path, name: str = "step-encoder", temperature: float = 1.0) -> Manifest:
@@ -74,18 +37,13 @@ def export(trained: Trained, folder: Path, name: str = "step-encoder", temperatu
         temperature: what the logits are divided by; from held-out steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    net, width = trained.net.eval(), trained.recipe.width
-    ids = torch.arange(5, 26)[None]
-    with torch.no_grad():
-        own = net.read_alone(ids, torch.ones_like(ids).float())
-    _write(_Lower(net), (ids,), ["ids"], ["states"], folder / "lower.onnx", small=True)
-    layers = range(len(net.upper))
-    beside = [f"{whose}_{depth}" for whose in ("request", "before") for depth in layers]
-    texts = [own, *(own[:, : 7 + 3 * i] for i in range(len(beside)))]
-    out = [*(f"own_{depth}" for depth in layers[1:]), "step", "request"]
-    _write(_Upper(net), texts, ["own", *beside], out, folder / "upper.onnx", small=True)
-    given = torch.zeros(1, 5, width), torch.zeros(1, width), torch.zeros(1)
-    _write(_Memory(net), given, ["steps", "request", "in_answer"], ["logits"], folder / "memory.onnx")
+    net = trained.net.eval()
+    weights = {key: value.numpy() for key, value in net.state_dict().items()}
+    heads = net.looking[0].heads
+    write_lower(folder / "lower.onnx", weights, len(net.lower), heads, "upper.0.layer")
+    write_upper(folder / "upper.onnx", weights, len(net.upper), heads)
+    write_request(folder / "request.onnx", weights)
+    write_memory(folder / "memory.onnx", weights)
     trained.tokenizer.save(str(folder / "tokenizer.json"))
     return write_manifest(
         folder,
@@ -96,28 +54,5 @@ def export(trained: Trained, folder: Path, name: str = "step-encoder", temperatu
             "upper_layers": len(net.upper),
             "temperature": temperature,
         },
-        files=["lower.onnx", "upper.onnx", "memory.onnx", "tokenizer.json"],
+        files=["lower.onnx", "upper.onnx", "request.onnx", "memory.onnx", "tokenizer.json"],
     )
-
-
-def _write(
-    module: nn.Module,
-    example: Sequence[Tensor],
-    given: Sequence[str],
-    out: Sequence[str],
-    path: Path,
-    *,
-    small: bool = False,
-) -> None:
-    """Write a module as ONNX; where `small`, with its weights in 8 bits."""
-    whole = path.with_suffix(".whole.onnx") if small else path
-    axes = {n: {1: f"{n}_length"} for n, x in zip(given, example, strict=True) if x.ndim + (n == "ids") > 2}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of constants that are constants here
-        torch.onnx.export(
-            module.eval(), tuple(example), str(whole), input_names=list(given), output_names=list(out),
-            dynamic_axes=axes, opset_version=17, dynamo=False,
-        )  # fmt: skip
-    if small:
-        quantize_dynamic(whole, path, weight_type=QuantType.QInt8, per_channel=True)
-        whole.unlink()

@@ -55,6 +55,7 @@ class Tokens:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._unknown = self.tokenizer.token_to_id("[UNK]")
         self._known: Recent[str, list[Ids]] = Recent(1024)
+        self._asked: Recent[str, Ids] = Recent(64)
         first, last = (self.tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
         if first is None or last is None:
             raise ValueError("its tokenizer has no [CLS] and [SEP]")
@@ -78,7 +79,8 @@ class Tokens:
         # The oldest texts are there to be looked back at, as they are in training.
         count = min(len(texts), HISTORY - self.look_back)
         before = tuple(lines[len(texts) - count : -1])
-        return Laid(self._request(step.prompt), before, lines[-1], step.channel == "answer")
+        request = self._asked.get(step.prompt, lambda: self._request(step.prompt))
+        return Laid(request, before, lines[-1], step.channel == "answer")
 
     def framed(self, ids: Ids) -> list[int]:
         """Return a window's tokens between those that open and close a text."""
