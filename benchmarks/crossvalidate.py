@@ -59,13 +59,17 @@ def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
 
 def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
     """Train the encoder and export it, so that what is measured is what would ship."""
+    from safetensors.torch import save_file
+
     from undertow.classifiers.export import export
     from undertow.classifiers.training import train
 
     if (folder / MANIFEST).is_file():  # a run that was broken off goes on
         return load_classifier(folder)
     further = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
-    export(train(traces, progress=report, more=further), folder)
+    trained = train(traces, progress=report, more=further)
+    export(trained, folder)
+    save_file(trained.net.state_dict(), folder / "trained.safetensors")  # to export it again
     return load_classifier(folder)
 
 

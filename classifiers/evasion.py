@@ -197,14 +197,15 @@ def _asserted(text: str, label: Label, index: int, random: Random) -> Iterator[P
 
 
 def _split(text: str, label: Label, index: int, random: Random) -> Iterator[Piece]:
-    """Spread a step over two, at the space that is nearest to its middle."""
+    """Say a step in two sentences, parted at the space that is nearest to its middle."""
     spaces = [place.start() for place in re.finditer(r"(?<=\S)\s(?=\S)", text)]
     if len(spaces) < 5:
         yield text, label, index
         return
     middle = min(spaces, key=lambda place: abs(2 * place - len(text)))
-    yield text[:middle], label, index
-    yield text[middle + 1 :], label, index
+    rest = text[middle + 1 :]
+    yield f"{text[:middle].rstrip(',;:')}.", label, index
+    yield rest[:1].upper() + rest[1:], label, index
 
 
 DISGUISES: Mapping[str, Steps] = MappingProxyType(
