@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
+from http.client import HTTPConnection
 from sys import modules
 from typing import Any
 
@@ -66,6 +67,23 @@ def test_other_routes_pass(start: Start, http: httpx.Client, echo: str, method: 
     assert answer.headers["x-undertow"] == "not-judged"
     assert answer.headers["set-cookie"] == "a=b"
     assert not {"x-undertow-flagged", "x-mine"} & set(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/chat/completions/.", "/v1/chat/completions/x/..", "/threads/../v1/chat/completions", "/../admin",
+        "/v1/%2e%2e/admin", "/v1/threads%2F..%2Fchat/completions", "/v1/x%5c..%5cadmin",
+    ],
+)  # fmt: skip
+def test_no_path_becomes_another(start: Start, echo: str, path: str) -> None:
+    """What would reach upstream as another route than the one that was looked at is refused."""
+    url = httpx.URL(start(f"{echo}/tenant/v1"))
+    line = HTTPConnection(url.host, url.port)  # a client that sends paths as they are
+    line.request("POST", path, body=json.dumps({"messages": ASKED}))
+    answer = line.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["code"]) == (400, "bad_path")
+    line.close()
 
 
 def test_cookies_are_not_shared(start: Start, http: httpx.Client, echo: str) -> None:

@@ -155,6 +155,7 @@ def test_a_watched_stream_is_what_upstream_sent(
         ("/v1/messages/count_tokens", None),
         ("/v1/messages/batches", None),
         ("/v1/threads/t/messages", None),
+        ("/v1/chat//completions/", "chat"),
     ],
 )
 def test_only_the_route_that_generates_is_judged(path: str, kind: str | None) -> None:

@@ -96,7 +96,7 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        kind = kind_of(request.method, request.url.path)
+        kind = kind_of(request.method, request.scope["path"])
         status = _GONE
         self._open += 1
         self._metrics.open.inc()

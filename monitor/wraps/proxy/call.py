@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -35,7 +36,7 @@ class Call:
 
 def kind_of(method: str, path: str) -> Kind | None:
     """Return what a route generates; None where it is none of those whose answers are judged."""
-    end = path.rstrip("/").lower()
+    end = re.sub("/+", "/", path).rstrip("/").lower()
     if "/threads/" in end:  # messages of a thread are what a user writes
         return None
     return next((kind for route, kind in _ROUTES if end.endswith(route)), None) if method == "POST" else None

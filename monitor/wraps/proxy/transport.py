@@ -126,7 +126,8 @@ class _Received(httpx.AsyncByteStream):
 def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     """Return a request's headers; how the body is framed is for the connection to say.
 
-    They are written as UTF-8, which is what nearly all are that are not plain ASCII.
+    They are written as UTF-8, which is what nearly all are that are not plain ASCII; in others such bytes
+    are replaced.
     """
     return [
         (name.decode("latin-1"), value.decode("utf-8", "replace"))
@@ -140,7 +141,7 @@ def _translated(body: _Sent | None = None) -> Iterator[None]:
     """Raise what httpx would; what broke a request's body is raised as it was."""
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:  # the last of a host's name
         error.__traceback__ = None  # the connection keeps the error, whose frames would keep the connection
         if body is not None and body.problem is not None:
             raise body.problem from None
@@ -152,4 +153,5 @@ def _translation(error: Exception) -> type[httpx.TransportError]:
         return httpx.ConnectTimeout
     if isinstance(error, TimeoutError):
         return httpx.ReadTimeout
-    return httpx.ConnectError if isinstance(error, aiohttp.ClientConnectorError) else httpx.ReadError
+    unreachable = isinstance(error, aiohttp.ClientConnectorError | UnicodeError)
+    return httpx.ConnectError if unreachable else httpx.ReadError

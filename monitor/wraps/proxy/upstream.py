@@ -7,9 +7,11 @@ adds no headers of its own.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TypeAlias
+from urllib.parse import unquote
 
 import httpx
 from starlette.requests import Request
@@ -79,6 +81,9 @@ class Upstream:
         query = request.scope["query_string"]
         if not path.startswith(b"/"):
             raise Refused(400, "bad_path", "the path of a request begins with a slash")
+        if not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(path.decode("latin-1")))):
+            # What is asked for would be another route than the one by which it is decided what is judged.
+            raise Refused(400, "bad_path", "the path of a request has no part that is . or ..")
         base = self._base.raw_path.rstrip(b"/")
         return self._base.copy_with(raw_path=base + path + (b"?" + query if query else b""))
 
