@@ -86,6 +86,12 @@ def test_no_path_becomes_another(start: Start, echo: str, path: str) -> None:
     line.close()
 
 
+def test_a_host_that_has_no_name(start: Start, http: httpx.Client) -> None:
+    """An upstream whose name cannot be one is an upstream that cannot be reached."""
+    answer = http.get(f"{start('http://a..b:80')}/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unreachable")
+
+
 def test_cookies_are_not_shared(start: Start, http: httpx.Client, echo: str) -> None:
     """What upstream sets for one client does not go with the next one's request."""
     url = start(echo)
