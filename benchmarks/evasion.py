@@ -99,7 +99,7 @@ def measure(monitor: Monitor, traces: Sequence[LabelledTrace], name: str | None)
         flagged.append(verdict.flagged)
         unjudged += sum(step.risk is None for step in verdict.steps)
         total += len(verdict.steps)
-    hits, bad, alarms = np.array(found), np.array(unsafe), np.array(flagged)
+    hits, bad, alarms = (np.array(one, dtype=bool) for one in (found, unsafe, flagged))
     of = np.array([trace.trace_label for trace in traces])
     return Found(
         Share(int(hits[bad].sum()), int(bad.sum())),

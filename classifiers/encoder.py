@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from .base import StepClassifierBase
-from .contract import Probabilities, StepInput
+from .contract import Probabilities, StepInput, risk_of
 from .recent import Recent
 from .store import Manifest
 from .threads import threads
@@ -126,7 +126,8 @@ class EncoderClassifier(StepClassifierBase):
 
         A graph after the other runs for all of them: what it needs stays in the processor's cache.
         """
-        for line in [line for laid in steps for line in laid.own][:MANY]:
+        # Beforehand, as far as what is read is still remembered when it is needed.
+        for line in [line for laid in steps for line in laid.own][: 2 * TOGETHER]:
             self._by_itself(line[-1])
         walks: dict[tuple[Ids, bool], list[tuple[int, Array]]] = {}
         for number, laid in enumerate(steps):
@@ -134,12 +135,12 @@ class EncoderClassifier(StepClassifierBase):
             for line in laid.own:
                 window = np.concatenate([*before, self._vector(laid.request, line)])
                 walks.setdefault((laid.request, laid.in_answer), []).append((number, window))
-        rows = np.zeros((len(steps), 4))
+        rows: list[list[NDArray[np.float64]]] = [[] for _ in steps]
         for (request, in_answer), known in walks.items():
             found = self._decide([window for _, window in known], self._ask(request)[1], in_answer)
             for (number, _), row in zip(known, found, strict=True):
-                rows[number] = max(row, rows[number], key=lambda row: float(row[2] + row[3]))
-        return rows
+                rows[number].append(row)
+        return np.array([_riskiest(np.stack(one)) for one in rows]).reshape(-1, 4)
 
     def _whole(self, laid: Laid, lines: Sequence[Line]) -> Array:
         """Return what a text is worth, shape (1, width): the mean of its windows."""
@@ -220,6 +221,12 @@ class EncoderClassifier(StepClassifierBase):
         given = [own.states, own.query, own.there, *request, *before, role]
         step, states, *there = self._upper.run(None, dict(zip(self._names, given, strict=True)))
         return _Read((own.there, *there), states, step)
+
+
+def _riskiest(rows: Probabilities) -> Probabilities:
+    """Return the row with the highest risk; one that is not a number is taken for it, so that it shows."""
+    riskiest: Probabilities = rows[np.argmax(risk_of(rows))]
+    return riskiest
 
 
 def _session(path: Path) -> Any:

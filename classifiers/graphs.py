@@ -3,7 +3,8 @@
 A tracer writes what torch did; onnxruntime has larger operators for the same, which are several
 times faster on texts of twenty tokens. Matrices are kept in 8 bits, each output with a scale of its
 own; what they are multiplied with is rounded to 8 bits on the way, a text at a time. Tensors keep the
-names of the network's parameters, so that `undertow.classifiers.rebuild` can read them back.
+names of the network's parameters, so that `undertow.classifiers.rebuild` can read them back. What each
+graph is given and gives stands in `export`, what it computes in `network`.
 """
 
 from __future__ import annotations

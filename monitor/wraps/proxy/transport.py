@@ -2,7 +2,7 @@
 
 httpx reads in pure Python, by many layers for each piece of a stream, and looks through all of its
 connections at each request; aiohttp reads in C. Between the two stands what a proxy must not lose:
-paths, headers and bodies go on as they came.
+paths and bodies go on as they came, and headers whose text is UTF-8.
 """
 
 from __future__ import annotations
