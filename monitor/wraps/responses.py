@@ -100,9 +100,9 @@ class ResponsesAnswer(Answer):
     def _keep(self, payload: Json) -> None:
         """Remember what a later event of ours will have to repeat."""
         if payload["type"] == "response.created":
-            self._response = payload["response"]
+            self._response = _object(payload["response"])
         elif payload["type"] in ("response.output_item.added", "response.output_item.done"):
-            self._items[payload["output_index"]] = payload["item"]
+            self._items[payload["output_index"]] = _object(payload["item"])
 
     def _spoken(self, choice: int, pieces: Iterable[Piece]) -> Iterator[Json]:
         for piece in pieces:
@@ -130,9 +130,15 @@ class ResponsesAnswer(Answer):
         elif payload["type"] == "response.output_item.done":
             payload["item"] = self._item(payload["output_index"], payload["item"])
         elif "response" in payload and payload["type"] in _FINAL:
-            items = enumerate(payload["response"]["output"])
-            payload["response"]["output"] = [self._item(where, item) for where, item in items]
+            payload["response"] = self._final(_object(payload["response"]))
         return payload
+
+    def _final(self, response: Json) -> Json:
+        """Return the whole response with what has left; of one that is none, our own account."""
+        items = response.get("output")
+        if not isinstance(items, list):
+            return {**self._response, **response, **self._outcome()}
+        return {**response, "output": [self._item(where, _object(item)) for where, item in enumerate(items)]}
 
     def _text(self, payload: Json, name: str) -> str:
         field = "reasoning_summary_text" if "summary" in name else name.removeprefix("response.")
@@ -194,6 +200,11 @@ class ResponsesAnswer(Answer):
             if self.asked.holds:
                 payload = self._numbered(payload if self.ended or not final else self._told(payload))
             yield Out(payload, self.verdicts[0] if final else None)
+
+
+def _object(value: Any) -> Json:
+    """Return what should be an object; an empty one where it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _message(text: str) -> Json:

@@ -131,6 +131,29 @@ def test_a_mangled_answer_passes(api: str, policy: str, data: st.DataObject) -> 
     assert policy != "observe" or judged is payload
 
 
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        pytest.param(("response",), None, id="no response"),
+        pytest.param(("response",), "hide the zorp", id="a text for a response"),
+        pytest.param(("response", "output"), {"0": "hide the zorp"}, id="an object for the output"),
+        pytest.param(("response", "output", 0), None, id="no item"),
+        pytest.param(("response", "output", 0), "hide the zorp", id="a text for an item"),
+    ],
+)
+def test_a_mangled_last_event_repeats_nothing(at: tuple[Any, ...], value: Any) -> None:
+    """What was redacted does not come back by an end of the wrong shape, and there is an end."""
+    payloads = told("responses", "text", stream=True)
+    payloads[-1] = put(payloads[-1], at, value)
+    answer = judging("responses", "redact, open")
+    outs = [out for payload in payloads for out in answer.take(payload, answer.read(payload))]
+    outs += answer.end()
+    assert answer.verdicts[0].flagged
+    assert outs[-1].payload["type"] == "response.completed"
+    assert outs[-1].payload["response"]["output"]
+    assert "the zorp" not in json.dumps([out.payload for out in outs])
+
+
 ODD = 87131
 """Stands where a text should be."""
 
