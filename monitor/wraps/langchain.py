@@ -36,7 +36,10 @@ except ImportError as error:
 __all__ = ["UndertowHandler", "wrap_object"]
 
 _FIELDS = ("reasoning_content", "reasoning")
+_UNREAD = "undertow_unread"
+"""Where a message holds, until it is judged, what stood in place of reasoning and is no text."""
 _ENDS = ("finish_reason", "stop_reason", "done_reason")
+_LISTED = ("summary", "content")
 _TEXTS = ("text", "thinking", "reasoning", "refusal")
 KEY = "undertow"
 """Where a message's `response_metadata` holds the verdict, as JSON."""
@@ -209,14 +212,18 @@ def _answer(monitor: Monitor, policy: Policy, messages: Sequence[Any]) -> Answer
 def _keep_reasoning(message: Any, said: Any) -> None:
     for name in _FIELDS:
         text = get(said, name)
-        if isinstance(text, str) and text:
+        if text is not None and not isinstance(text, str):
+            message.additional_kwargs[_UNREAD] = text
+        elif text:
             message.additional_kwargs.setdefault("reasoning_content", text)
 
 
 def _payload(message: Any, holder: str, index: int = 0) -> Json:
-    """Return what a message says in the form of a chat completion."""
+    """Return what a message says in the form of a chat completion; take out what its class would drop."""
     metadata = message.response_metadata
     body = {name: message.additional_kwargs[name] for name in _FIELDS if name in message.additional_kwargs}
+    if _UNREAD in message.additional_kwargs:
+        body["thinking"] = message.additional_kwargs.pop(_UNREAD)
     body["content"] = _read(message.content)
     if calls := getattr(message, "tool_call_chunks", None) or getattr(message, "tool_calls", None):
         body["tool_calls"] = calls
@@ -227,14 +234,14 @@ def _payload(message: Any, holder: str, index: int = 0) -> Json:
 
 def _read(content: Any) -> Any:
     """Return a content with the reasoning of its blocks where it is looked for."""
-    if isinstance(content, str):
-        return content
-    return [_block_read(part) for part in content]
+    return [_block_read(part) for part in content] if isinstance(content, list) else content
 
 
 def _block_read(part: Any) -> Any:
     if isinstance(part, dict) and part.get("type") == "reasoning" and "reasoning" not in part:
-        return {"type": "reasoning", "reasoning": [*items_of(part, "summary"), *items_of(part, "content")]}
+        said = [part[name] for name in _LISTED if part.get(name) is not None]
+        whole = all(isinstance(one, list | tuple) for one in said)
+        return {"type": "reasoning", "reasoning": [item for one in said for item in one] if whole else [said]}
     return part
 
 
@@ -316,9 +323,10 @@ def _block(part: Json, near: Sequence[Any]) -> Json:
     if isinstance(said, list):
         said = "".join(one["text"] for one in said)
     like = next((p for p in near if isinstance(p, dict) and p.get("type") == what), {})
-    listed = next((name for name in ("summary", "content") if like.get(name)), None)
+    listed = next((name for name in _LISTED if like.get(name)), None)
     if what == "reasoning" and listed:
-        return {**like, listed: [{**like[listed][0], "text": said}]}
+        first = next((item for item in items_of(like, listed) if isinstance(item, dict)), {})
+        return {**like, listed: [{**first, "text": said}]}
     return {**like, **part, what: said} if said is not None else {**like, **part}
 
 

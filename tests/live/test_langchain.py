@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import Field
 
 from undertow.errors import UsageError
 from undertow.monitor.monitor import Monitor
@@ -16,6 +19,11 @@ from undertow.monitor.wraps import wrap
 lc = pytest.importorskip("langchain_core")
 lc_openai = pytest.importorskip("langchain_openai")
 wraps = pytest.importorskip("undertow.monitor.wraps.langchain")
+
+from langchain_core.language_models import BaseChatModel  # noqa: E402
+from langchain_core.messages import AIMessage, AIMessageChunk  # noqa: E402
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult  # noqa: E402
+from langchain_core.runnables import RunnableConfig  # noqa: E402
 
 PROMPT = "How do I bake a zorp?"
 EVIL = ("[drift]", "[harm]")
@@ -162,3 +170,158 @@ def test_only_chat_models_are_wrapped(monitor: Monitor) -> None:
     """Other objects of the library are refused with a word on what can be wrapped."""
     with pytest.raises(UsageError, match="a chat model"):
         wrap(lc_openai.OpenAIEmbeddings(api_key="none"), monitor=monitor)
+
+
+ODD = 87131
+"""Stands where a text should be."""
+
+WRONG: Mapping[str, Any] = {"number": ODD, "list": [ODD], "object": {"said": ODD}, "truth": True}
+FIELDS = ("reasoning_content", "reasoning")
+POLICIES = {
+    "observe": Policy(),
+    "closed": Policy(on_error="closed"),
+    "stop": Policy(action="stop"),
+    "redact": Policy(action="redact"),
+    "redact, open": Policy(action="redact", on_error="open"),
+    "divert": Policy(action="divert"),
+}
+policies = pytest.mark.parametrize("policy", POLICIES)
+
+
+class Told(BaseChatModel):
+    """A chat model that says what it is told to say, block by block where it streams."""
+
+    content: Any
+    extra: Any = Field(default_factory=dict)
+
+    @property
+    def _llm_type(self) -> str:
+        return "told"
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        message = AIMessage(content=self.content, additional_kwargs=dict(self.extra), id="m")
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        parts = [[one] for one in self.content] if isinstance(self.content, list) else [self.content]
+        for number, part in enumerate(parts):
+            extra = {} if number else dict(self.extra)
+            message = AIMessageChunk(content=part, additional_kwargs=extra, id="m")
+            yield ChatGenerationChunk(message=message)
+        end = AIMessageChunk(content="", id="m", response_metadata={"finish_reason": "stop"})
+        yield ChatGenerationChunk(message=end)
+
+    async def _astream(self, messages: Any, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in Told._stream(self, messages):
+            yield chunk
+
+
+def holds_to(policy: str, message: Any, verdict: TraceVerdict) -> None:
+    """Check that what could not be read is told, and has left only where the policy is open."""
+    assert verdict.assessed != "full"
+    assert verdict.not_assessed is not None
+    assert verdict.not_assessed.reason == "wrong_types"
+    del message.response_metadata["undertow"]
+    closed = POLICIES[policy].closed("reasoning")
+    assert not closed or f"{ODD}" not in str(message)
+    assert closed or "All is well." in str(message)
+    expected = {"observe": "stop", "redact, open": "stop", "divert": "stop"}.get(policy, "content_filter")
+    assert message.response_metadata.get("finish_reason", "stop") == expected
+
+
+def replying(said: Mapping[str, Any], *, stream: bool) -> httpx.Client:
+    """Return a way to a server that says something, one field at a time where it streams."""
+
+    def give(_: httpx.Request) -> httpx.Response:
+        if not stream:
+            choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": "stop"}
+            return httpx.Response(200, json={"id": "c", "model": "m", "choices": [choice]})
+        deltas = [{"role": "assistant"}, *({name: one} for name, one in said.items()), {}]
+        ends = [*(None for _ in deltas[1:]), "stop"]
+        chunks = [
+            {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
+            for delta, end in zip(deltas, ends, strict=True)
+        ]
+        text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=text)
+
+    return httpx.Client(transport=httpx.MockTransport(give))
+
+
+@both
+@policies
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_reasoning_of_the_wrong_type(
+    *, monitor: Monitor, wrong: str, field: str, policy: str, stream: bool
+) -> None:
+    """What ChatOpenAI drops without a word is told where it was no text; nothing fails on it."""
+    said = {"reasoning_content": "[neutral] A plan. ", field: WRONG[wrong], "content": "All is well."}
+    with replying(said, stream=stream) as way:
+        model = lc_openai.ChatOpenAI(model="m", api_key="none", max_retries=0, http_client=way)
+        message, verdict = ask(wrap(model, monitor=monitor, policy=POLICIES[policy]), stream=stream)
+    assert f"{ODD}" not in str(message)
+    assert "undertow_unread" not in str(message)
+    holds_to(policy, message, verdict)
+
+
+@both
+@policies
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_models_own_reasoning_of_the_wrong_type(
+    *, monitor: Monitor, wrong: str, policy: str, stream: bool
+) -> None:
+    """The same for a class that keeps the reasoning itself."""
+    model = Told(content="All is well.", extra={"reasoning_content": WRONG[wrong]})
+    message, verdict = ask(wrap(model, monitor=monitor, policy=POLICIES[policy]), stream=stream)
+    assert policy != "observe" or message.additional_kwargs == {"reasoning_content": WRONG[wrong]}
+    holds_to(policy, message, verdict)
+
+
+BLOCKS: Mapping[str, Any] = {
+    "thinking": {"type": "thinking", "thinking": ODD},
+    "thinking's parts": {"type": "thinking", "thinking": [{"type": "text", "text": ODD}]},
+    "reasoning": {"type": "reasoning", "reasoning": {"said": ODD}},
+    "summary": {"type": "reasoning", "summary": ODD},
+    "summary, an object": {"type": "reasoning", "summary": {"text": f"{ODD}"}},
+    "summary's parts": {"type": "reasoning", "summary": [ODD]},
+    "content, beside a summary": {"type": "reasoning", "summary": [], "content": f"{ODD}"},
+}
+
+
+@both
+@policies
+@pytest.mark.parametrize("block", BLOCKS)
+def test_blocks_of_the_wrong_type(*, monitor: Monitor, block: str, policy: str, stream: bool) -> None:
+    """The same for reasoning in blocks of the content."""
+    text = {"type": "text", "text": "All is well."}
+    model = Told(content=[{"type": "reasoning", "reasoning": "[neutral] A plan. "}, BLOCKS[block], text])
+    message, verdict = ask(wrap(model, monitor=monitor, policy=POLICIES[policy]), stream=stream)
+    assert policy != "observe" or BLOCKS[block] in message.content
+    holds_to(policy, message, verdict)
+
+
+def test_async_streams_of_the_wrong_type(monitor: Monitor, run: Callable[..., Any]) -> None:
+    """The same for a stream that an event loop reads."""
+
+    async def play() -> Any:
+        message: Any = None
+        content = [{"type": "thinking", "thinking": ODD}, {"type": "text", "text": "All is well."}]
+        async for chunk in wrap(Told(content=content), monitor=monitor, policy="stop").astream(PROMPT):
+            message = chunk if message is None else message + chunk
+        return message
+
+    message = run(play())
+    holds_to("stop", message, TraceVerdict.model_validate(message.response_metadata["undertow"]))
+
+
+@both
+@pytest.mark.parametrize("extra", [{"reasoning_content": ODD}, {}], ids=["field", "block"])
+def test_the_handler_tells_of_wrong_types(monitor: Monitor, extra: Any, stream: bool) -> None:
+    """Whoever only watches hears of it as well."""
+    handler = wraps.UndertowHandler(monitor)
+    content = "All is well." if extra else [{"type": "reasoning", "summary": ODD}]
+    model, config = Told(content=content, extra=extra), RunnableConfig(callbacks=[handler])
+    _ = list(model.stream(PROMPT, config)) if stream else model.invoke(PROMPT, config)
+    (verdict,) = handler.verdicts.values()
+    assert (verdict.assessed, verdict.not_assessed.reason) == ("partial" if extra else "none", "wrong_types")
