@@ -6,23 +6,29 @@
 
 vLLM's own classes are not imported: what is used are the fields and methods that they document
 (`RequestOutput.outputs[i].text`, with the tags in it; `generate`, `chat`, `abort`). For a vLLM
-server use its OpenAI-compatible API: the OpenAI client's wrap, or `undertow serve`.
+server use its OpenAI-compatible API: the OpenAI client's wrap, or `undertow serve`. An output of
+another shape than they document goes on as it is, unless the policy is closed; its verdict says so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 from ...errors import UsageError
 from ..gate import Gate, Piece
 from ..monitor import Monitor
 from ..policy import Policy
-from .answers import chief
-from .dialects import prompt_of
+from ..trace import NotAssessed
+from ..verdict import TraceVerdict
+from .answers import chief, qualified
+from .dialects import index_of, items_of, prompt_of
 
 __all__ = ["wrap_object"]
+
+_ODD = NotAssessed(reason="wrong_types", detail="an output held something else than completions with texts")
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
@@ -50,14 +56,14 @@ class _Judged:
     def _holds(self) -> bool:
         return self._policy.holds("reasoning") or self._policy.holds("answer")
 
-    def _gate(self, request: Any, completion: Any, prompt: str = "") -> Gate:
-        raw = request.prompt or ""
+    def _gate(self, request: Any, index: int, prompt: str = "") -> Gate:
+        raw = request.prompt if isinstance(request.prompt, str) else ""
         return Gate(
             self._monitor,
             self._policy,
             prompt=prompt or raw,
             raw_prompt=raw,
-            id=f"{request.request_id}#{completion.index}",
+            id=f"{request.request_id}#{index}",
         )
 
 
@@ -76,18 +82,28 @@ class _Offline(_Judged):
         return [self._whole(request, prompt) for request, prompt in zip(outputs, prompts, strict=True)]
 
     def _whole(self, request: Any, prompt: str = "") -> Any:
-        verdicts = {}
-        for completion in request.outputs:
-            gate = self._gate(request, completion, prompt)
-            pieces = [*gate.feed(completion.text), *gate.close()]
-            if self._holds and _joined(pieces) != completion.text:
-                _rewrite(completion, _joined(pieces))
-            if gate.stopped or gate.diverted:
-                completion.finish_reason = _reason(gate)
-            assert gate.verdict is not None
-            completion.undertow = verdicts[completion.index] = gate.verdict
-        request.undertow = chief(verdicts) if verdicts else None
+        completions, missing = _completions(request)
+        verdicts = {i: self._completion(request, i, one, prompt) for i, one in completions.items()}
+        for index in missing:
+            gate = self._gate(request, index, prompt)
+            gate.refuse(_ODD.detail)
+            gate.close()
+            verdicts[index] = _verdict(gate, odd=True)
+            if _ended(gate):
+                request.outputs = [*completions.values()]
+        request.undertow = chief(verdicts)
         return request
+
+    def _completion(self, request: Any, index: int, completion: Any, prompt: str) -> TraceVerdict:
+        gate, text = self._gate(request, index, prompt), completion.text
+        odd = not isinstance(text, str)
+        pieces = [*(gate.refuse(_ODD.detail) if odd else gate.feed(text)), *gate.close()]
+        if self._holds and _joined(pieces) != text and (_ended(gate) or not odd):
+            _rewrite(completion, _joined(pieces))
+        if _ended(gate):
+            completion.finish_reason = _reason(gate)
+        completion.undertow = _verdict(gate, odd=odd)
+        return completion.undertow  # type: ignore[no-any-return]
 
 
 class _Online(_Judged):
@@ -117,40 +133,92 @@ class _Following:
         self._deltas = getattr(getattr(params, "output_kind", None), "name", "") == "DELTA"
         self._expected = getattr(params, "n", None) or 1
         self._gates: dict[int, Gate] = {}
+        self._odd: set[int] = set()
+        self._last: dict[int, Any] = {}
         self._seen: dict[int, int] = {}
         self._left: dict[int, str] = {}
 
     @property
     def over(self) -> bool:
         """Whether the policy has ended all that was asked for."""
-        ended = [gate.stopped or gate.diverted for gate in self._gates.values()]
-        return len(ended) >= self._expected and all(ended)
+        return len(self._gates) >= self._expected and all(map(_ended, self._gates.values()))
 
     async def take(self, request: Any) -> Any:
         """Return an output with what may leave of it."""
         shown = copy.copy(request)
-        shown.outputs = [await self._completion(request, completion) for completion in request.outputs]
+        completions, missing = _completions(request, self._gates)
+        outputs = [await self._completion(request, index, one) for index, one in completions.items()]
+        for index in missing:
+            said = await self._judge(request, index, None, last=request.finished)
+            if index in self._last and (said or _ended(self._gates[index])):
+                outputs.append(self._shown(index, self._last[index], said))
+        closed = any(_ended(self._gates[index]) for index in missing)
+        if not closed:
+            outputs += [one for one in items_of(request, "outputs") if not hasattr(one, "text")]
+        if outputs or closed:
+            shown.outputs = outputs
         if request.finished or self.over:
-            shown.undertow = chief({i: g.verdict for i, g in self._gates.items() if g.verdict})
+            shown.undertow = chief({i: self._verdict(i) for i, gate in self._gates.items() if gate.verdict})
         return shown
 
-    async def _completion(self, request: Any, completion: Any) -> Any:
-        index, shown = completion.index, copy.copy(completion)
-        gate = self._gates.setdefault(index, self._engine._gate(request, completion))
-        new = completion.text if self._deltas else completion.text[self._seen.get(index, 0) :]
-        self._seen[index] = self._seen.get(index, 0) + len(new)
-        pieces = [] if gate.stopped or gate.diverted else await gate.afeed(new)
-        ended = gate.stopped or gate.diverted
-        if gate.verdict is None and (ended or completion.finish_reason is not None or request.finished):
+    async def _completion(self, request: Any, index: int, completion: Any) -> Any:
+        last = completion.finish_reason is not None or request.finished
+        said = await self._judge(request, index, completion.text, last=last)
+        self._last[index] = completion
+        return self._shown(index, completion, said)
+
+    async def _judge(self, request: Any, index: int, text: Any, *, last: bool) -> str:
+        """Have judged what is new of a completion; return what may leave by that."""
+        if index not in self._gates:
+            self._gates[index] = self._engine._gate(request, index)
+        gate = self._gates[index]
+        pieces: list[Piece] = []
+        if not isinstance(text, str):
+            self._odd.add(index)
+            if not _ended(gate):
+                pieces = await asyncio.to_thread(gate.refuse, _ODD.detail)
+        else:
+            new = text if self._deltas else text[self._seen.get(index, 0) :]
+            self._seen[index] = self._seen.get(index, 0) + len(new)
+            if not _ended(gate):
+                pieces = await gate.afeed(new)
+        if gate.verdict is None and (last or _ended(gate)):
             pieces += await gate.aclose()
         self._left[index] = self._left.get(index, "") + _joined(pieces)
+        return _joined(pieces)
+
+    def _shown(self, index: int, completion: Any, said: str) -> Any:
+        """Return a completion as it may leave."""
+        gate, shown = self._gates[index], copy.copy(completion)
+        odd = not isinstance(completion.text, str) and not (said or gate.flagged or _ended(gate))
         if self._engine._holds:
-            _rewrite(shown, _joined(pieces) if self._deltas else self._left[index])
-        if gate.stopped or gate.diverted:
+            _rewrite(shown, completion.text if odd else said if self._deltas else self._left[index])
+        if _ended(gate):
             shown.finish_reason = _reason(gate)
         if gate.verdict is not None:
-            shown.undertow = gate.verdict
+            shown.undertow = self._verdict(index)
         return shown
+
+    def _verdict(self, index: int) -> TraceVerdict:
+        return _verdict(self._gates[index], odd=index in self._odd)
+
+
+def _completions(request: Any, known: Collection[int] = ()) -> tuple[dict[int, Any], list[int]]:
+    """Return the completions of an output, and which of them it does not have though it should."""
+    outputs = items_of(request, "outputs")
+    found = {index_of(one, place): one for place, one in enumerate(outputs) if hasattr(one, "text")}
+    if found and len(found) == len(outputs):
+        return found, []
+    return found, sorted({*known, *range(max(len(outputs), 1))} - {*found})
+
+
+def _ended(gate: Gate) -> bool:
+    return gate.stopped or gate.diverted
+
+
+def _verdict(gate: Gate, *, odd: bool) -> TraceVerdict:
+    assert gate.verdict is not None
+    return qualified(gate.verdict, _ODD if odd else None)
 
 
 def _joined(pieces: Sequence[Piece]) -> str:

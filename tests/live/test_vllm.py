@@ -15,6 +15,7 @@ import pytest
 
 from undertow.errors import UsageError
 from undertow.monitor.monitor import Monitor
+from undertow.monitor.policy import Policy
 from undertow.monitor.verdict import TraceVerdict
 from undertow.monitor.wraps import wrap
 
@@ -146,6 +147,129 @@ def test_online(
     assert engine.aborted == (["r1"] if policy in ("stop", "divert") else [])
     if policy == "observe":
         assert text == raw(tales["turn"])
+
+
+ODD = 87131
+"""Stands where a text should be."""
+
+WRONG: Mapping[str, Callable[[list[Completion]], Any]] = {
+    "a number": lambda c: [Completion(0, ODD, finish_reason=c[0].finish_reason), *c[1:]],  # type: ignore[arg-type]
+    "no text": lambda c: [Completion(0, None, finish_reason=c[0].finish_reason), *c[1:]],  # type: ignore[arg-type]
+    "no completion": lambda c: [None, *c[1:]],
+    "a text for a completion": lambda c: [f"{ODD}", *c[1:]],
+    "a text for all": lambda _: f"{ODD}",
+    "none at all": lambda _: None,
+    "an empty list": lambda _: [],
+}
+wrongs = pytest.mark.parametrize("wrong", WRONG)
+several = pytest.mark.parametrize("n", [1, 2])
+POLICIES = {
+    "observe": Policy(),
+    "closed": Policy(on_error="closed"),
+    "stop": Policy(action="stop"),
+    "redact": Policy(action="redact"),
+    "redact, open": Policy(action="redact", on_error="open"),
+    "divert": Policy(action="divert"),
+}
+policies = pytest.mark.parametrize("policy", POLICIES)
+
+
+class OddLLM(LLM):
+    """Stands for an offline engine whose outputs have another shape."""
+
+    __module__ = "vllm.entrypoints.llm"
+    wrong = ""
+
+    def _answer(self, id: str, prompt: str) -> Request:
+        request = super()._answer(id, prompt)
+        request.outputs = WRONG[self.wrong](request.outputs)
+        return request
+
+
+class OddAsyncLLM(AsyncLLM):
+    """Stands for an asynchronous engine some of whose outputs have another shape."""
+
+    __module__ = "vllm.v1.engine.async_llm"
+    wrong, when = "", ""
+
+    async def generate(self, prompt: str, sampling_params: Any, request_id: str) -> AsyncIterator[Request]:
+        """Answer a prompt; at the beginning, in the middle or at the end it has another shape."""
+        number = 0
+        async for request in super().generate(prompt, sampling_params, request_id):
+            number += 1
+            if {"first": number == 1, "then": number == 3, "last": request.finished}[self.when]:
+                request.outputs = WRONG[self.wrong](request.outputs)
+            yield request
+
+
+def told(verdict: TraceVerdict) -> None:
+    """Check that a verdict says that something could not be read."""
+    assert verdict.assessed != "full"
+    assert verdict.not_assessed is not None
+    assert verdict.not_assessed.reason == "wrong_types"
+
+
+@wrongs
+@several
+@policies
+def test_offline_outputs_of_the_wrong_type(
+    tales: Mapping[str, Any], monitor: Monitor, policy: str, n: int, wrong: str
+) -> None:
+    """Nothing fails, the verdict tells it, and it passes as it came, or not under a closed policy."""
+    llm = OddLLM(raw(tales["calm"]), n=n)
+    llm.wrong = wrong
+    (request,) = wrap(llm, monitor=monitor, policy=POLICIES[policy]).generate([RAW])
+    told(request.undertow)
+    closed = POLICIES[policy].closed("reasoning")
+    plain = llm.generate([RAW])[0].outputs
+    assert closed == (f"{ODD}" not in str(request.outputs)) or f"{ODD}" not in str(plain)
+    for completion in request.outputs if closed else ():
+        (told if completion.index == 0 else str)(completion.undertow)
+        reason = "stop" if policy == "divert" or completion.index else "content_filter"
+        assert completion.finish_reason == reason
+    good = [one for one in request.outputs or () if getattr(one, "index", 0) == 1]
+    assert all(one.text == raw(tales["calm"]) and one.undertow.assessed == "full" for one in good)
+
+
+@wrongs
+@several
+@pytest.mark.parametrize("policy", ["observe", "closed", "redact, open", "divert"])
+@pytest.mark.parametrize("kind", ["DELTA", "CUMULATIVE"])
+@pytest.mark.parametrize("when", ["first", "then", "last"])
+def test_online_outputs_of_the_wrong_type(  # noqa: PLR0917
+    tales: Mapping[str, Any],
+    monitor: Monitor,
+    run: Callable[..., Any],
+    policy: str,
+    n: int,
+    wrong: str,
+    when: str,
+    kind: str,
+) -> None:
+    """The same while they grow: a closed policy aborts the request once all of it has ended.
+
+    What still waits at the end leaves in place of what cannot be read.
+    """
+    engine = OddAsyncLLM(raw(tales["calm"]), n=n)
+    engine.wrong, engine.when = wrong, when
+    params = SimpleNamespace(output_kind=SimpleNamespace(name=kind), n=n)
+
+    async def play() -> list[Any]:
+        wrapped = wrap(engine, monitor=monitor, policy=POLICIES[policy])
+        return [request async for request in wrapped.generate(RAW, params, "r1")]
+
+    outputs = run(play())
+    told(outputs[-1].undertow)
+    assert outputs[-1].finished
+    closed = POLICIES[policy].closed("reasoning")
+    every = str([request.outputs for request in outputs])
+    passes = wrong in {"a number", "a text for a completion", "a text for all"}
+    waits = (policy, when) == ("redact, open", "last") and wrong != "a text for a completion"
+    assert (f"{ODD}" in every) == (passes and not closed and not waits)
+    if n == 2 and "complet" in wrong:  # the other one goes on as ever
+        others = [one.text for request in outputs for one in request.outputs if getattr(one, "index", 0) == 1]
+        assert raw(tales["calm"]) == ("".join(others) if kind == "DELTA" else others[-1])
+    assert engine.aborted == (["r1"] if closed and n == 1 and when != "last" else []) or n > 1
 
 
 def test_only_engines_are_wrapped(monitor: Monitor) -> None:
