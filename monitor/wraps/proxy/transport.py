@@ -2,7 +2,8 @@
 
 httpx reads in pure Python, by many layers for each piece of a stream, and looks through all of its
 connections at each request; aiohttp reads in C. Between the two stands what a proxy must not lose:
-paths and bodies go on as they came, and headers whose text is UTF-8.
+paths, headers and bodies go on as they came. aiohttp writes headers as UTF-8, which is what nearly
+all are that are not plain ASCII; requests with others are left to httpx, which writes bytes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class Network(httpx.AsyncBaseTransport):
         )
         self._trusted = httpx.create_ssl_context()
         self._session: aiohttp.ClientSession | None = None
+        self._bytewise = httpx.AsyncHTTPTransport(
+            verify=self._trusted, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+        silence = limits.silence
+        self._times = httpx.Timeout(connect=limits.connect, read=silence, write=silence, pool=None).as_dict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return the response, its body not yet read.
@@ -43,6 +49,11 @@ class Network(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: if there is none, or none in time.
         """
+        try:
+            headers = _headers(request)
+        except UnicodeDecodeError:
+            request.extensions["timeout"] = self._times
+            return await self._bytewise.handle_async_request(request)
         if self._session is None:
             self._session = self._opened()
         body = _Sent(request)
@@ -50,7 +61,7 @@ class Network(httpx.AsyncBaseTransport):
             response = await self._session.request(
                 request.method,
                 URL(str(request.url), encoded=True),
-                headers=_headers(request),
+                headers=headers,
                 data=body.content,
                 allow_redirects=False,
             )
@@ -60,6 +71,7 @@ class Network(httpx.AsyncBaseTransport):
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+        await self._bytewise.aclose()
 
     def _opened(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -126,11 +138,11 @@ class _Received(httpx.AsyncByteStream):
 def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     """Return a request's headers; how the body is framed is for the connection to say.
 
-    They are written as UTF-8, which is what nearly all are that are not plain ASCII; in others such bytes
-    are replaced.
+    Raises:
+        UnicodeDecodeError: if a value is not UTF-8.
     """
     return [
-        (name.decode("latin-1"), value.decode("utf-8", "replace"))
+        (name.decode("latin-1"), value.decode())
         for name, value in request.headers.raw
         if name.lower() != b"transfer-encoding"
     ]
