@@ -74,6 +74,8 @@ def test_other_routes_pass(start: Start, http: httpx.Client, echo: str, method: 
     [
         "/v1/chat/completions/.", "/v1/chat/completions/x/..", "/threads/../v1/chat/completions", "/../admin",
         "/v1/%2e%2e/admin", "/v1/threads%2F..%2Fchat/completions", "/v1/x%5c..%5cadmin",
+        "/v1/chat/completions;a=b", "/v1/chat/completions;", "/v1;a=b/chat/completions",
+        "/v1/chat/completions%3Ba", "/v1/models;/chat/completions",
     ],
 )  # fmt: skip
 def test_no_path_becomes_another(start: Start, echo: str, path: str) -> None:

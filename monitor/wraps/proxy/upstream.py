@@ -81,9 +81,10 @@ class Upstream:
         query = request.scope["query_string"]
         if not path.startswith(b"/"):
             raise Refused(400, "bad_path", "the path of a request begins with a slash")
-        if not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(path.decode("latin-1")))):
-            # What is asked for would be another route than the one by which it is decided what is judged.
-            raise Refused(400, "bad_path", "the path of a request has no part that is . or ..")
+        if _is_ambiguous(unquote(path.decode("latin-1"))):
+            raise Refused(
+                400, "bad_path", "the path of a request has no semicolon and no part that is . or .."
+            )
         base = self._base.raw_path.rstrip(b"/")
         return self._base.copy_with(raw_path=base + path + (b"?" + query if query else b""))
 
@@ -112,6 +113,14 @@ async def chunks(response: httpx.Response, deadline: float, *, decoded: bool) ->
             if chunk is None:
                 return
             yield chunk
+
+
+def _is_ambiguous(path: str) -> bool:
+    """Whether a path may become another route than the one by which it is decided what is judged.
+
+    Dots name another folder, and many servers take what follows a semicolon off its part.
+    """
+    return ";" in path or not {".", ".."}.isdisjoint(re.split(r"[/\\]", path))
 
 
 def base_of(url: str) -> httpx.URL:
