@@ -16,14 +16,15 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CannotJudge
+from ..errors import CannotJudge, UndertowError
 from .contract import Probabilities, StepClassifier, StepInput
+from .limits import languages_of
 from .registry import available, load_classifier
 from .store import MANIFEST
 from .threads import limit_threads, threads
@@ -52,7 +53,7 @@ class Apart:
     take turns.
 
     Args:
-        classifier: what is asked; its name, digest and classes are also the ones of this.
+        classifier: what is asked; what it says of itself is also said of this.
         source: the name or the folder that the other process loads it by.
     """
 
@@ -60,10 +61,31 @@ class Apart:
         self.name: str = classifier.name
         self.digest: str = classifier.digest
         self.classes_: NDArray[np.str_] = classifier.classes_
+        self.folder: Path | None = getattr(classifier, "folder", None)
+        self.original: str | None = getattr(classifier, "original", None)
+        self.note: str = getattr(classifier, "note", "")
+        self.languages = languages_of(classifier)
         self._source = source
         self._process: BaseProcess | None = None
         self._line: Connection | None = None
         self._turn = Lock()
+
+    @classmethod
+    def begun(cls, source: str | Path) -> Self:
+        """Begin a process and ask it what it has loaded, so that this one need not load it.
+
+        Raises:
+            UndertowError: it cannot be loaded; as `load_classifier`.
+        """
+        line, process = _begun(source)
+        try:
+            line.send(None)
+            apart = cls(line.recv(), source)
+        except (OSError, EOFError) as error:
+            load_classifier(source)  # says what is wrong
+            raise CannotJudge(f"the process in which {source} is to judge has ended") from error
+        apart._line, apart._process = line, process
+        return apart
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return a row of four probabilities for each step, from the other process.
@@ -112,13 +134,7 @@ class Apart:
         if self._process is not None and not self._process.is_alive():
             self._end()
         if self._line is None:
-            context = get_context("spawn")
-            self._line, other = context.Pipe()
-            self._process = context.Process(
-                target=_answer, args=(other, self._source, max(1, threads() - 1)), daemon=True
-            )
-            self._process.start()
-            other.close()
+            self._line, self._process = _begun(self._source)
         return self._line
 
     def _end(self) -> None:
@@ -135,17 +151,42 @@ def _again(source: str | Path) -> Apart:
     return Apart(load_classifier(source), source)
 
 
+def _begun(source: str | Path) -> tuple[Connection, BaseProcess]:
+    """Begin a process that answers; return the line to it."""
+    context = get_context("spawn")
+    line, other = context.Pipe()
+    process = context.Process(target=_answer, args=(other, source, max(1, threads() - 1)), daemon=True)
+    process.start()
+    other.close()
+    return line, process
+
+
 def _answer(line: Connection, source: str | Path, cores: int) -> None:
     """Answer until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     if hasattr(os, "nice"):
         os.nice(_NICE)
     limit_threads(cores)
-    classifier = load_classifier(source)
+    try:
+        classifier = load_classifier(source)
+    except UndertowError as error:
+        raise SystemExit(f"undertow: {error}") from None
     with suppress(EOFError, OSError):
         while True:
             steps = line.recv()
+            if steps is None:
+                line.send(_about(classifier))
+                continue
             try:
                 line.send(np.asarray(classifier.predict_proba(steps), float))
             except Exception as error:
                 line.send(CannotJudge(f"{type(error).__name__}: {error}"))
+
+
+def _about(classifier: StepClassifier) -> SimpleNamespace:
+    """Return what a classifier says of itself."""
+    said = {
+        name: getattr(classifier, name, None) for name in ("name", "digest", "classes_", "folder", "original")
+    }
+    note = getattr(classifier, "note", "")
+    return SimpleNamespace(**said, note=note, languages=languages_of(classifier))

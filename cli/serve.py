@@ -5,17 +5,21 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from multiprocessing import current_process
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..classifiers.registry import DEFAULT
+from ..classifiers.registry import DEFAULT, available
+from ..classifiers.store import MANIFEST
 from ..errors import MissingExtra, UsageError
 from .options import Classifier, FalseAlarmRate
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
+    from ..classifiers.contract import StepClassifier
     from ..monitor.policy import Policy
 
 __all__ = ["serve"]
@@ -86,8 +90,8 @@ def serve(
 
     app = create_app(
         upstream,
-        monitor=Monitor(classifier, false_alarm_rate=false_alarm_rate),
         policy=_policy(action=policy, reasoning=reasoning, answer=answer, on_error=on_error),
+        monitor=Monitor(_classifier(classifier), false_alarm_rate=false_alarm_rate),
         limits=Limits(request=max_body * _MIB, silence=silence),
         profile=profile,
     )
@@ -108,6 +112,17 @@ def serve(
     config.callback_notify = _Tidying(server.server_state)
     _spare_the_event_loop()
     server.run()
+
+
+def _classifier(name: str) -> str | StepClassifier:
+    """Return what judges: where it stands in a folder, a process that loads it in place of this one."""
+    from ..classifiers.apart import Apart
+
+    places = {info.name: info.folder for info in available()}
+    folder = places.get(name, Path(name).expanduser())
+    if folder is None or not (folder / MANIFEST).is_file() or current_process().daemon:
+        return name
+    return Apart.begun(folder)
 
 
 def _spare_the_event_loop() -> None:

@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ...classifiers.cascade import Escalation
 from ...classifiers.contract import StepClassifier
 from ...classifiers.registry import DEFAULT
 from ...errors import InputError, UsageError
@@ -96,6 +95,8 @@ def audit(
         CalibrationError: There is no threshold for this rate.
         MissingExtra: The form of `out` needs a package that is not installed.
     """
+    from ...classifiers.cascade import Escalation  # it brings scikit-learn, which who only serves is spared
+
     sources = open_sources(paths, format=format, mapping=mapping)
     empty = tuple(source.place.name for source in sources if source.reader is None)
     if len(empty) == len(sources):

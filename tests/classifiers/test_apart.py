@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from undertow.classifiers import registry
 from undertow.classifiers.apart import Apart, place_of
 from undertow.classifiers.conformance import CHECKS, Check
 from undertow.classifiers.contract import StepInput
+from undertow.classifiers.limits import languages_of
 from undertow.classifiers.registry import load_classifier
-from undertow.errors import CannotJudge
+from undertow.errors import CannotJudge, WeightsError
 from undertow.testing import ScriptedClassifier
 
 STEPS = [
@@ -60,6 +62,28 @@ def test_what_cannot_be_loaded_is_not_judged(tmp_path: Path) -> None:
     """A process that ends before it answers is an error, and never a row."""
     with Apart(load_classifier("keyword"), tmp_path) as apart, pytest.raises(CannotJudge, match="keyword"):
         apart.predict_proba(STEPS)
+
+
+@pytest.mark.parametrize("name", ["keyword", "step-lexical"])
+def test_what_only_the_other_process_loads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It says of itself what the classifier says, and judges the same, without a classifier in this one."""
+    monkeypatch.setattr(registry, "_loaded", {})
+    with Apart.begun(name) as apart:
+        process = apart._process
+        rows = apart.predict_proba(STEPS)
+        assert not registry._loaded
+        assert apart._process is process
+    here = load_classifier(name)
+    for said in ("name", "digest", "folder", "original", "note"):
+        assert getattr(apart, said) == getattr(here, said)
+    assert (list(apart.classes_), languages_of(apart)) == (list(here.classes_), languages_of(here))
+    np.testing.assert_array_equal(rows, here.predict_proba(STEPS))
+
+
+def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    """Whoever begins a process for it hears what is wrong."""
+    with pytest.raises(WeightsError, match="cannot be read"):
+        Apart.begun(tmp_path)
 
 
 def test_where_a_classifier_is_found() -> None:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
+import httpx
+import pytest
+import uvicorn
+
+from undertow.classifiers import registry
 from undertow.classifiers.contract import Probabilities, StepInput
+from undertow.cli import serve
+from undertow.monitor.monitor import Monitor
 from undertow.monitor.policy import Policy
+from undertow.monitor.trace import Trace
+from undertow.monitor.wraps import proxy
 from undertow.monitor.wraps.proxy.call import Call
 from undertow.monitor.wraps.proxy.judge import Judge, Judged
 from undertow.monitor.wraps.proxy.limits import Limits
 from undertow.testing import ScriptedClassifier, scripted_monitor
+
+STEP = "Let me think about how to plan a small garden for the spring."
 
 
 class Waiting(ScriptedClassifier):
@@ -77,3 +92,39 @@ def test_the_classifier_is_not_asked_on_the_event_loop() -> None:
 
     loop, asked = asyncio.run(run())
     assert asked and loop not in asked
+
+
+def test_serving_needs_no_library_that_judges() -> None:
+    """What the proxy imports is small: what classifiers need stays with the process that judges."""
+    heavy = "{'sklearn', 'scipy', 'pandas', 'onnxruntime', 'torch'}"
+    code = f"import sys, undertow.cli.serve, undertow.monitor.wraps.proxy; print(*{heavy} & {{*sys.modules}})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not ran.stdout.strip()
+
+
+def test_serving_loads_no_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`undertow serve` judges with the process that loads the classifier, and has none itself."""
+    monkeypatch.setattr(registry, "_loaded", {})
+    monkeypatch.setattr(serve, "_spare_the_event_loop", lambda: None)
+    monkeypatch.setattr(serve, "_log_to_stderr", lambda level: None)
+    answers: list[httpx.Response] = []
+    said = {"index": 0, "message": {"reasoning_content": STEP, "content": STEP}, "finish_reason": "stop"}
+    upstream = httpx.MockTransport(lambda _: httpx.Response(200, json={"id": "c", "choices": [said]}))
+
+    async def ask(app: Any) -> None:
+        way = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=way) as client:
+            answers.append(await client.post("http://proxy/v1/chat/completions", json={"messages": []}))
+
+    made = functools.partial(proxy.create_app, transport=upstream)
+    monkeypatch.setattr(proxy, "create_app", made)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self: asyncio.run(ask(self.config.app)))
+    serve.serve(upstream="http://up", classifier="step-lexical")
+    (verdict,) = answers[0].json()["undertow"]["verdicts"]
+    assert not registry._loaded
+    assert verdict["assessed"] == "full"
+    del verdict["choice"], verdict["id"]
+    monitor = Monitor("step-lexical")
+    (expected,) = monitor.judge([Trace(reasoning=STEP, answer=STEP)])
+    assert verdict == json.loads(expected.model_dump_json(by_alias=True, exclude={"id"}))
+    assert registry._loaded

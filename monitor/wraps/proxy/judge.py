@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from ....classifiers.apart import Apart, place_of
-from ....classifiers.contract import CHANNELS
+from ....classifiers.contract import CHANNELS, StepClassifier
 from ...monitor import Monitor
 from ...policy import GateEvent, Policy
 from ..answers import Answer, Asked, Json, Out
@@ -55,8 +55,7 @@ class Judge:
 
     def __init__(self, monitor: Monitor, policy: Policy, limits: Limits, profile: str) -> None:
         self.monitor = copy.copy(monitor)
-        place = None if current_process().daemon else place_of(monitor.classifier)
-        self._apart = None if place is None else Apart(monitor.classifier, place)
+        self._apart = _apart(monitor.classifier)
         self.monitor.classifier = Together(self._apart or monitor.classifier)
         self.policy = policy
         self.limits = limits
@@ -98,6 +97,14 @@ class Judge:
             return await to_thread.run_sync(work, limiter=self._workers)
         finally:
             self.metrics.judging.observe(time.perf_counter() - started)
+
+
+def _apart(classifier: StepClassifier) -> Apart | None:
+    """Return a classifier as one in a process of its own; None where it has to stay in this one."""
+    if isinstance(classifier, Apart):
+        return classifier
+    place = None if current_process().daemon else place_of(classifier)
+    return None if place is None else Apart(classifier, place)
 
 
 class Judged:
