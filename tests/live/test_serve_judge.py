@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from sys import modules
 from typing import Any
 
 import httpx
@@ -22,10 +23,13 @@ from undertow.monitor.monitor import Monitor
 from undertow.monitor.policy import Policy
 from undertow.monitor.trace import Trace
 from undertow.monitor.wraps import proxy
+from undertow.monitor.wraps.dialects import Text
 from undertow.monitor.wraps.proxy.call import Call
 from undertow.monitor.wraps.proxy.judge import Judge, Judged
 from undertow.monitor.wraps.proxy.limits import Limits
 from undertow.testing import ScriptedClassifier, scripted_monitor
+
+serving: Any = modules["serving"]  # it stands beside this file
 
 STEP = "Let me think about how to plan a small garden for the spring."
 
@@ -92,6 +96,67 @@ def test_the_classifier_is_not_asked_on_the_event_loop() -> None:
 
     loop, asked = asyncio.run(run())
     assert asked and loop not in asked
+
+
+def test_what_is_long_is_not_read_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payload that holds a whole long answer keeps nobody waiting; a short one is read at once."""
+
+    async def run() -> tuple[int, list[int], int]:
+        one = judged(ScriptedClassifier())
+        threads: list[int] = []
+        read = one.answer.read
+
+        def noted(payload: Any) -> list[Text]:
+            threads.append(threading.get_ident())
+            return read(payload)
+
+        monkeypatch.setattr(one.answer, "read", noted)
+        one.take(payload("A word "), 100)
+        await one.caught_up()
+        one.take(payload("of many. " * 20_000), 180_000)
+        await one.caught_up()
+        verdicts = await one.end(cut_short=False)
+        return threading.get_ident(), threads, len(json.loads(verdicts.json)["verdicts"][0]["steps"])
+
+    loop, (first, second), steps = asyncio.run(run())
+    assert first == loop != second
+    assert steps > 1000
+
+
+@pytest.mark.parametrize("policy", ["observe", "redact"])
+def test_a_burst_is_dealt_with_by_turns(policy: str) -> None:
+    """Where hundreds of events come at once, others have their turns in between, and nothing is lost."""
+    events = [b"data: %s\n\n" % json.dumps(payload(f"w{number} ")).encode() for number in range(500)]
+    told = {"content-type": "text/event-stream"}
+    upstream = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers=told, content=b"".join([*events, b"data: [DONE]\n\n"]))
+    )
+    app = proxy.create_app("http://up", monitor=scripted_monitor(), policy=policy, transport=upstream)
+    asked = [json.dumps({"messages": [], "stream": True}).encode()]
+    sent: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        if asked:
+            return {"type": "http.request", "body": asked.pop(), "more_body": False}
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "raw_path": b"/v1/chat/completions",
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+    }
+    asyncio.run(app(scope, receive, send))
+    left = serving.said(serving.events_of(b"".join(sent).decode()), "reasoning_content")
+    assert left == "".join(f"w{number} " for number in range(500))
+    assert policy != "observe" or max(one.count(b"reasoning_content") for one in sent) <= 32
 
 
 def test_serving_needs_no_library_that_judges() -> None:

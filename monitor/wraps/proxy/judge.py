@@ -39,6 +39,9 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
     "responses": ResponsesAnswer,
     "messages": MessagesAnswer,
 }
+_SHORT = 16_384
+"""Bytes of a payload up to which it is read on the event loop."""
+
 _Waiting: TypeAlias = tuple[Json, list[Text] | None]
 """A payload and the texts in it; None where they have not been read."""
 
@@ -138,11 +141,12 @@ class Judged:
     def take(self, payload: Json, size: int) -> None:
         """Take the next payload, of so many bytes.
 
-        Most payloads close no step. They are taken here and now: to send each to a worker would cost
-        more than all else together. What asks the classifier is judged in the background.
+        Most payloads are short and close no step. They are taken here and now: to send each to a worker
+        would cost more than all else together. A long one is read, and what asks the classifier judged,
+        in the background.
         """
         idle = self._task is None or self._task.done()
-        texts = self._read(payload) if idle else None
+        texts = self._read(payload) if idle and size <= _SHORT else None
         if texts is not None and not self.answer.asked.holds and self.answer.quiet(texts):
             self._outs += self._take([(payload, texts)])
             return

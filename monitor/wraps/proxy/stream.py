@@ -18,6 +18,10 @@ from .wire import BROKE
 __all__ = ["stream"]
 
 
+_TURN = 32
+"""Events after which others have a turn, though more have come: a fast upstream sends hundreds at once."""
+
+
 class _Broken(Exception):
     """The answer broke off; holds a sentence on how."""
 
@@ -58,7 +62,7 @@ async def stream(
 
 
 async def _batches(response: httpx.Response, limits: Limits, deadline: float) -> AsyncGenerator[list[Event]]:
-    """Yield the events of each network chunk together.
+    """Yield the events of each network chunk together, or a few at a time where they are many.
 
     Raises:
         _Broken: if upstream breaks off, falls silent, or sends what cannot be held.
@@ -66,8 +70,9 @@ async def _batches(response: httpx.Response, limits: Limits, deadline: float) ->
     reader = SseReader(limits.event)
     try:
         async for chunk in chunks(response, deadline, decoded=True):
-            if events := reader.feed(chunk):
-                yield events
+            events = reader.feed(chunk)
+            for start in range(0, len(events), _TURN):
+                yield events[start : start + _TURN]
         if events := reader.close():
             yield events
     except EventTooLong:
