@@ -108,7 +108,7 @@ class LabelledVerdicts:
 def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> list[LabelledTrace]:
     if format is None and not mapping and path.is_file():
         # Another format, or a row that is wrong: below it is said which and why.
-        with suppress(InputError, OverflowError):
+        with suppress(InputError, OverflowError, EOFError):
             if found := read_labelled(path):
                 return found
     records = list(read([path], format=format, mapping=mapping))
