@@ -49,6 +49,16 @@ def test_commands_of_the_pages_run(run: Run, root: Path, page: str) -> None:
 
 
 @pytest.mark.usefixtures("checkout")
+def test_the_cascade_of_the_page_runs(run: Run, root: Path) -> None:
+    """docs/judges.md makes a cascade, calibrates it on the samples, and audits with it."""
+    page = (root / "docs" / "judges.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n([^`]*save_cascade\([^`]*)```", page)
+    exec(block, {})
+    commands = re.findall(r"^    undertow (.* --classifier \./careful .*)$", page, flags=re.MULTILINE)
+    assert [run(*shlex.split(command)) in (0, 1, 3) for command in commands] == [True, True]
+
+
+@pytest.mark.usefixtures("checkout")
 def test_evaluate(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """All labelled traces and steps are in the figures, by source."""
     assert run("evaluate", f"{PLACE}/labelled.jsonl", "--json", "--draws", "5") == 0
