@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import UndertowError, UsageError
+from ..errors import MissingExtra, UndertowError, UsageError
 
-__all__ = ["Progress", "mapping_of", "must_be_file", "progress", "writable"]
+__all__ = ["Progress", "mapping_of", "must_be_file", "needing", "progress", "writable"]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called once a trace with how much lies behind, and of how much; None where that is not known."""
@@ -32,6 +32,15 @@ def must_be_file(path: Path) -> None:
     """Refuse a place where no file can be written, before the work and not after it."""
     if not path.parent.is_dir() or path.is_dir():
         raise UsageError(f"cannot write {path}: not a file in a folder that exists")
+
+
+@contextmanager
+def needing(feature: str, extra: str) -> Iterator[None]:
+    """Name the extra that holds all that a command needs, and not that of the part that was missed first."""
+    try:
+        yield
+    except MissingExtra as error:
+        raise MissingExtra(feature, extra) from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -101,6 +102,38 @@ def test_help_names_every_status(
     told = [line.strip() for line in STATUSES.splitlines()]
     assert set(told) <= shown
     assert {int(line.split()[0]) for line in told if line[0].isdigit()} == VERDICTS | {2, CRASHED, 130}
+
+
+STUDIES = {
+    "study amplification": ("study", "t.jsonl"),
+    "study plan": ("study", "--out", "plan"),
+    "study finetuning": ("finetuning",),
+    "study sdd evaluate": ("sdd", "a-model", "--prompts", "p.jsonl", "--out", "out"),
+}
+"""The studies, the extra that each needs, and arguments that it takes."""
+
+
+@pytest.mark.parametrize("command", STUDIES)
+def test_studies_name_the_extra_that_they_need(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run, command: str
+) -> None:
+    """Where nothing is installed each command names one extra."""
+    monkeypatch.delitem(sys.modules, "undertow.studies.amplification", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    extra, *arguments = STUDIES[command]
+    assert run(*command.split(), *arguments) == 2
+    assert f"undertow[{extra}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", STUDIES)
+def test_that_extra_holds_all_and_is_told(root: Path, command: str) -> None:
+    """The extra that a study names holds what its page is made with, and the README names it as well."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras, extra = project["optional-dependencies"], STUDIES[command][0]
+    assert set(extras["study"]) <= set(extras[extra])
+    told = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    study = " ".join(command.split()[:2])
+    assert any(f"`undertow {study} " in line and f"undertow[{extra}]" in line for line in told)
 
 
 def test_version(capsys: pytest.CaptureFixture[str], run: Run) -> None:
