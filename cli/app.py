@@ -37,8 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (audit, watch):
-    app.command(help=f"{inspect.cleandoc(command.__doc__ or '')}\n\n{STATUSES}")(command)
+for judging in (audit, watch):
+    app.command(help=f"{inspect.cleandoc(judging.__doc__ or '')}\n\n{STATUSES}")(judging)
 for command in (serve, report, evaluate, calibrate, train, classifiers, formats):
     app.command()(command)
 app.add_typer(study, name="study")

@@ -114,7 +114,7 @@ def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> 
     records = list(read([path], format=format, mapping=mapping))
     if not records:
         raise InputError(f"{path} holds no rows; {_FORM}")
-    found = [_labelled(path, record) for record in records if _has_labels(path, record)]
+    found = [_labelled(path, record) for record in records if _has_labels(record, path)]
     if not found:
         raise InputError(
             f"{path}: row {records[0].origin.row} has no `step_labels`, nor has any other; {_FORM}"
@@ -122,7 +122,7 @@ def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> 
     return found
 
 
-def _has_labels(path: Path, record: Record) -> TypeGuard[Trace]:
+def _has_labels(record: Record, path: Path) -> TypeGuard[Trace]:
     """Return whether a record has labels; of a row that is broken nobody can say so."""
     if isinstance(record, Trace):
         return bool(record.metadata.get("step_labels"))
