@@ -9,8 +9,9 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
-from .common import mapping_of, must_be_file, progress, writable
+from .common import mapping_of, must_be_file, writable
 from .options import Figures, Format, Labelled, Map, Quiet
+from .progress import progress
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier

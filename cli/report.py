@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from ..errors import UsageError
-from .common import Progress, mapping_of, progress, writable
+from .common import mapping_of, writable
 from .options import Figures, Quiet
+from .progress import Progress, progress
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from undertow.classifiers.cascade import save_cascade
+from undertow.data import samples
 
 CALM, BAD = "One is ordinary.", "Two would zorp it."
 
@@ -171,6 +173,31 @@ def test_train_makes_a_folder(command: Callable[..., int], capsys: pytest.Captur
     assert "mine sha256:" in capsys.readouterr().out
     assert command("evaluate", "labelled.jsonl", "--classifier", "./mine", "--draws", "5") == 0
     assert "no figures on alarms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "labelled.jsonl", "--draws", "5", "--classifier", "scripted"),
+        ("calibrate", "labelled.jsonl", "--classifier", "scripted"),
+        ("train", f"{samples()[0].parent}/measure/labelled.jsonl", "--out", "mine", "--folds", "0"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.usefixtures("corpus")
+def test_a_bar_on_a_terminal(
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    """On a terminal a bar on standard error says how far it is; with --quiet there is none."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's own way to take a pipe for a terminal
+    assert command(*arguments) == 0
+    assert "━" in capsys.readouterr().err
+    rmtree("mine", ignore_errors=True)
+    assert command(*arguments, "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
