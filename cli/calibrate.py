@@ -13,7 +13,7 @@ from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
 from .common import mapping_of, must_be_file, writable
 from .options import Classifier, Format, Map, Quiet
-from .progress import progress
+from .progress import counting
 
 if TYPE_CHECKING:
     from ..monitor.audit import Record
@@ -58,7 +58,7 @@ def calibrate(
     judge = load_classifier(classifier)
     unread: list[str] = []
     records = read(paths, format=format, mapping=mapping_of(map or ()))
-    with progress(shown=not quiet) as advance, writable(), _saying(unread):
+    with counting(shown=not quiet) as advance, writable(), _saying(unread):
         made, left_out = calibrating.calibrate(
             judge,
             _traces(records, unread),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..monitor.audit import Record
     from ..monitor.verdict import TraceVerdict
 
-__all__ = ["Progress", "Watch", "bar", "line", "progress", "watch"]
+__all__ = ["Progress", "Watch", "bar", "counting", "line", "watch"]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called once a trace with how much lies behind, and of how much; None where that is not known."""
@@ -71,7 +71,7 @@ def bar(*, shown: bool) -> Iterator[_Show | None]:
 
 
 @contextmanager
-def progress(*, shown: bool) -> Iterator[Progress | None]:
+def counting(*, shown: bool) -> Iterator[Progress | None]:
     """Show a bar that counts the traces."""
     with bar(shown=shown) as show:
         if show is None:
