@@ -6,6 +6,7 @@ their functions, so that `undertow --help` is quick.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 from io import TextIOWrapper
@@ -20,25 +21,25 @@ from .calibrate import calibrate
 from .classifiers import classifiers
 from .evaluate import evaluate
 from .formats import formats
+from .options import CRASHED, STATUSES
 from .report import report
 from .serve import serve
 from .study import study
 from .train import train
 from .watch import watch
 
-__all__ = ["CRASHED", "app", "main"]
-
-CRASHED = 70
-"""Exit status after an error that is a bug (EX_SOFTWARE): 1 and 3 are verdicts, 2 is wrong usage."""
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     name="undertow",
-    help="A chain-of-thought safety monitor: shows where reasoning drifts toward harm.",
+    help=f"A chain-of-thought safety monitor: shows where reasoning drifts toward harm.\n\n{STATUSES}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (audit, watch, serve, report, evaluate, calibrate, train, classifiers, formats):
+for judging in (audit, watch):
+    app.command(help=f"{inspect.cleandoc(judging.__doc__ or '')}\n\n{STATUSES}")(judging)
+for command in (serve, report, evaluate, calibrate, train, classifiers, formats):
     app.command()(command)
 app.add_typer(study, name="study")
 
@@ -69,6 +70,19 @@ def main() -> None:
     except UndertowError as error:
         print(f"undertow: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except SystemExit as end:
+        raise SystemExit(_status(end)) from None
     except Exception:
         traceback.print_exc()
         raise SystemExit(CRASHED) from None
+
+
+def _status(end: SystemExit) -> str | int | None:
+    """Return the exit status; the 1 of typer and rich for a closed pipe or an early end is no verdict."""
+    why = end.__context__
+    if end.code != 1 or isinstance(why, typer.Exit):
+        return end.code
+    if isinstance(why, BrokenPipeError):
+        return 2
+    traceback.print_exception(why)
+    return CRASHED

@@ -92,14 +92,7 @@ def audit(
         bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")
     ] = False,
 ) -> None:
-    """Judge saved transcripts, and say where their reasoning drifts toward harm.
-
-    Exit status, unless --fail-on says otherwise:
-      0  nothing flagged, and all judged in full
-      1  something flagged
-      2  wrong usage
-      3  nothing flagged, but something judged in part or not at all
-    """
+    """Judge saved transcripts, and say where their reasoning drifts toward harm."""
     mapping = mapping_of(map or ())
     from ..classifiers.registry import load_classifier
     from ..monitor import audit as runtime

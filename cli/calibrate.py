@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..classifiers.registry import DEFAULT
-from ..errors import UsageError
-from .common import mapping_of, must_be_file, progress, writable
+from ..errors import CalibrationError, UsageError
+from .common import mapping_of, must_be_file, writable
 from .options import Classifier, Format, Map, Quiet
+from .progress import counting
 
 if TYPE_CHECKING:
     from ..monitor.audit import Record
@@ -54,9 +56,9 @@ def calibrate(
     if segmenter not in STRATEGIES:
         raise UsageError(f"no segmenter {segmenter!r}; known: {', '.join(STRATEGIES)}")
     judge = load_classifier(classifier)
-    unread: list[int] = []
+    unread: list[str] = []
     records = read(paths, format=format, mapping=mapping_of(map or ()))
-    with progress(shown=not quiet) as advance, writable():
+    with counting(shown=not quiet) as advance, writable(), _saying(unread):
         made, left_out = calibrating.calibrate(
             judge,
             _traces(records, unread),
@@ -69,15 +71,29 @@ def calibrate(
         _show(calibrating.promises(made), len(made.statistics), left_out + len(unread), out)
 
 
-def _traces(records: Iterator[Record], unread: list[int]) -> Iterator[Trace]:
-    """Pass on what can be read whole, and count the rest."""
+def _traces(records: Iterator[Record], unread: list[str]) -> Iterator[Trace]:
+    """Pass on what can be read whole, and note of the rest what is wrong with it."""
     from ..monitor.trace import Trace
 
     for record in records:
-        if isinstance(record, Trace) and record.caveat is None and not record.truncated:
+        problem = record.caveat if isinstance(record, Trace) else record.problem
+        if isinstance(record, Trace) and problem is None and not record.truncated:
             yield record
         else:
-            unread.append(1)
+            said = (problem.detail or problem.reason) if problem else "the generation was cut off"
+            unread.append(f"{record.origin.path}, row {record.origin.row}: {said}")
+
+
+@contextmanager
+def _saying(unread: Sequence[str]) -> Iterator[None]:
+    """Where too few traces are left, say how many rows were left out before, and why the first was."""
+    try:
+        yield
+    except CalibrationError as error:
+        if not unread:
+            raise
+        rows = f"{len(unread):,} row{'' if len(unread) == 1 else 's'}"
+        raise CalibrationError(f"{error}. {rows} could not be read whole; the first: {unread[0]}") from error
 
 
 def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> None:

@@ -1,18 +1,14 @@
-"""What the commands that read transcripts share: mappings, a bar, and plain words for a full disk."""
+"""What the commands that read transcripts share: mappings, and plain words for a full disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
-from ..errors import UndertowError, UsageError
+from ..errors import MissingExtra, UndertowError, UsageError
 
-__all__ = ["Progress", "mapping_of", "must_be_file", "progress", "writable"]
-
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called once a trace with how much lies behind, and of how much; None where that is not known."""
+__all__ = ["mapping_of", "must_be_file", "needing", "writable"]
 
 
 def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
@@ -35,38 +31,18 @@ def must_be_file(path: Path) -> None:
 
 
 @contextmanager
+def needing(feature: str, extra: str) -> Iterator[None]:
+    """Name the extra that holds all that a command needs, and not that of the part that was missed first."""
+    try:
+        yield
+    except MissingExtra as error:
+        raise MissingExtra(feature, extra) from error
+
+
+@contextmanager
 def writable() -> Iterator[None]:
     """Say in one line that a disk is full or a folder closed."""
     try:
         yield
     except OSError as error:
         raise UndertowError(f"cannot go on: {error}") from error
-
-
-@contextmanager
-def progress(*, shown: bool) -> Iterator[Progress | None]:
-    """Show a bar on standard error while the block runs, where there is a terminal to show it on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[traces]:,} traces"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("reading", total=None, traces=0)
-        traces = 0
-
-        def advance(done: int, total: int | None) -> None:
-            nonlocal traces
-            traces += 1
-            bar.update(task, description="judging", completed=done, total=total, traces=traces)
-
-        yield advance

@@ -9,8 +9,9 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
-from .common import mapping_of, must_be_file, progress, writable
+from .common import mapping_of, must_be_file, writable
 from .options import Figures, Format, Labelled, Map, Quiet
+from .progress import counting
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier
@@ -67,7 +68,7 @@ def evaluate(
     traces = read_traces(paths, format=format, mapping=mapping_of(map or ()))
     cases = []
     escalation = Escalation(judge)
-    with progress(shown=not quiet) as advance, writable():
+    with counting(shown=not quiet) as advance, writable():
         for number, trace in enumerate(traces, 1):
             cases.append(follow(judge, trace, lenient=True))
             if advance is not None:

@@ -7,7 +7,32 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Classifier", "FalseAlarmRate", "Figures", "Format", "Labelled", "Map", "Quiet"]
+__all__ = [
+    "CRASHED",
+    "STATUSES",
+    "Classifier",
+    "FalseAlarmRate",
+    "Figures",
+    "Format",
+    "Labelled",
+    "Map",
+    "Quiet",
+]
+
+CRASHED = 70
+"""Exit status after an error that is a bug (EX_SOFTWARE): 1 and 3 are verdicts, 2 is wrong usage."""
+
+STATUSES = f"""Exit status of audit (unless --fail-on says otherwise) and of watch:
+  0    nothing flagged, and all judged in full
+  1    something flagged
+  3    nothing flagged, but something judged in part or not at all
+Of these and of all other commands:
+  0    done
+  2    wrong usage, or something that cannot be read or written
+  {CRASHED}   a crash, which is never a verdict
+  130  broken off with Ctrl-C
+"""
+"""What every exit status means, as help shows it."""
 
 Labelled: TypeAlias = Annotated[
     list[Path],

@@ -1,23 +1,33 @@
-"""How far an audit is: a bar on a terminal, and a plain line now and then where there is none."""
+"""How far a command is: a bar on a terminal; for an audit a line now and then where there is none."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from ..monitor.audit import Record
     from ..monitor.verdict import TraceVerdict
 
-__all__ = ["Watch", "line", "watch"]
+__all__ = ["Progress", "Watch", "bar", "counting", "line", "watch"]
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Called once a trace with how much lies behind, and of how much; None where that is not known."""
 
 _EVERY = 30.0  # seconds between two plain lines
 
 
+class _Show(Protocol):
+    """Shows on a bar what is done, how much of it lies behind, and of how much; and a few words more."""
+
+    def __call__(self, what: str, done: int, total: int | None, said: str = "") -> None: ...
+
+
 class _Shown(Protocol):
-    """Shows how far a run is."""
+    """Shows how far an audit is."""
 
     def __call__(self, done: int, total: int, /, *, traces: int, flagged: int) -> None: ...
 
@@ -40,43 +50,64 @@ class Watch:
 
 
 @contextmanager
-def watch(*, shown: bool) -> Iterator[Watch | None]:
-    """Show progress on standard error while the block runs."""
-    if not shown:
-        yield None
-        return
+def bar(*, shown: bool) -> Iterator[_Show | None]:
+    """Show a bar on standard error while the block runs, where there is a terminal to show it on."""
     from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Watch(_Lines(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)))
-        return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[traces]:,} traces · {task.fields[rate]} · {task.fields[flagged]:,} flagged"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("reading", total=None, traces=0, flagged=0, rate="")
-        started = monotonic()
+    console = Console(stderr=True)
+    if not (shown and console.is_terminal):
+        yield None
+        return
+    names, said = TextColumn("{task.description}"), TextColumn("{task.fields[said]}")
+    columns = (names, BarColumn(), TaskProgressColumn(), said, TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console, transient=True) as made:
+        task = made.add_task("reading", total=None, said="")
 
-        def show(done: int, total: int, /, *, traces: int, flagged: int) -> None:
-            rate = _rate(traces, monotonic() - started)
-            bar.update(
-                task,
-                description="judging",
-                completed=done,
-                total=total,
-                traces=traces,
-                flagged=flagged,
-                rate=rate,
-            )
+        def show(what: str, done: int, total: int | None, said: str = "") -> None:
+            made.update(task, description=what, completed=done, total=total, said=said)
 
-        yield Watch(show)
+        yield show
+
+
+@contextmanager
+def counting(*, shown: bool) -> Iterator[Progress | None]:
+    """Show a bar that counts the traces."""
+    with bar(shown=shown) as show:
+        if show is None:
+            yield None
+            return
+        traces = 0
+
+        def advance(done: int, total: int | None) -> None:
+            nonlocal traces
+            traces += 1
+            show("judging", done, total, _traces(traces))
+
+        yield advance
+
+
+@contextmanager
+def watch(*, shown: bool) -> Iterator[Watch | None]:
+    """Show how far an audit is while the block runs: by a bar, or by lines where there is no terminal."""
+    with bar(shown=shown) as show:
+        if not shown:
+            yield None
+        elif show is None:
+            yield Watch(_Lines(lambda text: print(text, file=sys.stderr)))
+        else:
+            yield Watch(_on(show))
+
+
+def _on(show: _Show) -> _Shown:
+    """Return what shows an audit on a bar."""
+    started = monotonic()
+
+    def shown(done: int, total: int, /, *, traces: int, flagged: int) -> None:
+        rate = _rate(traces, monotonic() - started)
+        show("judging", done, total, f"{_traces(traces)} · {rate} · {flagged:,} flagged")
+
+    return shown
 
 
 class _Lines:
@@ -99,8 +130,11 @@ class _Lines:
 def line(share: float, seconds: float, traces: int, flagged: int) -> str:
     """Return "35% · 1,234 traces · 41 a second · 12 flagged · 2 h 05 min left"."""
     left = f"{_span(seconds * (1 - share) / share)} left" if share > 0 else "no end in sight"
-    counted = f"{traces:,} trace{'' if traces == 1 else 's'}"
-    return f"{share:.0%} · {counted} · {_rate(traces, seconds)} · {flagged:,} flagged · {left}"
+    return f"{share:.0%} · {_traces(traces)} · {_rate(traces, seconds)} · {flagged:,} flagged · {left}"
+
+
+def _traces(traces: int) -> str:
+    return f"{traces:,} trace{'' if traces == 1 else 's'}"
 
 
 def _rate(traces: int, seconds: float) -> str:

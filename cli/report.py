@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from ..errors import UsageError
-from .common import Progress, mapping_of, progress, writable
+from .common import mapping_of, writable
 from .options import Figures, Quiet
+from .progress import Progress, counting
 
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier
@@ -97,7 +98,7 @@ def report(
     mapping = mapping_of(map or ())
     missing: Counter[str] = Counter()
     written = [] if page is None else [str(page)]
-    with progress(shown=not quiet) as advance, writable():
+    with counting(shown=not quiet) as advance, writable():
         if page is not None:
             pairs = reopen(verdicts, transcripts=transcripts or (), format=format, mapping=mapping)
             seen = _seen(pairs, missing, advance, plots)

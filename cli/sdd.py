@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .common import mapping_of, writable
+from .common import mapping_of, needing, writable
 from .options import FalseAlarmRate
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Ask models, have the responses judged, and measure what they can still do."""
-    from ..studies.amplification import report
+    with needing("measuring SDD", "sdd"):
+        from ..studies.amplification import report
     from ..studies.finetuning.sdd.build import choose
     from ..studies.finetuning.sdd.capability import Score, capability
     from ..studies.finetuning.sdd.evaluate import evaluate

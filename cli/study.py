@@ -10,7 +10,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .common import mapping_of
+from .common import mapping_of, needing
 from .options import FalseAlarmRate, Map
 from .sdd import sdd
 
@@ -130,8 +130,9 @@ def finetuning(
 
     Trains everything from nothing, and ends in checks that were set down beforehand.
     """
-    from ..studies.amplification import report
-    from ..studies.finetuning.study import recipe_for, study
+    with needing("the study of fine-tuning", "finetuning"):
+        from ..studies.amplification import report
+        from ..studies.finetuning.study import recipe_for, study
 
     recipe = recipe_for(quick=quick, seeds=seeds)
     page = study(recipe, out, workers=workers, device=device, say=lambda text: typer.echo(text, err=True))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .common import mapping_of, writable
 from .options import Format, Labelled, Map, Quiet
-
-if TYPE_CHECKING:
-    from ..classifiers.recipes import Progress
+from .progress import bar
 
 __all__ = ["train"]
 
@@ -47,24 +43,9 @@ def train(
     from ..monitor.making import make_classifier
 
     traces = read_traces(paths, format=format, mapping=mapping_of(map or ()))
-    with _bar(shown=not quiet) as progress, writable():
+    with bar(shown=not quiet) as show, writable():
+        progress = show or (lambda _what, _done, _total: None)
         classifier = make_classifier(kind, traces, out, name=name, folds=folds, progress=progress)
     if not quiet:
         typer.echo(f"{classifier.name} {classifier.digest}")
         typer.echo(f"written to {out}: read {out / 'card.md'} first")
-
-
-@contextmanager
-def _bar(*, shown: bool) -> Iterator[Progress]:
-    """Show how far it is on standard error, where there is a terminal to show it on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
-        yield lambda _what, _done, _total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -54,12 +54,6 @@ def watch(
 
     Reads a text on standard input, or asks a server (--url, --model) or a local model (--model FOLDER).
     Each step has its number, a letter (n neutral, a aware, d drift, h harm, ? not judged) and its risk.
-
-    Exit status:
-      0  not flagged, and judged in full
-      1  flagged
-      2  wrong usage, or nothing to watch
-      3  not flagged, but judged in part or not at all
     """
     if demo and (url is not None or model is not None):
         raise UsageError("--demo has a model of its own: leave --url and --model out")

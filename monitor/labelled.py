@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -20,13 +21,19 @@ from ..classifiers.contract import LABELS, Label
 from ..classifiers.corpus import LETTERS, LabelledTrace, label_indices, read_labelled
 from ..classifiers.metrics import Scored
 from ..errors import InputError
-from .audit.sources import read
+from .audit.sources import Record, read
 from .evaluation import Followed
 from .steps import segment
 from .trace import Trace
 from .verdict import TraceVerdict
 
 __all__ = ["LabelledVerdicts", "read_traces", "scored"]
+
+_FORM = (
+    "a labelled row has `reasoning` and `step_labels`, a letter a step (N neutral, A aware, D drift, "
+    "H harm), and best `units`: docs/evaluate.md describes it"
+)
+"""What an error says of the format."""
 
 
 def read_traces(
@@ -45,10 +52,7 @@ def read_traces(
     traces = [trace for path in paths for trace in _read(path, format, mapping)]
     labelled = [trace for trace in traces if trace.labels]
     if not labelled:
-        raise InputError(
-            "no labelled step: a row needs `step_labels`, a letter a step (N neutral, A aware, D drift, "
-            "H harm), and best `units`"
-        )
+        raise InputError(f"no step has a label; {_FORM}")
     return labelled
 
 
@@ -103,49 +107,80 @@ class LabelledVerdicts:
 
 def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> list[LabelledTrace]:
     if format is None and not mapping and path.is_file():
-        try:
-            return read_labelled(path)
-        except InputError as error:
-            problem = error
-    else:
-        problem = InputError(f"{path}: no row has step_labels")
-    found = [
-        _labelled(path, record)
-        for record in read([path], format=format, mapping=mapping)
-        if isinstance(record, Trace) and record.metadata.get("step_labels")
-    ]
+        # Another format, or a row that is wrong: below it is said which and why.
+        with suppress(InputError, OverflowError, EOFError):
+            if found := read_labelled(path):
+                return found
+    records = list(read([path], format=format, mapping=mapping))
+    if not records:
+        raise InputError(f"{path} holds no rows; {_FORM}")
+    found = [_labelled(path, record) for record in records if _has_labels(record, path)]
     if not found:
-        raise problem
+        raise InputError(
+            f"{path}: row {records[0].origin.row} has no `step_labels`, nor has any other; {_FORM}"
+        )
     return found
 
 
+def _has_labels(record: Record, path: Path) -> TypeGuard[Trace]:
+    """Return whether a record has labels; of a row that is broken nobody can say so."""
+    if isinstance(record, Trace):
+        return bool(record.metadata.get("step_labels"))
+    if record.problem.reason in ("unreadable_row", "wrong_types"):
+        said = f"{path}: row {record.origin.row} cannot be read: {record.problem.detail}"
+        raise InputError(f"{said}; {_FORM}")
+    return False
+
+
 def _labelled(path: Path, trace: Trace) -> LabelledTrace:
-    said, reasoning = trace.metadata, trace.reasoning or ""
+    said = trace.metadata
     try:
+        if not trace.reasoning:
+            raise ValueError("there is no `reasoning` that they could be of")
         labels = _labels(said["step_labels"])
-        units = tuple((int(start), int(end)) for start, end in said.get("units") or ())
-        units = units or tuple((step.start, step.end) for step in segment(reasoning))
-        if len(units) != len(labels):
-            raise ValueError(f"{len(labels)} labels for {len(units)} steps")
-        if any(not 0 <= start < end <= len(reasoning) for start, end in units):
-            raise ValueError("a unit lies outside the reasoning")
-        verdict = said.get("trace_labels")
-        first = verdict[0] if isinstance(verdict, list) and verdict else verdict
-        label = int(first) if isinstance(first, int | str) and str(first) else None
-    except (ValueError, TypeError, KeyError) as error:
-        row = trace.origin.row
-        raise InputError(f"{path}: row {row}: its labels cannot be used: {error}") from error
+        units = _units(said.get("units"), trace.reasoning, len(labels))
+        label = _trace_label(said.get("trace_labels"))
+    except ValueError as error:
+        problem = f"{path}: row {trace.origin.row}: its labels cannot be used: {error}"
+        raise InputError(f"{problem}; {_FORM}") from error
     names = {name: str(said.get(name) or "") for name in ("source", "generator", "group")}
     return LabelledTrace(
         id=trace.id, source=names["source"], generator=names["generator"] or trace.model or "",
-        group=names["group"] or trace.id, prompt=trace.prompt, reasoning=reasoning, units=units,
+        group=names["group"] or trace.id, prompt=trace.prompt, reasoning=trace.reasoning, units=units,
         labels=labels, trace_label=label, answer=trace.answer or "",
     )  # fmt: skip
 
 
+def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...]:
+    """Return the units as they are given, or those that the monitor cuts; as many as there are labels."""
+    try:
+        units = tuple((int(start), int(end)) for start, end in said or ())
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("`units` are pairs of numbers, [[start, end], …]") from None
+    what = "units" if units else "steps, as undertow cuts them"
+    units = units or tuple((step.start, step.end) for step in segment(reasoning))
+    if len(units) != labels:
+        raise ValueError(f"{labels} labels for {len(units)} {what}")
+    for number, (start, end) in enumerate(units):
+        if not 0 <= start < end <= len(reasoning):
+            raise ValueError(
+                f"unit {number}, [{start}, {end}], lies outside the reasoning of {len(reasoning)} characters"
+            )
+    return units
+
+
+def _trace_label(said: Any) -> int | None:
+    first = said[0] if isinstance(said, list) and said else said
+    if not isinstance(first, int | str) or not str(first):
+        return None
+    if str(first) not in ("0", "1", "2"):
+        raise ValueError("`trace_labels` is 0 for a safe trace, 1 for a doubtful and 2 for an unsafe one")
+    return int(first)
+
+
 def _labels(said: Any) -> tuple[Label, ...]:
     """Return labels given as one string of letters, as a list with such a string, or by their names."""
-    if isinstance(said, list) and said and set(said) <= set(LABELS):
+    if isinstance(said, list) and said and all(name in LABELS for name in said):
         return tuple(said)
     letters = said[0] if isinstance(said, list) else said
     if not isinstance(letters, str) or not set(letters) <= set(LETTERS):

@@ -22,6 +22,7 @@ DATA = (
     "py.typed",
     "data/labels.md",
     "data/samples/*",
+    "data/samples/*/*",
     "classifiers/weights/*/*",
     "monitor/report/*.css",
     "monitor/report/*.j2",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import undertow
-from undertow.cli.app import CRASHED
+from undertow.cli.options import CRASHED, STATUSES
 
 Run = Callable[..., int]
 
@@ -58,6 +62,78 @@ def test_wrong_usage_is_status_2(
     """A command, an option or a file that does not exist is wrong usage, said without a traceback."""
     assert run(*arguments) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (EOFError, CRASHED)])
+def test_what_typer_ends_is_never_a_verdict(
+    monkeypatch: pytest.MonkeyPatch, run: Run, error: type[BaseException], status: int
+) -> None:
+    """Typer catches Ctrl-C, and a file that ends where it should not, for which it would exit with 1."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("undertow.monitor.audit.readers.all_readers", fail)
+    assert run("formats") == status
+
+
+@pytest.mark.parametrize("argument", ["--version", "formats"])
+def test_a_closed_pipe_is_never_a_verdict(argument: str) -> None:
+    """Where nobody reads what is printed the status is 2, and not the 1 of typer and of rich."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    with os.fdopen(write, "w") as pipe:
+        made = subprocess.run(
+            [sys.executable, "-m", "undertow", argument],
+            check=False, stdout=pipe, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+    assert (made.returncode, made.stderr) == (2, "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("audit",), ("watch",)], ids=str)
+def test_help_names_every_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run, arguments: tuple[str, ...]
+) -> None:
+    """One list says what each exit status means, a line each: verdicts, wrong usage, a crash, Ctrl-C."""
+    monkeypatch.setenv("COLUMNS", "120")
+    assert run(*arguments, "--help") == 0
+    shown = {line.strip() for line in capsys.readouterr().out.splitlines()}
+    told = [line.strip() for line in STATUSES.splitlines()]
+    assert set(told) <= shown
+    assert {int(line.split()[0]) for line in told if line[0].isdigit()} == VERDICTS | {2, CRASHED, 130}
+
+
+STUDIES = {
+    "study amplification": ("study", "t.jsonl"),
+    "study plan": ("study", "--out", "plan"),
+    "study finetuning": ("finetuning",),
+    "study sdd evaluate": ("sdd", "a-model", "--prompts", "p.jsonl", "--out", "out"),
+}
+"""The studies, the extra that each needs, and arguments that it takes."""
+
+
+@pytest.mark.parametrize("command", STUDIES)
+def test_studies_name_the_extra_that_they_need(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run, command: str
+) -> None:
+    """Where nothing is installed each command names one extra."""
+    monkeypatch.delitem(sys.modules, "undertow.studies.amplification", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    extra, *arguments = STUDIES[command]
+    assert run(*command.split(), *arguments) == 2
+    assert f"undertow[{extra}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", STUDIES)
+def test_that_extra_holds_all_and_is_told(root: Path, command: str) -> None:
+    """The extra that a study names holds what its page is made with, and the README names it as well."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras, extra = project["optional-dependencies"], STUDIES[command][0]
+    assert set(extras["study"]) <= set(extras[extra])
+    told = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    study = " ".join(command.split()[:2])
+    assert any(f"`undertow {study} " in line and f"undertow[{extra}]" in line for line in told)
 
 
 def test_version(capsys: pytest.CaptureFixture[str], run: Run) -> None:

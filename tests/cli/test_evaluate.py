@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from undertow.classifiers.cascade import save_cascade
+from undertow.data import samples
 
 CALM, BAD = "One is ordinary.", "Two would zorp it."
 
@@ -69,6 +71,69 @@ def test_evaluate_writes_json(
     assert said["alarms"]["0.05"]["on time"]["value"] == 1.0
 
 
+REASONING = f"{CALM} {BAD}"
+LABELLED = {"reasoning": REASONING, "answer": "No.", "units": [[0, 16], [17, 35]], "step_labels": ["ND"]}
+WRONG_ROWS: dict[str, tuple[dict[str, object], str]] = {
+    "no labels": ({"step_labels": ...}, "row 0 has no `step_labels`"),
+    "labels are null": ({"step_labels": None}, "row 0 has no `step_labels`"),
+    "other letters": ({"step_labels": ["NX"]}, "row 0: its labels cannot be used: step_labels are letters"),
+    "no reasoning": ({"reasoning": ...}, "row 0: its labels cannot be used: there is no `reasoning`"),
+    "reasoning is a number": ({"reasoning": 3}, "row 0 cannot be read: reasoning holds a number"),
+    "too few units": ({"units": [[0, 16]]}, "row 0: its labels cannot be used: 2 labels for 1 units"),
+    "too many steps": ({"units": ..., "step_labels": ["NDD"]}, "3 labels for 2 steps, as undertow cuts them"),
+    "units beyond": ({"units": [[0, 16], [17, 99]]}, "unit 1, [17, 99], lies outside the reasoning of 35"),
+    "units are no pairs": ({"units": [0, 16]}, "`units` are pairs of numbers"),
+    "units without end": ({"units": [[0, 16], [17, float("inf")]]}, "`units` are pairs of numbers"),
+    "a trace label of its own": ({"trace_labels": ["bad"]}, "`trace_labels` is 0 for a safe trace"),
+}
+"""What is changed in a labelled row (`...`: left out), and what is said of it then."""
+
+
+@pytest.mark.parametrize(("changed", "said"), WRONG_ROWS.values(), ids=WRONG_ROWS)
+def test_evaluate_names_the_row_and_the_field(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], changed: dict[str, object], said: str
+) -> None:
+    """Of a row that is not labelled as it should be: which, what is wrong, and where the format stands."""
+    row = {name: value for name, value in (LABELLED | changed).items() if value is not ...}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n")
+    assert command("evaluate", "rows.jsonl", "--classifier", "scripted") == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "rows.jsonl: row 0" in shown and "docs/evaluate.md" in shown
+    assert "Error" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("", "holds no rows", id="empty"),
+        pytest.param(json.dumps(LABELLED) + "\n[1, 2]\n", "row 1 cannot be read: a list", id="no object"),
+        pytest.param(json.dumps(LABELLED) + "\n{\n", "row 1 cannot be read: line 2: not JSON", id="broken"),
+    ],
+)
+def test_evaluate_loses_no_row(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    """A file without rows and a row that cannot be read are errors, for nobody knows what they held."""
+    Path("rows.jsonl").write_text(text)
+    assert command("evaluate", "rows.jsonl", "--classifier", "scripted") == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "docs/evaluate.md" in shown
+
+
+def test_calibrate_says_why_rows_are_missing(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where too few traces are left, the rows that were left out are counted and the first is named."""
+    Path("safe.jsonl").write_text(json.dumps({"reasoning": CALM, "answer": "Yes."}) + "\n[1, 2]\n{\n")
+    assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 2
+    shown = capsys.readouterr().err
+    assert "1 safe traces were judged in full" in shown and "needs at least 9" in shown
+    assert "2 rows could not be read whole; the first: safe.jsonl, row 1: a list" in shown
+    assert not Path("calibration.json").exists()
+
+
 def test_calibrate_makes_what_audit_takes(
     command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +173,31 @@ def test_train_makes_a_folder(command: Callable[..., int], capsys: pytest.Captur
     assert "mine sha256:" in capsys.readouterr().out
     assert command("evaluate", "labelled.jsonl", "--classifier", "./mine", "--draws", "5") == 0
     assert "no figures on alarms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "labelled.jsonl", "--draws", "5", "--classifier", "scripted"),
+        ("calibrate", "labelled.jsonl", "--classifier", "scripted"),
+        ("train", f"{samples()[0].parent}/measure/labelled.jsonl", "--out", "mine", "--folds", "0"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.usefixtures("corpus")
+def test_a_bar_on_a_terminal(
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    """On a terminal a bar on standard error says how far it is; with --quiet there is none."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's own way to take a pipe for a terminal
+    assert command(*arguments) == 0
+    assert "━" in capsys.readouterr().err
+    rmtree("mine", ignore_errors=True)
+    assert command(*arguments, "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,11 @@ def page(root: Path) -> str:
     return (root / "docs" / "judges.md").read_text(encoding="utf-8")
 
 
+def blocks(page: str) -> list[str]:
+    """The examples of Python."""
+    return re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+
+
 def test_every_family_has_its_row(page: str) -> None:
     """The table has each family once, with the number of earlier steps that it is shown."""
     rows = re.findall(r"^\| (`[^|]+`) \|[^|]+\|[^|]+\| (\d+) \|$", page, flags=re.MULTILINE)
@@ -39,12 +44,27 @@ def test_names_and_numbers(page: str) -> None:
     assert f"counts {SAID}" in page
 
 
+def test_a_classifier_of_your_own(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example passes the checks as it stands."""
+    (block,) = [one for one in blocks(page) if "class MyClassifier" in one]
+    (tmp_path / "my_classifier_of_the_page.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("my_classifier_of_the_page").test_my_classifier()
+
+
+def test_what_does_not_run_says_so(page: str) -> None:
+    """A placeholder in an example of Python is marked in its line, or shown for what may stand there."""
+    lines = [line for block in blocks(page) for line in block.splitlines()]
+    marked = [line for line in lines if "# put in: " in line]
+    assert len(marked) == 3
+    assert [line for line in lines if "org/name" in line and line not in marked] == []
+
+
 def test_examples_import_what_there_is(page: str) -> None:
     """The examples parse, and what they import from undertow exists."""
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     found = [
         (node.module, alias.name)
-        for block in blocks
+        for block in blocks(page)
         for node in ast.walk(ast.parse(block))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("undertow")
         for alias in node.names
