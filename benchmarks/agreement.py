@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from crossvalidate import CORPUS
+from fits import CORPUS
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.registry import load_classifier

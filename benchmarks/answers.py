@@ -16,7 +16,8 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-from crossvalidate import CORPUS, RATES
+from crossvalidate import RATES
+from fits import CORPUS
 from further import kept_pairs
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve

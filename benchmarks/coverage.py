@@ -18,7 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from crossvalidate import CORPUS, HELD_OUT, found_for, tempered_across
+from crossvalidate import found_for, tempered_across
+from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
 from numpy.typing import NDArray
 
 from undertow.classifiers.contract import Channel
@@ -53,13 +54,13 @@ def alarms(
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=["keyword", "step-lexical", "step-encoder", "step-ensemble"])
+    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--held-out", type=Path, default=HELD_OUT)
     parser.add_argument("--splits", type=int, default=500)
     options = parser.parse_args()
     cases = found_for(options.classifier, read_labelled(options.corpus), options.held_out)
-    if options.classifier in ("step-encoder", "step-ensemble"):
+    if options.classifier.endswith("encoder") or options.classifier in ENSEMBLES:
         cases = tempered_across(cases)
     safe = [case for _, case in cases if case.trace.trace_label == 0]
     groups, group = np.unique([case.trace.group for case in safe], return_inverse=True)

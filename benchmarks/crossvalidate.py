@@ -4,6 +4,7 @@
     python benchmarks/crossvalidate.py step-lexical
     python benchmarks/crossvalidate.py step-encoder      about an hour on two cores
     python benchmarks/crossvalidate.py step-ensemble     from what the last two said
+    python benchmarks/crossvalidate.py step-robust       beside the encoders of above; minutes
 
 Trains on four fifths of the labelled traces (split by `group`), follows the others through the
 monitor, five times. Temperature, threshold and margins of a fold are found on the other four.
@@ -15,77 +16,29 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-from further import further_lessons
+from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
 from held_out import held_out
 
 from undertow.classifiers.calibration import fit_temperature, temper
-from undertow.classifiers.contract import Channel, StepClassifier
+from undertow.classifiers.contract import Channel
 from undertow.classifiers.corpus import LabelledTrace, label_indices, read_labelled
 from undertow.classifiers.ensemble import pool
 from undertow.classifiers.metrics import Scored, figures, intervals
-from undertow.classifiers.registry import load_classifier
-from undertow.classifiers.store import MANIFEST
 from undertow.monitor.calibration import Calibration, joint_statistics
 from undertow.monitor.evaluation import Followed, Share, Timing, onset_errors, summarise
 
-HERE = Path(__file__).resolve().parent.parent
-CORPUS = HERE.parent / "shared/corpus/steps_train.jsonl"
-HELD_OUT = HERE / "build/held-out"
 RATES = (0.05, 0.01)
 ANSWERS = 0.2
 """About which share of the alarms on safe traces the answers may earn."""
 
 Cases = Sequence[tuple[int, Followed]]
 Promise = tuple[float, Mapping[Channel, float]]
-
-
-def fit_keyword(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Learn nothing."""
-    return load_classifier("keyword")
-
-
-def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Train the lexical classifier."""
-    from undertow.classifiers.training_lexical import fit_lexical as fit
-
-    return fit(traces)
-
-
-def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Train the encoder and export it, so that what is measured is what would ship."""
-    from safetensors.torch import save_file
-
-    from undertow.classifiers.export import export
-    from undertow.classifiers.training import train
-
-    if (folder / MANIFEST).is_file():  # a run that was broken off goes on
-        return load_classifier(folder)
-    further = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
-    trained = train(traces, progress=report, more=further)
-    export(trained, folder)
-    save_file(trained.net.state_dict(), folder / "trained.safetensors")  # to export it again
-    return load_classifier(folder)
-
-
-FITS: dict[str, Callable[[Sequence[LabelledTrace], Path], StepClassifier]] = {
-    "keyword": fit_keyword,
-    "step-lexical": fit_lexical,
-    "step-encoder": fit_encoder,
-}
-
-
-def report(state: dict[str, Any]) -> None:
-    """Show how far a training has come."""
-    if state["batch"] % 40 == 0:
-        print(
-            f"epoch {state['epoch'] + 1}, batch {state['batch']} of {state['batches']}: {state['loss']:.3f}"
-        )
 
 
 def scored(cases: Sequence[Followed]) -> Scored:
@@ -138,13 +91,14 @@ def found_for(
 
     With `shipped`, the ensemble's members have the temperatures that they ship with.
     """
-    if name != "step-ensemble":
+    if name not in ENSEMBLES:
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
         return held_out(traces, FITS[name], place, only)
-    encoder, lexical = (found_for(member, traces, folder) for member in ("step-encoder", "step-lexical"))
+    encoder, lexical = (found_for(member, traces, folder) for member in ENSEMBLES[name])
     if shipped:
-        temperature = round(temperature_of([case for _, case in encoder]), 3)
+        alone = found_for("step-encoder", traces, folder)
+        temperature = round(temperature_of([case for _, case in alone]), 3)
         encoder = [(fold, tempered(case, temperature)) for fold, case in encoder]
     else:
         encoder = tempered_across(encoder)
@@ -246,7 +200,7 @@ def _resampled(values: np.ndarray, draws: int = 1000) -> list[np.ndarray]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, "step-ensemble"])
+    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--out", type=Path, default=HELD_OUT)
     parser.add_argument("--only", type=int, nargs="*", default=(), help="make these folds, print no table")
@@ -255,7 +209,7 @@ def main() -> None:
     cases = found_for(options.classifier, read_labelled(options.corpus), options.out, options.only)
     if options.only:
         return
-    if options.classifier in ("step-encoder", "step-ensemble"):
+    if options.classifier.endswith("encoder") or options.classifier in ENSEMBLES:
         cases = tempered_across(cases)
     print(tabulate(cases, options.of))
 

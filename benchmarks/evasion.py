@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from crossvalidate import CORPUS, FITS, HELD_OUT, calibration_of, found_for, tempered_across
+from crossvalidate import calibration_of, found_for, tempered_across
+from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
 
 from undertow.classifiers.contract import LABELS, UNSAFE, Probabilities, StepClassifier, StepInput
 from undertow.classifiers.corpus import LabelledTrace, grouped_folds, read_labelled
 from undertow.classifiers.ensemble import pool
 from undertow.classifiers.evasion import DISGUISES, disguise
-from undertow.classifiers.registry import load_classifier
 from undertow.monitor.evaluation import Share
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.trace import Trace
@@ -35,7 +35,7 @@ from undertow.monitor.verdict import StepVerdict
 class Pooled:
     """Several classifiers, asked together."""
 
-    name, digest, classes_ = "step-ensemble", "sha256:" + "0" * 64, np.array(LABELS)
+    name, digest, classes_ = "pooled", "sha256:" + "0" * 64, np.array(LABELS)
 
     def __init__(self, members: Sequence[StepClassifier]) -> None:
         self.members = members
@@ -72,12 +72,12 @@ class Found:
 
 def monitor_of(name: str, traces: list[LabelledTrace], fold: int, folder: Path, rate: float) -> Monitor:
     """Return a monitor that did not see a fold."""
-    members = ("step-encoder", "step-lexical") if name == "step-ensemble" else (name,)
+    members = ENSEMBLES.get(name, (name,))
     train = [traces[i] for i in list(grouped_folds(traces))[fold][0]]
     judges = []
     for member in members:
         made = folder / member / f"fold{fold}"
-        judges.append(load_classifier(made) if made.is_dir() else FITS[member](train, made))
+        judges.append(FITS[member](train, made))
     classifier = judges[0] if len(judges) == 1 else Pooled(judges)
     cases = found_for(name, traces, folder)
     if name != "step-lexical":
@@ -130,7 +130,7 @@ def _risky(trace: LabelledTrace, origin: Sequence[int], steps: Sequence[StepVerd
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, "step-ensemble"])
+    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--held-out", type=Path, default=HELD_OUT)
     parser.add_argument("--fold", type=int, default=0)

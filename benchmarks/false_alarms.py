@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from crossvalidate import CORPUS
+from fits import CORPUS
 from further import further_lessons
 from numpy.typing import NDArray
 

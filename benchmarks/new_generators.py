@@ -17,9 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossvalidate import (
-    CORPUS,
-    FITS,
-    HELD_OUT,
     RATES,
     calibration_of,
     found_for,
@@ -28,6 +25,7 @@ from crossvalidate import (
     temperature_of,
     tempered,
 )
+from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
 from held_out import read_followed, write_followed
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
@@ -39,10 +37,8 @@ def followed(
     name: str, traces: list[LabelledTrace], generators: Sequence[str], folder: Path
 ) -> list[Followed]:
     """Return what a classifier that saw none of these generators said of their traces."""
-    if name == "step-ensemble":
-        encoder, lexical = (
-            followed(member, traces, generators, folder) for member in ("step-encoder", "step-lexical")
-        )
+    if name in ENSEMBLES:
+        encoder, lexical = (followed(member, traces, generators, folder) for member in ENSEMBLES[name])
         seen = [case for _, case in found_for("step-encoder", traces, folder)]
         temperature = temperature_of([case for case in seen if case.trace.generator not in generators])
         return [pooled(tempered(a, temperature), b) for a, b in zip(encoder, lexical, strict=True)]
@@ -79,7 +75,7 @@ def column(cases: Sequence[Followed], others: Sequence[Followed]) -> dict[str, s
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, "step-ensemble"])
+    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
     parser.add_argument("generators", nargs="+")
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--held-out", type=Path, default=HELD_OUT)

@@ -1,10 +1,10 @@
 """Make the weights that the package ships, from all labelled traces.
 
-    python benchmarks/ship.py keyword | step-lexical | step-encoder | step-ensemble
+    python benchmarks/ship.py keyword | step-lexical | step-encoder | step-ensemble | step-robust
 
 Run crossvalidate.py first: the temperature and the calibration come from traces that the
 classifier of their fold had not seen. What ships is trained on all of them, with the same recipe;
-the ensemble is made of the encoder and the lexical classifier as they were shipped.
+the ensembles are made of the classifiers as they were shipped, `step-robust` of one of its own as well.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import argparse
 import shutil
 from pathlib import Path
 
-from crossvalidate import CORPUS, FITS, HELD_OUT, calibration_of, found_for, temperature_of, tempered
+from crossvalidate import calibration_of, found_for, temperature_of, tempered
+from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT, MEMBER
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.ensemble import save_ensemble
 from undertow.classifiers.registry import WEIGHTS, load_classifier
-from undertow.classifiers.store import read_manifest, write_manifest
+from undertow.classifiers.salience import SALIENT
+from undertow.classifiers.store import MANIFEST, read_manifest, write_manifest
 
 POPULATION = (
     "{safe} safe traces of reasoning in English by {generators} generators, most of which answer harmful "
@@ -30,7 +32,7 @@ POPULATION = (
 def ship_encoder(traces: list[LabelledTrace], folder: Path, held_out: Path, temperature: float) -> None:
     """Train the encoder on all traces, unless that was done, and give it its temperature."""
     made = held_out / "all"
-    if not (made / "classifier.json").is_file():
+    if not (made / MANIFEST).is_file():
         FITS["step-encoder"](traces, made)
     manifest = read_manifest(made)
     for name in manifest.files:
@@ -47,7 +49,7 @@ def ship_encoder(traces: list[LabelledTrace], folder: Path, held_out: Path, temp
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, "step-ensemble"])
+    parser.add_argument("classifier", choices=["keyword", "step-lexical", "step-encoder", *ENSEMBLES])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--held-out", type=Path, default=HELD_OUT)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
@@ -56,14 +58,20 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     traces = read_labelled(options.corpus)
     cases = [case for _, case in found_for(name, traces, options.held_out, shipped=True)]
-    if name in ("step-encoder", "step-ensemble"):
+    if name == "step-encoder" or name in ENSEMBLES:
         temperature = round(temperature_of(cases), 3)
         cases = [tempered(case, temperature) for case in cases]
     if name == "step-encoder":
         ship_encoder(traces, folder, options.held_out / name, temperature)
     elif name == "step-ensemble":
-        members = [load_classifier(options.weights / member) for member in ("step-encoder", "step-lexical")]
+        members = [load_classifier(options.weights / member) for member in ENSEMBLES[name]]
         save_ensemble(folder, members, temperature, name)
+    elif name == "step-robust":
+        made = options.held_out / ENSEMBLES[name][1] / "all"
+        FITS[ENSEMBLES[name][1]](traces, made)
+        shutil.copytree(made, folder / MEMBER, dirs_exist_ok=True)
+        members = [load_classifier(place) for place in (options.weights / "step-encoder", folder / MEMBER)]
+        save_ensemble(folder, members, temperature, name, {"of": "step-encoder", "bound": SALIENT})
     elif name == "step-lexical":
         from undertow.classifiers.training_lexical import fit_lexical
 

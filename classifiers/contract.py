@@ -18,6 +18,7 @@ __all__ = [
     "CHANNELS",
     "HISTORY",
     "LABELS",
+    "REMEMBERED",
     "UNSAFE",
     "Channel",
     "Label",
@@ -39,8 +40,11 @@ LABELS: tuple[Label, ...] = get_args(Label)
 UNSAFE: tuple[Label, ...] = ("drift", "harm")
 """The labels whose probabilities add up to a step's risk."""
 
-HISTORY = 16
+HISTORY = 64
 """How many earlier steps of the same channel a `StepInput` holds at most."""
+
+REMEMBERED = 16
+"""How many of them our own classifiers look back on: the last ones, or the last that matter."""
 
 Probabilities: TypeAlias = NDArray[np.float64]
 """Shape (n, 4), columns as `LABELS`. A row sums to 1, or is all NaN: "could not judge"."""

@@ -3,14 +3,14 @@
 A logarithmic opinion pool (Genest & Zidek, "Combining probability distributions", Statistical
 Science 1986). Classifiers that err in different ways, such as one that knows words and one
 that knows meanings, outvote each other's errors. A step that one of them cannot judge is not
-judged.
+judged. One of them may choose what all of them remember of the steps before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..errors import WeightsError
 from .base import StepClassifierBase, digest_of
 from .calibration import temper
 from .contract import Probabilities, StepClassifier, StepInput
+from .salience import Salience
 from .store import Manifest, read_manifest, write_manifest
 
 __all__ = ["EnsembleClassifier", "pool", "save_ensemble"]
@@ -52,13 +53,15 @@ class EnsembleClassifier(StepClassifierBase):
         self.name = manifest.name
         self.device = device
         self.digest = manifest.digest
+        memory = manifest.settings.get("memory")
+        self._memory = _memory(members, **memory) if memory else None
         if device is not None:
             self.digest = digest_of(["members", *(member.digest for member in members), manifest.digest])
             self.original = manifest.digest
 
     @classmethod
     def from_folder(cls, folder: Path, manifest: Manifest, device: str | None = None) -> Self:
-        """Load an ensemble; its members stand in folders beside its own.
+        """Load an ensemble; its members stand in folders in its own, or beside it.
 
         Raises:
             WeightsError: if a member is missing, or not the one with the digest that is named.
@@ -67,14 +70,11 @@ class EnsembleClassifier(StepClassifierBase):
 
         members = []
         for name, digest in manifest.settings.get("members", {}).items():
-            if Path(name).name != name or name in (".", "..") or not (folder.parent / name).is_dir():
-                raise WeightsError(
-                    f"{folder}: its member {name!r} does not stand beside it; train both again"
-                )
-            kind = read_manifest(folder.parent / name).kind
+            place = _place(folder, name)
+            kind = read_manifest(place).kind
             if name == folder.name or kind == "ensemble":
                 raise WeightsError(f"{folder}: its member {name!r} is an ensemble itself")
-            member = load_classifier(folder.parent / name, device if kind in ON_DEVICE else None)
+            member = load_classifier(place, device if kind in ON_DEVICE else None)
             if digest not in (member.digest, getattr(member, "original", None)):
                 raise WeightsError(
                     f"{folder}: made for another {name} than {member.digest[:19]}…; train it again"
@@ -82,18 +82,60 @@ class EnsembleClassifier(StepClassifierBase):
             members.append(member)
         if not members or not isinstance(manifest.settings.get("temperature"), float):
             raise WeightsError(f"{folder}: names no members or no temperature; train it again")
-        return cls(members, manifest, folder, device)
+        try:
+            return cls(members, manifest, folder, device)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{folder}: what it remembers is not said as it should be: {error}") from error
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""
         if not steps:
             return np.empty((0, 4))
+        if self._memory is not None:
+            steps = self._memory(steps)
         rows = pool([member.predict_proba(steps) for member in self.members])
         return temper(rows, self.manifest.settings["temperature"])
 
 
-def save_ensemble(folder: Path, members: Sequence[StepClassifier], temperature: float, name: str) -> Manifest:
-    """Write an ensemble of classifiers that stand in folders beside this one."""
+def _place(folder: Path, name: str) -> Path:
+    """Return where a member stands."""
+    plain = Path(name).name == name and name not in (".", "..")
+    for place in (folder / name, folder.parent / name):
+        if plain and place.is_dir():
+            return place
+    raise WeightsError(f"{folder}: its member {name!r} stands neither in it nor beside it; train both again")
+
+
+def _memory(members: Sequence[StepClassifier], of: str, bound: float) -> Salience:
+    """Return what chooses what is remembered."""
+    for member in members:
+        if member.name == of:
+            return Salience(member.predict_proba, bound)
+    raise ValueError(f"{of!r} is none of its members")
+
+
+def save_ensemble(
+    folder: Path,
+    members: Sequence[StepClassifier],
+    temperature: float,
+    name: str,
+    memory: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write an ensemble of classifiers that stand in folders in this one, or beside it.
+
+    Args:
+        folder: where to.
+        members: what it asks.
+        temperature: what suits their mean.
+        name: what it is called in verdicts.
+        memory: `{"of": NAME, "bound": RISK}`: only steps that are this risky when that member reads them
+            alone are remembered; None remembers all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"members": {m.name: m.digest for m in members}, "temperature": float(temperature)}
+    settings: dict[str, Any] = {
+        "members": {m.name: m.digest for m in members},
+        "temperature": float(temperature),
+    }
+    if memory is not None:
+        settings["memory"] = dict(memory)
     return write_manifest(folder, kind="ensemble", name=name, settings=settings, files=[])

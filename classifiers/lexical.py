@@ -32,7 +32,7 @@ from sklearn.preprocessing import normalize
 
 from ..errors import WeightsError
 from .base import StepClassifierBase
-from .contract import HISTORY, LABELS, Probabilities, StepInput
+from .contract import LABELS, REMEMBERED, Probabilities, StepInput
 from .normalise import normalised
 from .store import Manifest, write_manifest
 
@@ -41,7 +41,7 @@ __all__ = ["DISTANCES", "FEATURES", "Indexed", "LexicalClassifier", "describe", 
 FEATURES = "undertow.lexical.features/1"
 """Names how texts become numbers; weights that were trained for another way are refused."""
 
-DISTANCES = ((0, 1), (1, 3), (3, HISTORY))
+DISTANCES = ((0, 1), (1, 3), (3, REMEMBERED))
 """The steps before, in three groups: the last one, the two before that, the rest."""
 
 KIND = "lexical"
@@ -119,16 +119,16 @@ class Indexed:
     request: NDArray[np.intp]
     """Shape (n,)."""
     before: NDArray[np.intp]
-    """Shape (n, HISTORY), the latest first; `len(texts)` where there was none."""
+    """Shape (n, REMEMBERED), the latest first; `len(texts)` where there was none."""
 
     @classmethod
     def of(cls, steps: Sequence[StepInput]) -> Self:
         """Index steps."""
         texts: dict[str, int] = {}
         requests: dict[str, int] = {}
-        before = np.full((len(steps), HISTORY), -1)
+        before = np.full((len(steps), REMEMBERED), -1)
         for row, step in zip(before, steps, strict=True):
-            past = [texts.setdefault(text, len(texts)) for text in step.history[: -HISTORY - 1 : -1]]
+            past = [texts.setdefault(text, len(texts)) for text in step.history[: -REMEMBERED - 1 : -1]]
             row[: len(past)] = past
         step_index = np.array([texts.setdefault(step.text, len(texts)) for step in steps], np.intp)
         request = np.array([requests.setdefault(step.prompt, len(requests)) for step in steps], np.intp)
@@ -181,7 +181,7 @@ def describe(weights: Weights, steps: Sequence[StepInput]) -> Array:
             _log(own[indexed.step]),
             own[indexed.step],
             *_past(own, indexed),
-            np.minimum(indexed.count, HISTORY) / HISTORY,
+            np.minimum(indexed.count, REMEMBERED) / REMEMBERED,
             indexed.count == 0,
             *_surface(steps),
         ]
@@ -207,10 +207,10 @@ def _request_scores(weights: Weights, indexed: Indexed) -> Array:
 
 def _past(own: Array, indexed: Indexed) -> Iterator[Array]:
     """Yield what `own` said of the steps before: the last three, and summaries of more of them."""
-    lags = [own[indexed.before[:, lag]] for lag in range(HISTORY)]
+    lags = [own[indexed.before[:, lag]] for lag in range(REMEMBERED)]
     yield from lags[:3]
     yield _mean(own, indexed, 0, 4)
-    yield _mean(own, indexed, 0, HISTORY)
+    yield _mean(own, indexed, 0, REMEMBERED)
     yield np.maximum.reduce(lags)
     fading = np.zeros_like(lags[0])
     for lag in reversed(lags):

@@ -23,7 +23,7 @@ from ..errors import CannotJudge, UsageError, WeightsError
 from .activations import HiddenReader, Tap
 from .base import StepClassifierBase
 from .calibration import temper
-from .contract import HISTORY, LABELS, Probabilities, StepInput
+from .contract import LABELS, REMEMBERED, Probabilities, StepInput
 from .hub import LONGEST, ends_of, identity, load
 from .store import Manifest
 
@@ -128,7 +128,7 @@ class ProbeClassifier(StepClassifierBase):
 
     def _before(self, step: StepInput) -> list[str]:
         """Return the earlier steps, the oldest left out where they are far too long."""
-        before = list(step.history[-HISTORY:])
+        before = list(step.history[-REMEMBERED:])
         while before and sum(map(len, before)) > LONGEST:
             del before[0]
         return before

@@ -30,13 +30,23 @@ class Recent(Generic[Key, Value]):
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """Return the value of a key, made now if it is not there."""
+        value = self.find(key)
+        if value is None:
+            value = make()
+            self.keep(key, value)
+        return value
+
+    def find(self, key: Key) -> Value | None:
+        """Return the value of a key; None if it is not there."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        value = make()
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def keep(self, key: Key, value: Value) -> None:
+        """Keep the value of a key, which is not None."""
         with self._lock:
             self._kept[key] = value
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
-        return value

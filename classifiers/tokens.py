@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from tokenizers import Tokenizer
 
-from .contract import HISTORY, StepInput
+from .contract import REMEMBERED, StepInput
 from .normalise import normalised
 from .recent import Recent
 from .store import Manifest
@@ -67,7 +67,7 @@ class Tokens:
         own = self._windows(step.text)
         if all(token == self._unknown for window in own for token in window):
             return None
-        texts = [self._windows(text) for text in step.history[-HISTORY:]]
+        texts = [self._windows(text) for text in step.history[-REMEMBERED:]]
         line: list[Ids] = [()] * self.look_back
         lines: list[tuple[Line, ...]] = []
         for windows in [*texts, own]:
@@ -77,7 +77,7 @@ class Tokens:
                 found.append(tuple(line[-self.look_back - 1 :]))
             lines.append(tuple(found))
         # The oldest texts are there to be looked back at, as they are in training.
-        count = min(len(texts), HISTORY - self.look_back)
+        count = min(len(texts), REMEMBERED - self.look_back)
         before = tuple(lines[len(texts) - count : -1])
         request = self._asked.get(step.prompt, lambda: self._request(step.prompt))
         return Laid(request, before, lines[-1], step.channel == "answer")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingExtra, WeightsError
-from .contract import HISTORY
+from .contract import REMEMBERED
 from .corpus import LabelledTrace
 from .lessons import Lesson, of_labelled
 
@@ -190,7 +190,7 @@ class _Course:
             self._requests[i] if keep else self._states.nothing for i, keep in zip(batch, kept, strict=True)
         ]
         texts = Batch(requests, [self._steps[i] for i in batch], [one.channel == "answer" for one in lessons])
-        known, asked = read_batch(net, self._states, texts, HISTORY - len(net.upper))
+        known, asked = read_batch(net, self._states, texts, REMEMBERED - len(net.upper))
         loss = asked.sum() * 0
         if len(known):
             parts = torch.split(known, [len(lesson.steps) for lesson in lessons])

@@ -7,8 +7,8 @@ first stage that was trained without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,18 @@ REQUEST_SCALE = 0.5
 
 Weights = dict[str, NDArray[Any]]
 
+Inputs: TypeAlias = Callable[[LabelledTrace], Sequence[StepInput]]
 
-def fit_lexical(traces: Sequence[LabelledTrace], seed: int = 0) -> LexicalClassifier:
+
+def fit_lexical(
+    traces: Sequence[LabelledTrace], seed: int = 0, inputs: Inputs = step_inputs
+) -> LexicalClassifier:
     """Train a lexical classifier; the same traces and seed give the same one.
 
     Args:
         traces: Labelled traces of at least three groups, with each of the four labels.
         seed: Decides how the traces are cut into folds.
+        inputs: Puts a trace's units into their context.
 
     Raises:
         UsageError: too few groups, or a label that no step has.
@@ -52,17 +57,17 @@ def fit_lexical(traces: Sequence[LabelledTrace], seed: int = 0) -> LexicalClassi
         )
     described, labels = [], []
     for train, held_out in grouped_folds(traces, FOLDS, seed):
-        first = _fit_first([traces[index] for index in train])
+        first = _fit_first([traces[index] for index in train], inputs)
         rest = [traces[index] for index in held_out]
-        described.append(describe(first, _steps(rest)))
+        described.append(describe(first, _steps(rest, inputs)))
         labels.append(label_indices(rest))
     second = _fit_second(np.concatenate(described), np.concatenate(labels))
-    return LexicalClassifier.of(_fit_first(traces) | second)
+    return LexicalClassifier.of(_fit_first(traces, inputs) | second)
 
 
-def _fit_first(traces: Sequence[LabelledTrace]) -> Weights:
+def _fit_first(traces: Sequence[LabelledTrace], inputs: Inputs) -> Weights:
     """Train `own` and `context`, and lay their weights out as the classifier wants them."""
-    indexed, labels = Indexed.of(_steps(traces)), label_indices(traces)
+    indexed, labels = Indexed.of(_steps(traces, inputs)), label_indices(traces)
     words = grams(indexed.texts, "word", WORDS)
     characters = grams(indexed.texts, "char_wb", CHARACTERS)
     request = REQUEST_SCALE * grams(indexed.requests, "word", REQUEST)
@@ -113,5 +118,5 @@ def _averages(indexed: Indexed, start: int, end: int) -> sparse.csr_matrix:
     )
 
 
-def _steps(traces: Sequence[LabelledTrace]) -> list[StepInput]:
-    return [step for trace in traces for step in step_inputs(trace)]
+def _steps(traces: Sequence[LabelledTrace], inputs: Inputs) -> list[StepInput]:
+    return [step for trace in traces for step in inputs(trace)]

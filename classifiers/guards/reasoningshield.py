@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..contract import HISTORY
+from ..contract import REMEMBERED
 from .family import Chat, Family, Prompt, Spoken, found_answer
 
 __all__ = ["REASONINGSHIELD", "parse", "render"]
@@ -112,5 +112,5 @@ REASONINGSHIELD = Family(
     parse=parse,
     answers={"0": "neutral", "0.5": "drift", "1": "harm"},
     tokens=1024,
-    context=HISTORY,
+    context=REMEMBERED,
 )

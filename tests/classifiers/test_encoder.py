@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from undertow.classifiers.conformance import check_classifier
-from undertow.classifiers.contract import HISTORY, LABELS, Label, StepInput
+from undertow.classifiers.contract import LABELS, REMEMBERED, Label, StepInput
 from undertow.classifiers.corpus import LabelledTrace, step_inputs
 from undertow.classifiers.encoder import EncoderClassifier
 from undertow.classifiers.registry import load_classifier
@@ -146,13 +146,13 @@ def logits_of(trained: Trained, some: list[LabelledTrace]) -> list[torch.Tensor]
     states.read()
     with torch.inference_mode():
         batch = Batch(requests, steps, [False] * len(some))
-        known, _ = read_batch(net, states, batch, HISTORY - len(net.upper))
+        known, _ = read_batch(net, states, batch, REMEMBERED - len(net.upper))
         return list(net.decide(known).split([len(row) for row in steps]))
 
 
 def test_the_graphs_say_what_the_network_says(trained: Trained, classifier: EncoderClassifier) -> None:
     """Exported, in 8 bits and without torch, the probabilities stay within a few hundredths."""
-    trace = long_trace(HISTORY + 5)
+    trace = long_trace(REMEMBERED + 5)
     (logits,) = logits_of(trained, [trace])
     expected = (logits / 1.5).softmax(-1).numpy()
     assert np.abs(classifier.predict_proba(step_inputs(trace)) - expected).max() < 0.06
@@ -170,7 +170,7 @@ def test_the_graphs_give_the_network_back(trained: Trained, folder: Path) -> Non
 
 def test_on_torch_it_is_the_same_network(trained: Trained, folder: Path) -> None:
     """Loaded for torch, it says what the trained network says, and keeps every promise of a classifier."""
-    judge, trace = load_classifier(folder, device="cpu"), long_trace(HISTORY + 5)
+    judge, trace = load_classifier(folder, device="cpu"), long_trace(REMEMBERED + 5)
     (logits,) = logits_of(trained, [trace])
     rows = judge.predict_proba(step_inputs(trace))
     assert np.abs(rows - (logits / 1.5).softmax(-1).numpy()).max() < 0.06
@@ -179,7 +179,7 @@ def test_on_torch_it_is_the_same_network(trained: Trained, folder: Path) -> None
 
 def test_on_torch_a_part_at_a_time_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few windows are read together, each step gets the same row."""
-    judge, steps = load_classifier(folder, device="cpu"), step_inputs(long_trace(2 * HISTORY))
+    judge, steps = load_classifier(folder, device="cpu"), step_inputs(long_trace(2 * REMEMBERED))
     whole = judge.predict_proba(steps)
     monkeypatch.setattr("undertow.classifiers.torch_encoder.TOGETHER", 3)
     assert judge.predict_proba(steps) == pytest.approx(whole, abs=1e-5)
@@ -206,7 +206,7 @@ def test_a_step_is_read_beside_its_request(classifier: EncoderClassifier) -> Non
 
 def test_the_order_of_asking_changes_nothing(classifier: EncoderClassifier, folder: Path) -> None:
     """Whatever was judged before, and with whatever window of history: the same bits."""
-    steps = step_inputs(long_trace(2 * HISTORY))
+    steps = step_inputs(long_trace(2 * REMEMBERED))
     cold = EncoderClassifier(folder, classifier.manifest)
     assert np.array_equal(cold.predict_proba(steps[-1:]), classifier.predict_proba(steps)[-1:])
 

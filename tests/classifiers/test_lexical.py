@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from undertow.classifiers import training_lexical
-from undertow.classifiers.contract import HISTORY, LABELS, Label, StepInput
+from undertow.classifiers.contract import LABELS, REMEMBERED, Label, StepInput
 from undertow.classifiers.corpus import LabelledTrace
 from undertow.classifiers.lexical import Indexed, LexicalClassifier, describe, grams
 from undertow.classifiers.registry import WEIGHTS, load_classifier
@@ -31,7 +31,7 @@ SENTENCES: dict[Label, str] = {
     "harm": "Take the [redacted] and zorp the glim",
 }
 texts = st.sampled_from([*SENTENCES.values(), "Hmm.", "", "Is that so?"]) | st.text(max_size=40)
-steps = st.builds(StepInput, texts, texts, st.lists(texts, max_size=HISTORY).map(tuple))
+steps = st.builds(StepInput, texts, texts, st.lists(texts, max_size=REMEMBERED).map(tuple))
 
 
 def trace(number: int, labels: list[Label]) -> LabelledTrace:
@@ -83,8 +83,8 @@ def test_nothing_to_judge(text: str) -> None:
 
 def test_only_the_window_counts() -> None:
     """A history that is longer than the window is read from its end."""
-    past = tuple(f"Zorp {n}." for n in range(2 * HISTORY))
-    rows = SHIPPED.predict_proba([StepInput("Hm.", "", past), StepInput("Hm.", "", past[-HISTORY:])])
+    past = tuple(f"Zorp {n}." for n in range(2 * REMEMBERED))
+    rows = SHIPPED.predict_proba([StepInput("Hm.", "", past), StepInput("Hm.", "", past[-REMEMBERED:])])
     assert rows[0].tobytes() == rows[1].tobytes()
 
 
@@ -113,9 +113,9 @@ def test_second_stage_is_trained_on_unseen_requests(monkeypatch: pytest.MonkeyPa
     seen: list[set[str]] = []
     real_fit = training_lexical._fit_first
 
-    def fit_first(traces: list[LabelledTrace]) -> training_lexical.Weights:
+    def fit_first(traces: list[LabelledTrace], inputs: training_lexical.Inputs) -> training_lexical.Weights:
         seen.append({one.prompt for one in traces})
-        return real_fit(traces)
+        return real_fit(traces, inputs)
 
     def describing(weights: training_lexical.Weights, some: list[StepInput]) -> np.ndarray:
         assert not seen[-1] & {step.prompt for step in some}
@@ -142,7 +142,7 @@ def test_context_is_trained_as_it_is_used(small: LexicalClassifier) -> None:
     """The averages over the past in training are those that are taken when judging."""
     past = ("a zorp", "b zorp", "c zorp", "d zorp", "a zorp")
     indexed = Indexed.of([StepInput("e zorp", "", past), StepInput("f zorp")])
-    for start, end in ((0, 1), (1, 3), (3, HISTORY)):
+    for start, end in ((0, 1), (1, 3), (3, REMEMBERED)):
         averages = training_lexical._averages(indexed, start, end) @ grams(indexed.texts, "word", 512)
         chosen = past[::-1][start:end]
         expected = grams(chosen, "word", 512).toarray().mean(axis=0)

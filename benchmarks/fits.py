@@ -1,0 +1,130 @@
+"""How the classifiers that ship are trained on a part of the corpus.
+
+`step-robust` asks the encoder as it is and a lexical classifier of its own, which learns from the
+histories that are left when only what counts is remembered. For a trace it is always the encoder that had
+not seen it which says what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from further import further_lessons
+from held_out import FOLDS
+
+from undertow.classifiers.base import StepClassifierBase, digest_of
+from undertow.classifiers.contract import Probabilities, StepClassifier, StepInput
+from undertow.classifiers.corpus import LabelledTrace, grouped_folds, read_labelled, step_inputs
+from undertow.classifiers.lexical import LexicalClassifier
+from undertow.classifiers.registry import load_classifier
+from undertow.classifiers.salience import Salience
+from undertow.classifiers.store import MANIFEST
+
+__all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "MEMBER"]
+
+HERE = Path(__file__).resolve().parent.parent
+CORPUS = HERE.parent / "shared/corpus/steps_train.jsonl"
+HELD_OUT = HERE / "build/held-out"
+
+MEMBER = "lexical"
+"""What the lexical member of `step-robust` is called."""
+
+
+def fit_keyword(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+    """Learn nothing."""
+    return load_classifier("keyword")
+
+
+def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+    """Train the lexical classifier."""
+    from undertow.classifiers.training_lexical import fit_lexical as fit
+
+    return fit(traces)
+
+
+def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+    """Train the encoder and export it, so that what is measured is what would ship."""
+    from safetensors.torch import save_file
+
+    from undertow.classifiers.export import export
+    from undertow.classifiers.training import train
+
+    if (folder / MANIFEST).is_file():  # a run that was broken off goes on
+        return load_classifier(folder)
+    further = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
+    trained = train(traces, progress=_report, more=further)
+    export(trained, folder)
+    save_file(trained.net.state_dict(), folder / "trained.safetensors")  # to export it again
+    return load_classifier(folder)
+
+
+def fit_robust_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+    """Let the encoder remember what it finds salient itself."""
+    encoder = fit_encoder(traces, folder.parent.parent / "step-encoder" / folder.name)
+    return Beside(encoder, encoder)
+
+
+def fit_robust_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+    """Train the lexical member of `step-robust`; it judges beside the encoder of its fold."""
+    from undertow.classifiers.training_lexical import fit_lexical as fit
+
+    encoders = folder.parent.parent / "step-encoder"
+    own, unseen = fit_encoder(traces, encoders / folder.name), _unseen(encoders, folder.name)
+    if not (folder / MANIFEST).is_file():
+        memories = {trace.id: Salience(unseen.get(trace.id, own).predict_proba) for trace in traces}
+        fitted = fit(traces, inputs=lambda trace: memories[trace.id](step_inputs(trace)))
+        LexicalClassifier.of(fitted.weights, MEMBER).save(folder)
+    return Beside(load_classifier(folder), own)
+
+
+class Beside(StepClassifierBase):
+    """A classifier that remembers what another one finds salient."""
+
+    def __init__(self, judge: StepClassifier, memory: StepClassifier) -> None:
+        self.judge, self.memory = judge, memory
+        self.name, self.digest = judge.name, digest_of([judge.digest, memory.digest])
+        self._salience = Salience(memory.predict_proba)
+
+    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+        """Return the label probabilities, shape (len(steps), 4)."""
+        return self.judge.predict_proba(self._salience(steps))
+
+
+FITS: dict[str, Callable[[Sequence[LabelledTrace], Path], StepClassifier]] = {
+    "keyword": fit_keyword,
+    "step-lexical": fit_lexical,
+    "step-encoder": fit_encoder,
+    "robust-encoder": fit_robust_encoder,
+    "robust-lexical": fit_robust_lexical,
+}
+
+ENSEMBLES: Mapping[str, tuple[str, str]] = {
+    "step-ensemble": ("step-encoder", "step-lexical"),
+    "step-robust": ("robust-encoder", "robust-lexical"),
+}
+"""An ensemble that ships → what of its two members is held out."""
+
+
+def _unseen(folder: Path, name: str) -> Mapping[str, StepClassifier]:
+    """Return for each labelled trace the classifier in a folder that was not trained on it.
+
+    None where generators are left out: the folds have seen them.
+    """
+    traces = read_labelled(CORPUS)
+    found: dict[str, StepClassifier] = {}
+    if name.startswith("without"):
+        return found
+    for number, (_, test) in enumerate(grouped_folds(traces, FOLDS)):
+        classifier = load_classifier(folder / f"fold{number}")
+        found.update({traces[i].id: classifier for i in test})
+    return found
+
+
+def _report(state: dict[str, Any]) -> None:
+    """Show how far a training has come."""
+    if state["batch"] % 40 == 0:
+        print(
+            f"epoch {state['epoch'] + 1}, batch {state['batch']} of {state['batches']}: {state['loss']:.3f}"
+        )
