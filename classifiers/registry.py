@@ -70,7 +70,7 @@ class ClassifierInfo:
 _BUILT_IN = (
     ClassifierInfo("step-ensemble", "ensemble", "step-encoder and step-lexical, asked together",
                    WEIGHTS / "step-ensemble"),
-    ClassifierInfo("step-robust", "ensemble", "the same, but not talked round by what is put in between; less exact",
+    ClassifierInfo("step-robust", "ensemble", "the same, less exact, but hard to talk round",
                    WEIGHTS / "step-robust"),
     ClassifierInfo("step-encoder", "encoder", "a small text encoder that reads a step in its context",
                    WEIGHTS / "step-encoder"),

@@ -24,6 +24,7 @@ DATA = (
     "data/samples/*",
     "data/samples/*/*",
     "classifiers/weights/*/*",
+    "classifiers/weights/*/*/*",
     "monitor/report/*.css",
     "monitor/report/*.j2",
     "monitor/report/*.js",
