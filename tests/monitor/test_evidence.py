@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undertow.classifiers.base import StepClassifierBase
-from undertow.classifiers.contract import HISTORY, Probabilities, StepInput
+from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.errors import CannotJudge
 from undertow.monitor.evidence import MOST_WORDS, explain, with_evidence
 from undertow.monitor.monitor import Monitor
@@ -93,16 +93,17 @@ def test_the_answer_is_explained_where_it_raised_the_alarm() -> None:
     assert [(one.start, one.end, one.delta) for one in found.words] == [(14, 18, 0.0), (19, 23, 0.4)]
 
 
-def test_the_bound_holds_and_no_word_is_left_out() -> None:
+def test_the_bound_holds_and_no_word_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long step in a long trace costs 1 + HISTORY + MOST_WORDS rows, its words in even runs."""
+    monkeypatch.setattr("undertow.monitor.evidence.HISTORY", 16)
     words = ["Now", *(f"w{n}" for n in range(150)), "zorp"]
-    trace = Trace(reasoning="Here it begins. " + "This goes on quietly. " * (HISTORY + 3) + " ".join(words))
+    trace = Trace(reasoning="Here it begins. " + "This goes on quietly. " * 19 + " ".join(words))
     _, verdict = judged(trace, threshold=0.1, bias=0.4)
     classifier = Additive(bias=0.4)
     found = explain(classifier, trace, verdict)
     assert found is not None and trace.reasoning is not None
-    assert len(classifier.calls[0]) == 1 + HISTORY + MOST_WORDS
-    assert [one.index for one in found.steps] == list(range(4, HISTORY + 4))
+    assert len(classifier.calls[0]) == 1 + 16 + MOST_WORDS
+    assert [one.index for one in found.steps] == list(range(4, 20))
     spans = [trace.reasoning[one.start : one.end] for one in found.words]
     assert " ".join(spans) == " ".join(words)
     assert {len(span.split()) for span in spans} == {2, 3}
