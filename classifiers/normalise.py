@@ -20,7 +20,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from .contract import StepInput
+from .contract import REMEMBERED, StepInput
 
 __all__ = ["CONFUSABLES", "normalise", "normalised"]
 
@@ -103,10 +103,9 @@ def normalise(text: str) -> str:
 
 
 def normalised(step: StepInput) -> StepInput:
-    """Return a step with all of its texts normalised."""
-    return StepInput(
-        normalise(step.text), normalise(step.prompt), tuple(map(normalise, step.history)), step.channel
-    )
+    """Return a step with its texts normalised, of its history the last `REMEMBERED`."""
+    history = tuple(map(normalise, step.history[-REMEMBERED:]))
+    return StepInput(normalise(step.text), normalise(step.prompt), history, step.channel)
 
 
 def _latin(text: str) -> str:
