@@ -32,7 +32,7 @@ def _weights(info: ClassifierInfo) -> str:
     """Return the size of the weights, or a dash where a classifier has none of its own."""
     if info.folder is None:
         return "-"
-    size = sum(path.stat().st_size for path in info.folder.iterdir() if path.is_file())
+    size = sum(path.stat().st_size for path in info.folder.rglob("*") if path.is_file())
     return f"{size / 1e6:.1f} MB"
 
 

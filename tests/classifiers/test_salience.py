@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertow.classifiers.contract import HISTORY, REMEMBERED, Probabilities, StepInput, risk_of
@@ -74,6 +74,7 @@ def test_the_last_that_count_are_kept() -> None:
     assert found.history == ()
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_calm_words_in_between_change_nothing(data: st.DataObject) -> None:
     """Put steps in that are not remembered, anywhere before a step: its row stays the same, bit by bit."""
