@@ -110,7 +110,7 @@ def _memory(members: Sequence[StepClassifier], of: str, bound: float) -> Salienc
     """Return what chooses what is remembered."""
     for member in members:
         if member.name == of:
-            return Salience(member.predict_proba, bound)
+            return Salience(member.predict_proba, float(bound))
     raise ValueError(f"{of!r} is none of its members")
 
 

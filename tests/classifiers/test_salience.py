@@ -95,7 +95,9 @@ def test_what_shipped_remembers() -> None:
 
 
 @pytest.mark.parametrize(
-    "memory", [{"of": "someone", "bound": 0.3}, {"of": "keyword"}, {"bound": 0.3}, "keyword"], ids=str
+    "memory",
+    [{"of": "someone", "bound": 0.3}, {"of": "step-lexical", "bound": "much"}, {"bound": 0.3}, "keyword"],
+    ids=str,
 )
 def test_a_memory_that_is_not_said_as_it_should_be_is_refused(memory: Any, tmp_path: Path) -> None:
     """A folder that names no member, or no bound, does not load as one that remembers all."""
