@@ -11,8 +11,6 @@ first one counts.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from ..errors import InputError
 from .contract import HISTORY, LABELS, Label, StepInput
+from .rows import read_rows
 
 __all__ = ["LETTERS", "LabelledTrace", "grouped_folds", "label_indices", "read_labelled", "step_inputs"]
 
@@ -58,18 +56,12 @@ class LabelledTrace:
 
 
 def read_labelled(path: Path) -> list[LabelledTrace]:
-    """Read a corpus of labelled steps (`.jsonl`, or `.jsonl.gz`).
+    """Read a corpus of labelled steps (JSON Lines, packed with gzip or not).
 
     Raises:
-        InputError: the file cannot be opened, or a row is not a labelled trace; names the row.
+        InputError: the file cannot be read, or a row is not a labelled trace; names the line.
     """
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8") as file:
-            rows = list(enumerate(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    return [_trace(path, number, row) for number, row in rows if row.strip()]
+    return list(read_rows(path, _trace, "a labelled trace"))
 
 
 def step_inputs(trace: LabelledTrace) -> list[StepInput]:
@@ -96,18 +88,9 @@ def grouped_folds(
         yield np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def _trace(path: Path, number: int, row: str) -> LabelledTrace:
-    try:
-        return _from_fields(json.loads(row), number)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"{path}: row {number} is not a labelled trace: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _from_fields(fields: dict[str, Any], number: int) -> LabelledTrace:
+def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     letters: str = fields["step_labels"][0]
-    reasoning: str = fields["reasoning"]
+    reasoning = _text(fields, "reasoning")
     units = tuple((int(start), int(end)) for start, end in fields["units"])
     if len(letters) != len(units):
         raise ValueError(f"{len(letters)} labels for {len(units)} units")
@@ -115,15 +98,26 @@ def _from_fields(fields: dict[str, Any], number: int) -> LabelledTrace:
         raise ValueError("a unit lies outside the reasoning")
     identifier = str(fields.get("id") or number)
     verdicts = fields.get("trace_labels") or []
+    trace_label = int(verdicts[0]) if verdicts else None
+    if trace_label not in (None, 0, 1, 2):
+        raise ValueError("a label of a trace is 0, 1 or 2")
     return LabelledTrace(
         id=identifier,
-        source=fields.get("source") or "",
-        generator=fields.get("generator") or "",
-        group=fields.get("group") or identifier,
-        prompt=fields.get("prompt") or "",
+        source=str(fields.get("source") or ""),
+        generator=str(fields.get("generator") or ""),
+        group=str(fields.get("group") or identifier),
+        prompt=_text(fields, "prompt"),
         reasoning=reasoning,
         units=units,
         labels=tuple(LETTERS[letter] for letter in letters),
-        trace_label=int(verdicts[0]) if verdicts else None,
-        answer=fields.get("answer") or "",
+        trace_label=trace_label,
+        answer=_text(fields, "answer"),
     )
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    """Return a text; an empty one where there is none."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value or ""

@@ -7,16 +7,14 @@ whatever is known of one text; the rest is None.
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ..errors import InputError
 from .contract import LABELS, UNSAFE, Channel
 from .corpus import LabelledTrace
+from .rows import read_rows
 
 __all__ = ["Lesson", "Whole", "of_labelled", "read_pairs", "read_whole_traces"]
 
@@ -74,22 +72,13 @@ def read_whole_traces(path: Path, longest: int = 25) -> list[Lesson]:
         longest: steps of each that are kept.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or a row is not such a trace.
     """
-    kinds: dict[str, Whole] = {"benign": "neutral", "safe": "safe"}
-    found = []
-    for row in _rows(path):
-        whole = kinds.get(row["labels"].get("selected_as", ""))
-        if whole is None or not row["units"]:
-            continue
-        steps = tuple(row["reasoning"][start:end] for start, end in row["units"][:longest])
-        harmful = False if whole == "neutral" else None
-        prompt = row["prompt"] or ""
-        found.append(Lesson(prompt, steps, whole=whole, harmful_request=harmful, group=row["group"]))
-    return found
+    found = read_rows(path, lambda row, _: _whole(row, longest), "a trace of which something is known")
+    return [lesson for lesson in found if lesson is not None]
 
 
-def read_pairs(path: Path, cut: Any, longest: int = 12) -> list[Lesson]:
+def read_pairs(path: Path, cut: Callable[[str], Sequence[str]], longest: int = 12) -> list[Lesson]:
     """Read requests and answers of which it is known whether they are harmful.
 
     Args:
@@ -98,25 +87,27 @@ def read_pairs(path: Path, cut: Any, longest: int = 12) -> list[Lesson]:
         longest: steps of each answer that are kept.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or a row is not such a pair.
     """
-    found = []
-    for row in _rows(path):
-        request, harmful = row["request"] or "", bool(row["harmful"])
-        if row["response"]:
-            whole: Whole = "harmful" if harmful else "harmless"
-            asked = True if harmful and request else None
-            steps = tuple(cut(row["response"]))[:longest]
-            found.append(Lesson(request, steps, "answer", whole=whole, harmful_request=asked))
-        elif request:
-            found.append(Lesson(request, harmful_request=harmful))
-    return found
+    found = read_rows(path, lambda row, _: _pair(row, cut, longest), "a request with its answer")
+    return [lesson for lesson in found if lesson is not None]
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8") as file:
-            yield from map(json.loads, file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+def _whole(row: Any, longest: int) -> Lesson | None:
+    kinds: dict[str, Whole] = {"benign": "neutral", "safe": "safe"}
+    whole = kinds.get(row["labels"].get("selected_as", ""))
+    if whole is None or not row["units"]:
+        return None
+    steps = tuple(row["reasoning"][start:end] for start, end in row["units"][:longest])
+    harmful = False if whole == "neutral" else None
+    return Lesson(row["prompt"] or "", steps, whole=whole, harmful_request=harmful, group=row["group"])
+
+
+def _pair(row: Any, cut: Callable[[str], Sequence[str]], longest: int) -> Lesson | None:
+    request, harmful = row["request"] or "", bool(row["harmful"])
+    if row["response"]:
+        whole: Whole = "harmful" if harmful else "harmless"
+        steps = tuple(cut(row["response"]))[:longest]
+        asked = True if harmful and request else None
+        return Lesson(request, steps, "answer", whole=whole, harmful_request=asked)
+    return Lesson(request, harmful_request=harmful) if request else None

@@ -108,7 +108,7 @@ class LabelledVerdicts:
 def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> list[LabelledTrace]:
     if format is None and not mapping and path.is_file():
         # Another format, or a row that is wrong: below it is said which and why.
-        with suppress(InputError, OverflowError, EOFError):
+        with suppress(InputError):
             if found := read_labelled(path):
                 return found
     records = list(read([path], format=format, mapping=mapping))
@@ -170,8 +170,8 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
 
 
 def _trace_label(said: Any) -> int | None:
-    first = said[0] if isinstance(said, list) and said else said
-    if not isinstance(first, int | str) or not str(first):
+    first = next(iter(said), None) if isinstance(said, list) else said
+    if first is None or str(first) in ("", "nan"):  # what a table holds where nobody said
         return None
     if str(first) not in ("0", "1", "2"):
         raise ValueError("`trace_labels` is 0 for a safe trace, 1 for a doubtful and 2 for an unsafe one")

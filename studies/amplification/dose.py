@@ -13,15 +13,15 @@ bootstrap that draws whole prompts.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...classifiers.rows import read_rows
 from ...errors import InputError
 from .estimate import Estimate, unknown
 
@@ -55,32 +55,19 @@ def read_prefixes(path: Path) -> list[PrefixTrace]:
     Raises:
         InputError: The file cannot be read, or a row is not such a trace; says which.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            traces = [_trace(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    what = "an object with `reasoning` and `prefixes` [[end, refused 0 or 1, …], …]"
+    traces = list(read_rows(path, _trace, what))
     if not traces:
         raise InputError(f"no traces in {path}")
     return traces
 
 
-def _trace(line: str, number: int, path: Path) -> PrefixTrace:
-    try:
-        row = json.loads(line)
-        reasoning, prefixes = str(row["reasoning"]), row["prefixes"]
-        ends = tuple(int(prefix[0]) for prefix in prefixes)
-        refused = tuple({0: False, 1: True}[prefix[1]] for prefix in prefixes)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path}, line {number}: expected an object with `reasoning` and `prefixes` "
-            "[[end, refused 0 or 1, …], …]"
-        ) from error
+def _trace(row: Any, number: int) -> PrefixTrace:
+    reasoning, prefixes = str(row["reasoning"]), row["prefixes"]
+    ends = tuple(int(prefix[0]) for prefix in prefixes)
+    refused = tuple({0: False, 1: True}[prefix[1]] for prefix in prefixes)
     if not ends or list(ends) != sorted(set(ends)) or ends[0] < 0 or ends[-1] > len(reasoning):
-        raise InputError(
-            f"{path}, line {number}: the ends of the prefixes do not ascend within the reasoning"
-        )
+        raise ValueError("the ends of the prefixes do not ascend within the reasoning")
     name = str(row.get("id", number))
     return PrefixTrace(name, str(row.get("prompt") or name), reasoning, ends, refused)
 

@@ -88,15 +88,21 @@ def test_unknown_fields_are_filled(tmp_path: Path) -> None:
         {"units": [[0, 3], [4, 19], [20, 31]]},
         {"units": [[0, 3], [4, 4], [20, 30]]},
         {"units": [[0, 3], [4], [20, 30]]},
+        {"units": [[0, 3], [4, 19], [20, float("inf")]]},
+        {"trace_labels": [float("inf")]},
+        {"trace_labels": [3]},
+        {"prompt": 5},
         {"reasoning": None},
+        {"reasoning": ["Hm."]},
     ],
     ids=["no-json", "no-object", "too-few-labels", "unknown-letter", "no-labels", "unit-past-the-end",
-         "empty-unit", "half-a-unit", "no-reasoning"],
+         "empty-unit", "half-a-unit", "unit-without-end", "endless-label", "no-such-label",
+         "prompt-is-a-number", "no-reasoning", "reasoning-is-a-list"],
 )  # fmt: skip
 def test_bad_row(tmp_path: Path, change: Any) -> None:
-    """A row that is no labelled trace is refused by its number, without its text."""
+    """A row that is no labelled trace is refused by its line, without its text."""
     row = change if isinstance(change, str) else ROW | change
-    with pytest.raises(InputError, match=r"row 1 is not a labelled trace") as error:
+    with pytest.raises(InputError, match=r"line 2 is not a labelled trace") as error:
         read_labelled(write(tmp_path / "x.jsonl", ROW, row))
     assert "Zorping" not in str(error.value)
 

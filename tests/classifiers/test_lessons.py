@@ -59,7 +59,10 @@ def test_what_is_said_of_answers_and_requests(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """What cannot be read is an error that names the file."""
-    with pytest.raises(InputError, match=r"missing\.jsonl"):
-        read_whole_traces(tmp_path / "missing.jsonl")
+def test_a_row_of_another_shape_is_named(tmp_path: Path) -> None:
+    """What cannot be read is an error that names the file and the line."""
+    path = written(tmp_path / "rows.jsonl", [{"id": "a"}])
+    with pytest.raises(InputError, match=r"rows\.jsonl: line 1 is not a trace"):
+        read_whole_traces(path)
+    with pytest.raises(InputError, match=r"rows\.jsonl: line 1 is not a request"):
+        read_pairs(path, str.split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_evaluate_loses_no_row(
     shown = capsys.readouterr().err
     assert said in shown
     assert "docs/evaluate.md" in shown
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6])
+@pytest.mark.parametrize("put", [b"", b"\xff" * 40], ids=["cut off", "damaged"])
+@pytest.mark.parametrize("name", ["evaluate", "train", "calibrate"])
+def test_a_damaged_file_is_an_error_of_input(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], name: str, put: bytes, at: float
+) -> None:
+    """A packed file that cannot be unpacked to its end is named, and is no crash."""
+    rows = [LABELLED | {"id": f"zorp {number * number}"} for number in range(40)]
+    packed = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0)
+    middle = int(at * len(packed))
+    Path("rows.jsonl.gz").write_bytes(packed[:middle] + (put + packed[middle + len(put) :] if put else b""))
+    options = ("--out", "mine") if name == "train" else ("--classifier", "scripted")
+    assert command(name, "rows.jsonl.gz", *options) == 2
+    shown = capsys.readouterr().err
+    assert "rows.jsonl.gz" in shown
+    assert "Traceback" not in shown
 
 
 def test_calibrate_says_why_rows_are_missing(

@@ -33,6 +33,7 @@ WRONG = {
     "no labels": (FIELDS, "step_labels"),
     "too few": ({**FIELDS, "step_labels": "ND"}, "2 labels for 3 steps"),
     "other letters": ({**FIELDS, "step_labels": "NXH"}, "letters of NADH"),
+    "endless": ({**FIELDS, "step_labels": "NDH", "trace_labels": float("inf")}, "`trace_labels` is 0"),
     "outside": ({**FIELDS, "step_labels": "N", "units": [[0, 999]]}, "outside the reasoning"),
 }
 
@@ -58,6 +59,14 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, row: dict[str, Any],
     """The error says what is wrong with them."""
     with pytest.raises(InputError, match=said):
         read_traces([written(tmp_path, row)])
+
+
+@pytest.mark.parametrize("said", [None, "", [], [None], float("nan")], ids=repr)
+def test_a_trace_may_have_no_label_of_its_own(tmp_path: Path, said: object) -> None:
+    """An empty field, also one that a table left empty, says nothing of the trace."""
+    row = {**FIELDS, "step_labels": "NDH", "trace_labels": said}
+    (trace,) = read_traces([written(tmp_path, row)])
+    assert trace.trace_label is None
 
 
 def test_labels_are_put_to_verdicts(tmp_path: Path) -> None:

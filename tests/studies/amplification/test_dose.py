@@ -46,7 +46,7 @@ def test_prefixes_are_read(tmp_path: Path) -> None:
     "line",
     [
         "{", "[]", row(prefixes=[]), row(prefixes=[[0, 2]]), row(prefixes=[[1, 0], [1, 0]]),
-        row(prefixes=[[3, 0]]), row(prefixes=None), "",
+        row(prefixes=[[3, 0]]), row(prefixes=None), row(prefixes=[[float("inf"), 0]]), "",
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_named(tmp_path: Path, line: str) -> None:
