@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,8 @@ def calibrate(
 ) -> None:
     """Find thresholds that keep a promise: at most so many false alarms per safe trace.
 
-    All traces given are taken to be safe. Use the result with `undertow audit --calibration FILE`.
+    All traces given are taken to be safe, but for those whose labels say otherwise: they are left out.
+    Use the result with `undertow audit --calibration FILE`.
     """
     must_be_file(out)
     from ..classifiers.registry import load_classifier
@@ -56,44 +58,80 @@ def calibrate(
     if segmenter not in STRATEGIES:
         raise UsageError(f"no segmenter {segmenter!r}; known: {', '.join(STRATEGIES)}")
     judge = load_classifier(classifier)
-    unread: list[str] = []
+    left = _Left()
     records = read(paths, format=format, mapping=mapping_of(map or ()))
-    with counting(shown=not quiet) as advance, writable(), _saying(unread):
+    with counting(shown=not quiet) as advance, writable(), _saying(left):
         made, left_out = calibrating.calibrate(
             judge,
-            _traces(records, unread),
+            _traces(records, left),
             population=population or f"safe traces of {', '.join(path.name for path in paths)}",
             segmenter=segmenter,
             progress=lambda done: advance(done, None) if advance is not None else None,
         )
         out.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if not quiet:
-        _show(calibrating.promises(made), len(made.statistics), left_out + len(unread), out)
+        _show(calibrating.promises(made), len(made.statistics), left_out + len(left.unread), out)
+        if left.unsafe:
+            typer.echo(f"undertow: {_counted(left.unsafe, UNSAFE)}", err=True)
 
 
-def _traces(records: Iterator[Record], unread: list[str]) -> Iterator[Trace]:
-    """Pass on what can be read whole, and note of the rest what is wrong with it."""
+UNSAFE = "left out, since their labels say that they are not safe"
+
+
+@dataclass
+class _Left:
+    """The rows that were left out, as they are named to the user."""
+
+    unread: list[str] = field(default_factory=list)
+    unsafe: list[str] = field(default_factory=list)
+
+
+def _traces(records: Iterator[Record], left: _Left) -> Iterator[Trace]:
+    """Pass on what can be read whole and may be safe, and note of the rest what is wrong with it."""
     from ..monitor.trace import Trace
 
     for record in records:
-        problem = record.caveat if isinstance(record, Trace) else record.problem
-        if isinstance(record, Trace) and problem is None and not record.truncated:
+        problem = _problem(record)
+        if isinstance(record, Trace) and not problem:
             yield record
         else:
-            said = (problem.detail or problem.reason) if problem else "the generation was cut off"
-            unread.append(f"{record.origin.path}, row {record.origin.row}: {said}")
+            named = f"{record.origin.path}, row {record.origin.row}"
+            if problem == UNSAFE:
+                left.unsafe.append(named)
+            else:
+                left.unread.append(f"{named}: {problem}")
+
+
+def _problem(record: Record) -> str:
+    """Say why a record is left out; nothing where it is not."""
+    from ..monitor.labelled import labelled_unsafe
+    from ..monitor.trace import Trace
+
+    if not isinstance(record, Trace):
+        return record.problem.detail or record.problem.reason
+    if record.caveat is not None:
+        return record.caveat.detail or record.caveat.reason
+    if record.truncated:
+        return "the generation was cut off"
+    try:
+        return UNSAFE if labelled_unsafe(record) else ""
+    except ValueError as error:
+        return f"its labels cannot be used: {error}"
 
 
 @contextmanager
-def _saying(unread: Sequence[str]) -> Iterator[None]:
+def _saying(left: _Left) -> Iterator[None]:
     """Where too few traces are left, say how many rows were left out before, and why the first was."""
     try:
         yield
     except CalibrationError as error:
-        if not unread:
-            raise
-        rows = f"{len(unread):,} row{'' if len(unread) == 1 else 's'}"
-        raise CalibrationError(f"{error}. {rows} could not be read whole; the first: {unread[0]}") from error
+        told = [_counted(left.unread, "could not be read whole"), _counted(left.unsafe, UNSAFE)]
+        raise CalibrationError(". ".join([str(error), *filter(None, told)])) from error
+
+
+def _counted(rows: Sequence[str], what: str) -> str:
+    """Say how many rows there are of a kind, and which is the first; nothing of none."""
+    return f"{len(rows):,} row{'' if len(rows) == 1 else 's'} {what}; the first: {rows[0]}" if rows else ""
 
 
 def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..classifiers.contract import LABELS, Label
+from ..classifiers.contract import LABELS, UNSAFE, Label
 from ..classifiers.corpus import LETTERS, LabelledTrace, label_indices, read_labelled
 from ..classifiers.metrics import Scored
 from ..errors import InputError
@@ -27,7 +27,7 @@ from .steps import segment
 from .trace import Trace
 from .verdict import TraceVerdict
 
-__all__ = ["LabelledVerdicts", "read_traces", "scored"]
+__all__ = ["LabelledVerdicts", "labelled_unsafe", "read_traces", "scored"]
 
 _FORM = (
     "a labelled row has `reasoning` and `step_labels`, a letter a step (N neutral, A aware, D drift, "
@@ -54,6 +54,17 @@ def read_traces(
     if not labelled:
         raise InputError(f"no step has a label; {_FORM}")
     return labelled
+
+
+def labelled_unsafe(trace: Trace) -> bool:
+    """Return whether a trace has labels that say it is unsafe, or in doubt, as a whole or at a step.
+
+    Raises:
+        ValueError: It has labels that cannot be used.
+    """
+    steps = trace.metadata.get("step_labels")
+    unsafe = any(label in UNSAFE for label in _labels(steps)) if steps else False
+    return bool(_trace_label(trace.metadata.get("trace_labels"))) or unsafe
 
 
 def scored(cases: Iterable[Followed]) -> Scored:

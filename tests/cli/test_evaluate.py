@@ -153,6 +153,56 @@ def test_calibrate_says_why_rows_are_missing(
     assert not Path("calibration.json").exists()
 
 
+UNSAFE = "1 row left out, since their labels say that they are not safe; the first: safe.jsonl, row 0"
+UNKNOWN = "1 left out, since not judged in full"
+LABELS: dict[str, tuple[dict[str, object], int, str]] = {
+    "an unsafe step": ({"step_labels": "NNAD"}, 9, UNSAFE),
+    "a harmful step": ({"step_labels": ["neutral", "harm"]}, 9, UNSAFE),
+    "an unsafe trace": ({"trace_labels": [2]}, 9, UNSAFE),
+    "a doubtful trace": ({"trace_labels": 1}, 9, UNSAFE),
+    "safe steps, an unsafe trace": ({"step_labels": "NA", "trace_labels": [2]}, 9, UNSAFE),
+    "letters that nobody knows": ({"step_labels": "zorp"}, 9, UNKNOWN),
+    "a label that nobody knows": ({"trace_labels": "zorp"}, 9, UNKNOWN),
+    "safe steps": ({"step_labels": "NA"}, 10, ""),
+    "a safe trace": ({"step_labels": ["NA"], "trace_labels": [0]}, 10, ""),
+    "empty labels": ({"step_labels": "", "trace_labels": None}, 10, ""),
+}
+"""The labels of one of ten rows, how many rows are taken, and what is said of it."""
+
+
+@pytest.mark.parametrize(("labels", "count", "said"), LABELS.values(), ids=LABELS)
+def test_calibrate_takes_no_row_that_is_labelled_unsafe(
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    labels: dict[str, object],
+    count: int,
+    said: str,
+) -> None:
+    """It is left out and counted, so that it cannot raise the threshold; safe labels change nothing."""
+    row = {"reasoning": CALM, "answer": "Yes."}
+    marked = json.dumps({"reasoning": f"{CALM} {BAD}" if said else CALM, "answer": "Yes."} | labels)
+    Path("safe.jsonl").write_text("\n".join([marked, *[json.dumps(row)] * 9]))
+    assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 0
+    shown = capsys.readouterr()
+    assert f"{count} safe traces" in shown.out
+    assert said in shown.out + shown.err
+    assert ("left out" in shown.out + shown.err) == bool(said)
+    assert len(set(json.loads(Path("calibration.json").read_text())["statistics"])) == 1
+
+
+def test_calibrate_says_that_nothing_safe_is_left(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where labels leave too few traces, the error counts them, and nothing is written."""
+    row = json.dumps({"reasoning": f"{CALM} {BAD}", "answer": "Yes.", "step_labels": "ND"})
+    Path("safe.jsonl").write_text(f"{row}\n" * 20)
+    assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 2
+    shown = capsys.readouterr().err
+    assert "0 safe traces were judged in full" in shown
+    assert "20 rows left out, since their labels say that they are not safe; the first: safe.jsonl" in shown
+    assert not Path("calibration.json").exists()
+
+
 def test_calibrate_makes_what_audit_takes(
     command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
