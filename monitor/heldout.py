@@ -11,6 +11,7 @@ import numpy as np
 from ..classifiers.contract import StepClassifier
 from ..classifiers.corpus import LabelledTrace, grouped_folds
 from .evaluation import Followed, follow
+from .replacing import replacing
 
 __all__ = ["Report", "held_out"]
 
@@ -58,15 +59,14 @@ def _write(
     which: Sequence[int],
     report: Report,
 ) -> None:
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
+    # A fold that was broken off leaves no file that looks whole.
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for number, index in enumerate(which, 1):
             case = follow(classifier, traces[index], lenient=True)
             steps = {channel: np.round(rows, 6).tolist() for channel, rows in case.steps.items()}
             row = {"trace": index, "units": np.round(case.units, 6).tolist(), "starts": case.starts}
             file.write(json.dumps(row | {"steps": steps}) + "\n")
             report("judging", number, len(which))
-    part.replace(path)  # a fold that was broken off leaves no file that looks whole
 
 
 def _read(path: Path, traces: Sequence[LabelledTrace]) -> list[Followed]:

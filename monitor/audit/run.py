@@ -26,7 +26,7 @@ from .journal import Journal
 from .sources import Record, Source, open_sources
 from .summary import AuditResult, Summary
 from .workers import Recipe, Workers
-from .writers import replacing, writer_for
+from .writers import writer_for, writing
 
 __all__ = ["Each", "Progress", "audit"]
 
@@ -127,7 +127,7 @@ def audit(
             write_report(page, with_evidence(judge.classifier, pairs) if evidence else pairs, redact=redact)
         if journal is not None and verdicts is not None and write is not None:
             journal.save()
-            with replacing(verdicts) as beside:
+            with writing(verdicts) as beside:
                 write(journal.lines(), beside)
             journal.remove()
     return summary.result(empty, escalation.share)

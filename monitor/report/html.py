@@ -12,7 +12,6 @@ import os
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from hashlib import blake2b, sha256
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +22,7 @@ from markupsafe import Markup
 
 from ...errors import UsageError
 from ..evidence import Evidence
+from ..replacing import replacing
 from ..tally import REASONS, Tally
 from ..trace import Trace, Unreadable
 from ..verdict import TraceVerdict
@@ -79,7 +79,8 @@ def write_report(
     with (
         tempfile.TemporaryFile("w+", encoding="ascii") as rows,
         tempfile.TemporaryFile("w+", encoding="ascii") as blocks,
-        _replacing(target) as page,
+        replacing(target) as beside,
+        beside.open("w", encoding="utf-8", newline="\n") as page,
     ):
         found = _Gathered(rows, blocks, redact=redact)
         for item in items:
@@ -199,15 +200,3 @@ def _policy(style: str, script: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file beside `path` that takes its place once it is whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

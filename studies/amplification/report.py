@@ -8,7 +8,6 @@ is in any of the three.
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -26,6 +25,7 @@ from rich.text import Text
 from ...errors import UsageError
 from ...monitor import report
 from ...monitor.audit.plain import plain
+from ...monitor.replacing import replacing
 from ...monitor.report.unseen import visible
 from .page import Figure, Page, Section, as_json
 
@@ -60,18 +60,9 @@ def write(page: Page, folder: Path) -> list[Path]:
             made[f"{section.figure.name}.svg"] = section.figure.svg
             made[f"{section.figure.name}.png"] = section.figure.png
     for name, content in made.items():
-        _replace(folder / name, content)
+        with replacing(folder / name) as beside:
+            beside.write_bytes(content)
     return [folder / name for name in made]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once and whole: where it fails, what stood there is left as it was."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def render(page: Page) -> str:

@@ -27,6 +27,7 @@ import torch
 from ...errors import UndertowError, UsageError
 from ...monitor.calibration import FILE as CALIBRATION
 from ...monitor.monitor import Monitor
+from ...monitor.replacing import replacing
 from ...monitor.trace import Frozen
 from .arms import FULL, QUICK, SHOTS, Defence, Recipe, Run, pools, runs
 from .make import aligned, attacked, defended, pairs
@@ -233,9 +234,8 @@ def _file(out: Path, one: Run) -> Path:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def read_results(out: Path, wanted: Sequence[Run]) -> list[Result]:

@@ -6,7 +6,6 @@ where a run breaks off, whatever stood there before is left as it was.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ....errors import UndertowError, UsageError
+from ...replacing import replacing
 
-__all__ = ["WRITERS", "Writer", "replacing", "writer_for"]
+__all__ = ["WRITERS", "Writer", "writer_for", "writing"]
 
 Writer: TypeAlias = Callable[[Iterable[bytes], Path], None]
 """Writes verdicts, each given as the JSON of the schema `undertow.verdict/1`, to a new file."""
@@ -46,21 +46,17 @@ def writer_for(path: Path) -> Writer:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> Iterator[Path]:
     """Give the name of a file to write; whole and on the disk, it takes the place of `path`.
+
+    The journal lets one run in at a time: what stands beside `path` is left of one that was killed.
 
     Raises:
         UndertowError: The disk is full, or the folder closed.
     """
-    beside = path.with_name(f".{path.name}.part")
-    beside.unlink(missing_ok=True)
     try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        with replacing(path, path.with_name(f".{path.name}.part")) as beside:
+            yield beside
     except OSError as error:
         said = error.strerror or error
         raise UndertowError(f"cannot write {path}: {said}; make room and run again with --resume") from error
-    finally:
-        beside.unlink(missing_ok=True)
