@@ -26,7 +26,7 @@ from undertow.classifiers.contract import Channel
 from undertow.classifiers.corpus import read_labelled
 from undertow.errors import CalibrationError
 from undertow.monitor.calibrating import RATES, margins_of
-from undertow.monitor.calibration import Calibration, joint_statistics
+from undertow.monitor.calibration import Calibration, joint_statistic
 
 LENGTHS = (0, 15, 30, 10_000)
 
@@ -39,9 +39,9 @@ def alarms(
     margins = margins_of(chosen)
     made = Calibration(
         classifier="", digest="", segmenter="sentence", population="", margins=margins,
-        statistics=joint_statistics(chosen, margins),
+        statistics=tuple(sorted(joint_statistic(one, margins) for one in chosen)),
     )  # fmt: skip
-    most = np.array([max(v - margins.get(c, 0.0) for c, v in one.items()) for one in reached])
+    most = np.array([joint_statistic(one, margins) for one in reached])
     found = {}
     for rate in rates:
         try:

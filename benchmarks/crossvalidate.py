@@ -15,7 +15,6 @@ What was said of each trace is kept under --out: a run that was broken off goes 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,38 +24,20 @@ import numpy as np
 from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
 from held_out import held_out
 
-from undertow.classifiers.calibration import fit_temperature, temper
+from undertow.classifiers.calibration import fit_temperature
 from undertow.classifiers.contract import Channel
-from undertow.classifiers.corpus import LabelledTrace, label_indices, read_labelled
+from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.ensemble import pool
-from undertow.classifiers.metrics import Scored, figures, intervals
-from undertow.monitor.calibration import Calibration, joint_statistics
+from undertow.classifiers.metrics import figures, intervals
+from undertow.monitor import calibrating
+from undertow.monitor.calibration import Calibration
 from undertow.monitor.evaluation import Followed, Share, Timing, onset_errors, summarise
+from undertow.monitor.labelled import scored
 
 RATES = (0.05, 0.01)
-ANSWERS = 0.2
-"""About which share of the alarms on safe traces the answers may earn."""
 
 Cases = Sequence[tuple[int, Followed]]
 Promise = tuple[float, Mapping[Channel, float]]
-
-
-def scored(cases: Sequence[Followed]) -> Scored:
-    """Lay the labelled units of the traces end to end."""
-    return Scored(
-        label_indices([case.trace for case in cases]),
-        np.concatenate([case.units for case in cases]),
-        np.repeat(np.arange(len(cases)), [len(case.units) for case in cases]),
-        np.array([-1 if c.trace.trace_label is None else c.trace.trace_label for c in cases]),
-    )
-
-
-def tempered(case: Followed, temperature: float) -> Followed:
-    """Return a trace as a classifier with that temperature would have judged it."""
-    steps = {
-        channel: temper(rows, temperature) if len(rows) else rows for channel, rows in case.steps.items()
-    }
-    return replace(case, units=temper(case.units, temperature), steps=steps)
 
 
 def temperature_of(cases: Sequence[Followed]) -> float:
@@ -65,23 +46,10 @@ def temperature_of(cases: Sequence[Followed]) -> float:
     return fit_temperature(flat.probabilities, flat.labels)
 
 
-def margins_of(cases: Sequence[Followed]) -> dict[Channel, float]:
-    """Find the answers' margin from safe traces that have both channels."""
-    both = [s for c in cases if c.trace.trace_label == 0 and len(s := c.statistics()) == 2]
-    reasoning = np.quantile([s["reasoning"] for s in both], 0.95)
-    answer = np.quantile([s["answer"] for s in both], 1 - 0.05 * ANSWERS)
-    return {"answer": round(float(max(0.0, answer - reasoning)), 3)}
-
-
 def calibration_of(cases: Sequence[Followed], classifier: str, digest: str, population: str) -> Calibration:
     """Make the calibration that the safe ones among these traces give."""
-    margins = margins_of(cases)
     safe = [case.statistics() for case in cases if case.trace.trace_label == 0]
-    statistics = tuple(math.ceil(s * 1e4) / 1e4 for s in joint_statistics(safe, margins))
-    return Calibration(
-        classifier=classifier, digest=digest, segmenter="sentence", population=population,
-        margins=margins, statistics=statistics,
-    )  # fmt: skip
+    return calibrating.calibration_of(safe, classifier=classifier, digest=digest, population=population)
 
 
 def found_for(
@@ -99,7 +67,7 @@ def found_for(
     if shipped:
         alone = found_for("step-encoder", traces, folder)
         temperature = round(temperature_of([case for _, case in alone]), 3)
-        encoder = [(fold, tempered(case, temperature)) for fold, case in encoder]
+        encoder = [(fold, case.tempered(temperature)) for fold, case in encoder]
     else:
         encoder = tempered_across(encoder)
     pairs = zip(encoder, lexical, strict=True)
@@ -119,7 +87,7 @@ def tempered_across(cases: Cases) -> Cases:
     """Give each fold the temperature that the other folds call for."""
     folds = sorted({fold for fold, _ in cases})
     found = {fold: temperature_of([c for f, c in cases if f != fold]) for fold in folds}
-    return [(fold, tempered(case, found[fold])) for fold, case in cases]
+    return [(fold, case.tempered(found[fold])) for fold, case in cases]
 
 
 def tabulate(cases: Cases, of: Sequence[int] = ()) -> str:

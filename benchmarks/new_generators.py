@@ -21,9 +21,7 @@ from crossvalidate import (
     calibration_of,
     found_for,
     pooled,
-    scored,
     temperature_of,
-    tempered,
 )
 from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
 from held_out import read_followed, write_followed
@@ -31,6 +29,7 @@ from held_out import read_followed, write_followed
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.metrics import figures, intervals
 from undertow.monitor.evaluation import Followed, follow, summarise
+from undertow.monitor.labelled import scored
 
 
 def followed(
@@ -41,7 +40,7 @@ def followed(
         encoder, lexical = (followed(member, traces, generators, folder) for member in ENSEMBLES[name])
         seen = [case for _, case in found_for("step-encoder", traces, folder)]
         temperature = temperature_of([case for case in seen if case.trace.generator not in generators])
-        return [pooled(tempered(a, temperature), b) for a, b in zip(encoder, lexical, strict=True)]
+        return [pooled(a.tempered(temperature), b) for a, b in zip(encoder, lexical, strict=True)]
     place = folder / name / f"without-{'-'.join(generators)}"
     path = place.with_suffix(".jsonl")
     test = [trace for trace in traces if trace.generator in generators]
@@ -56,7 +55,7 @@ def followed(
 def column(cases: Sequence[Followed], others: Sequence[Followed]) -> dict[str, str]:
     """Return the figures of some traces, with the promises that the others give."""
     temperature = temperature_of(others)
-    cases, others = ([tempered(case, temperature) for case in some] for some in (cases, others))
+    cases, others = ([case.tempered(temperature) for case in some] for some in (cases, others))
     steps = scored(cases)
     values = figures(steps)
     found = {

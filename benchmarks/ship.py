@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from crossvalidate import calibration_of, found_for, temperature_of, tempered
+from crossvalidate import calibration_of, found_for, temperature_of
 from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT, MEMBER
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
@@ -60,7 +60,7 @@ def main() -> None:
     cases = [case for _, case in found_for(name, traces, options.held_out, shipped=True)]
     if name == "step-encoder" or name in ENSEMBLES:
         temperature = round(temperature_of(cases), 3)
-        cases = [tempered(case, temperature) for case in cases]
+        cases = [case.tempered(temperature) for case in cases]
     if name == "step-encoder":
         ship_encoder(traces, folder, options.held_out / name, temperature)
     elif name == "step-ensemble":

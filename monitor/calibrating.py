@@ -16,12 +16,12 @@ import numpy as np
 from ..classifiers.contract import CHANNELS, Channel, StepClassifier
 from ..classifiers.limits import languages_of
 from ..errors import CalibrationError, CannotJudge
-from .calibration import Calibration, joint_statistics, needed_for
+from .calibration import Calibration, joint_statistic, needed_for
 from .channel import ChannelJudge
 from .evaluation import Share, by_length
 from .trace import Trace
 
-__all__ = ["RATES", "Promise", "calibrate", "margins_of", "promises", "reached"]
+__all__ = ["RATES", "Promise", "calibrate", "calibration_of", "margins_of", "promises", "reached"]
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.10)
 """False alarms per safe trace that people ask for."""
@@ -117,14 +117,48 @@ def calibrate(
             f"{len(found)} safe traces were judged in full ({left_out} were not): a false-alarm rate of "
             f"{max(RATES)} needs at least {needed_for(max(RATES))}; give more traces"
         )
-    margins = margins_of([one for _, one in found])
-    pairs = sorted((joint_statistics([one], margins)[0], length) for length, one in found)
-    made = Calibration(
-        classifier=classifier.name, digest=classifier.digest, segmenter=segmenter, population=population,
-        margins=margins, statistics=tuple(math.ceil(value * 1e4) / 1e4 for value, _ in pairs),
-        lengths=tuple(length for _, length in pairs),
-    )  # fmt: skip
+    made = calibration_of(
+        [one for _, one in found],
+        classifier=classifier.name,
+        digest=classifier.digest,
+        population=population,
+        segmenter=segmenter,
+        lengths=[length for length, _ in found],
+    )
     return made, left_out
+
+
+def calibration_of(
+    found: Sequence[Reached],
+    *,
+    classifier: str,
+    digest: str,
+    population: str,
+    segmenter: str = "sentence",
+    lengths: Sequence[int] = (),
+) -> Calibration:
+    """Make the calibration that safe traces give, by the most evidence that each of them reached.
+
+    Args:
+        found: what `reached` says of each trace.
+        classifier: the name of what judged the steps.
+        digest: its digest.
+        population: in words, what kind of traces these are.
+        segmenter: how steps were cut.
+        lengths: how many steps the reasoning of each has, where that is to be kept.
+    """
+    margins = margins_of(found)
+    most = [joint_statistic(one, margins) for one in found]
+    pairs = sorted(zip(most, lengths or [0] * len(most), strict=True))
+    return Calibration(
+        classifier=classifier,
+        digest=digest,
+        segmenter=segmenter,
+        population=population,
+        margins=margins,
+        statistics=tuple(math.ceil(value * 1e4) / 1e4 for value, _ in pairs),
+        lengths=tuple(length for _, length in pairs) if lengths else (),
+    )
 
 
 def margins_of(found: Sequence[Reached]) -> dict[Channel, float]:

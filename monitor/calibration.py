@@ -18,7 +18,7 @@ support is to be had and no other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +28,7 @@ from ..classifiers.contract import Channel, StepClassifier
 from ..errors import CalibrationError
 from .trace import Frozen
 
-__all__ = ["FILE", "Calibration", "calibration_for", "joint_statistics", "needed_for"]
+__all__ = ["FILE", "Calibration", "calibration_for", "joint_statistic", "needed_for"]
 
 FILE = "calibration.json"
 """The name under which a calibration lies in its classifier's folder."""
@@ -96,15 +96,9 @@ def _rank(n: int, rate: float) -> int:
     return math.ceil((n + 1) * (1.0 - rate) - 1e-9)
 
 
-def joint_statistics(
-    per_trace: Iterable[Mapping[Channel, float]], margins: Mapping[Channel, float]
-) -> tuple[float, ...]:
-    """Reduce each trace's evidence by channel to one number, sorted over the traces."""
-    return tuple(
-        sorted(
-            max(value - margins.get(channel, 0.0) for channel, value in trace.items()) for trace in per_trace
-        )
-    )
+def joint_statistic(found: Mapping[Channel, float], margins: Mapping[Channel, float]) -> float:
+    """Reduce a trace's evidence by channel to one number: the most of it, margins taken off."""
+    return max(value - margins.get(channel, 0.0) for channel, value in found.items())
 
 
 def calibration_for(

@@ -10,13 +10,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..classifiers.calibration import temper
 from ..classifiers.contract import UNSAFE, Channel, Probabilities, StepClassifier, StepInput
 from ..classifiers.corpus import LabelledTrace, step_inputs
 from ..errors import CannotJudge
@@ -92,6 +93,11 @@ class Followed:
         """The largest evidence above the boundary, by channel; what a calibration is made of."""
         judged = {channel: rows for channel, rows in self.steps.items() if _judged_rows(rows).any()}
         return {channel: _track(rows, np.inf).statistic for channel, rows in judged.items()}
+
+    def tempered(self, temperature: float) -> Followed:
+        """Return the trace as a classifier with that temperature would have judged it."""
+        steps = {c: temper(rows, temperature) if len(rows) else rows for c, rows in self.steps.items()}
+        return replace(self, units=temper(self.units, temperature), steps=steps)
 
     def flagged(self, threshold: float, margins: Mapping[Channel, float]) -> bool:
         """Whether either channel raises an alarm."""

@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
-from ..classifiers.calibration import fit_temperature, temper
+from ..classifiers.calibration import fit_temperature
 from ..classifiers.contract import Label, StepClassifier
 from ..classifiers.corpus import LabelledTrace
 from ..classifiers.recipes import RECIPES, Progress, Train
 from ..classifiers.registry import load_classifier
 from ..classifiers.store import MANIFEST, read_manifest, write_manifest
 from ..errors import UsageError
-from .calibrating import RATES, margins_of
-from .calibration import Calibration, joint_statistics, needed_for
+from .calibrating import RATES, calibration_of
+from .calibration import Calibration, needed_for
 from .evaluation import Followed
 from .heldout import held_out
 from .labelled import scored
@@ -83,7 +81,7 @@ def make_classifier(
     _put(made, folder, name or folder.resolve().name, temperature)
     classifier = load_classifier(folder)
     if temperature is not None:
-        cases = [_tempered(case, temperature) for case in cases]
+        cases = [case.tempered(temperature) for case in cases]
     calibration = _calibration(classifier, cases)
     if calibration is not None:
         calibration.save(folder)
@@ -125,13 +123,6 @@ def _temperature(made: Path, cases: Sequence[Followed]) -> float | None:
     return round(fit_temperature(steps.probabilities, steps.labels), 3)
 
 
-def _tempered(case: Followed, temperature: float) -> Followed:
-    steps = {
-        channel: temper(rows, temperature) if len(rows) else rows for channel, rows in case.steps.items()
-    }
-    return replace(case, units=temper(case.units, temperature), steps=steps)
-
-
 def _put(made: Path, folder: Path, name: str, temperature: float | None) -> None:
     """Copy the weights to where they belong, and name them."""
     manifest = read_manifest(made)
@@ -147,15 +138,12 @@ def _calibration(classifier: StepClassifier, cases: Sequence[Followed]) -> Calib
     safe = [case.statistics() for case in cases if case.trace.trace_label == 0]
     if len(safe) < needed_for(max(RATES)):
         return None
-    margins = margins_of(safe)
-    return Calibration(
+    return calibration_of(
+        safe,
         classifier=classifier.name,
         digest=classifier.digest,
-        segmenter="sentence",
         population=f"{len(safe)} of the safe traces that it was trained on, each judged by a classifier "
         "that had not seen its request",
-        margins=margins,
-        statistics=tuple(math.ceil(value * 1e4) / 1e4 for value in joint_statistics(safe, margins)),
     )
 
 

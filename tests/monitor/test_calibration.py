@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from undertow.classifiers.contract import Channel
 from undertow.classifiers.registry import load_classifier
 from undertow.errors import CalibrationError
-from undertow.monitor.calibration import Calibration, calibration_for, joint_statistics
+from undertow.monitor.calibration import Calibration, calibration_for, joint_statistic
 
 
 def calibration(statistics: list[float], **changes: str) -> Calibration:
@@ -48,8 +49,9 @@ def test_a_rate_is_a_share(rate: float) -> None:
 
 def test_channels_share_one_budget() -> None:
     """A trace counts once, by its worse channel, margins taken off."""
-    traces = [{"reasoning": 1.0, "answer": 5.0}, {"reasoning": 2.0}]
-    assert joint_statistics(traces, {"answer": 3.5}) == (1.5, 2.0)  # type: ignore[arg-type]
+    margins: dict[Channel, float] = {"answer": 3.5}
+    assert joint_statistic({"reasoning": 1.0, "answer": 5.0}, margins) == 1.5
+    assert joint_statistic({"reasoning": 2.0}, margins) == 2.0
 
 
 @pytest.mark.parametrize(
