@@ -30,6 +30,7 @@ def _load(name: str) -> ModuleType:
 
 
 _REPLAY = _load("replay")
+_load("odd")
 if importlib.util.find_spec("uvicorn"):
     _load("serving")
 if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):

@@ -27,15 +27,10 @@ openai = pytest.importorskip("openai")
 
 Json: TypeAlias = dict[str, Any]
 
-replay: Any = modules["replay"]  # it stands beside this file
+replay, odd = modules["replay"], modules["odd"]  # they stand beside this file
 MONITOR = scripted_monitor()
-POLICIES = {
-    "observe": Policy(),
-    "flag, closed": Policy(action="flag", on_error="closed"),
-    "stop": Policy(action="stop"),
-    "redact, open": Policy(action="redact", on_error="open"),
-    "divert": Policy(action="divert"),
-}
+ODD = odd.ODD
+POLICIES = {**odd.POLICIES, "flag, closed": Policy(action="flag", on_error="closed")}
 KINDS: Mapping[str, tuple[type[Answer], tuple[str, ...]]] = {
     "completions": (ChatAnswer, replay.SHAPES),
     "responses": (ResponsesAnswer, ("text", "summary")),
@@ -153,9 +148,6 @@ def test_a_mangled_last_event_repeats_nothing(at: tuple[Any, ...], value: Any) -
     assert outs[-1].payload["response"]["output"]
     assert "the zorp" not in json.dumps([out.payload for out in outs])
 
-
-ODD = 87131
-"""Stands where a text should be."""
 
 WRONG: Mapping[str, tuple[tuple[Any, ...], Any]] = {
     "content is a number": (("choices", 0, "message", "content"), ODD),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from sys import modules
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,6 @@ import pytest
 
 from undertow.errors import UsageError
 from undertow.monitor.monitor import Monitor
-from undertow.monitor.policy import Policy
 from undertow.monitor.verdict import TraceVerdict
 from undertow.monitor.wraps import wrap
 
@@ -149,11 +149,12 @@ def test_online(
         assert text == raw(tales["turn"])
 
 
-ODD = 87131
-"""Stands where a text should be."""
+odd: Any = modules["odd"]  # it stands beside this file
+ODD, POLICIES = odd.ODD, odd.POLICIES
+policies = pytest.mark.parametrize("policy", POLICIES)
 
 WRONG: Mapping[str, Callable[[list[Completion]], Any]] = {
-    "a number": lambda c: [Completion(0, ODD, finish_reason=c[0].finish_reason), *c[1:]],  # type: ignore[arg-type]
+    "a number": lambda c: [Completion(0, ODD, finish_reason=c[0].finish_reason), *c[1:]],
     "no text": lambda c: [Completion(0, None, finish_reason=c[0].finish_reason), *c[1:]],  # type: ignore[arg-type]
     "no completion": lambda c: [None, *c[1:]],
     "a text for a completion": lambda c: [f"{ODD}", *c[1:]],
@@ -163,15 +164,6 @@ WRONG: Mapping[str, Callable[[list[Completion]], Any]] = {
 }
 wrongs = pytest.mark.parametrize("wrong", WRONG)
 several = pytest.mark.parametrize("n", [1, 2])
-POLICIES = {
-    "observe": Policy(),
-    "closed": Policy(on_error="closed"),
-    "stop": Policy(action="stop"),
-    "redact": Policy(action="redact"),
-    "redact, open": Policy(action="redact", on_error="open"),
-    "divert": Policy(action="divert"),
-}
-policies = pytest.mark.parametrize("policy", POLICIES)
 
 
 class OddLLM(LLM):
