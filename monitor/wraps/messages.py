@@ -37,16 +37,9 @@ class MessagesAnswer(Answer):
     def _whole(self, payload: Any) -> Any:
         left: dict[int, str] = {}
         at = 0
-        texts = self.read(payload)
-        self._refuse()
-        for text in texts:
-            if self.cut(0):
-                break
-            if text.part != (at,):
-                left[at] = left.get(at, "") + _joined(self.pause(0))
-            at = int(text.part[0])
-            left[at] = left.get(at, "") + _joined(self.feed(text))
-        left[at] = left.get(at, "") + _joined(self._close().get(0, []))
+        for part, pieces in self._by_part(self.read(payload), (0,)):
+            at = int(part[0])
+            left[at] = left.get(at, "") + _joined(pieces)
         if not self.asked.holds or not self.changed(0):
             return payload
         blocks = payload["content"][: at + 1] if self.ended else payload["content"]

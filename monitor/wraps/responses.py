@@ -46,16 +46,8 @@ class ResponsesAnswer(Answer):
 
     def _whole(self, payload: Any) -> Any:
         part: Part = ()
-        texts = self.read(payload)
-        self._refuse()
-        for text in texts:
-            if self.cut(0):
-                break
-            if text.part != part:
-                self._place(part, self.pause(0))
-            part = text.part
-            self._place(part, self.feed(text))
-        self._place(part, self._close().get(0, []))
+        for part, pieces in self._by_part(self.read(payload), ()):
+            self._place(part, pieces)
         if not self.asked.holds or not self.changed(0):
             return payload
         items = payload["output"][: int(part[0]) + 1] if self.ended and part else payload["output"]

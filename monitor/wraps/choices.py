@@ -1,0 +1,184 @@
+"""The choices of one answer: each is judged by a gate of its own; what came of it and what left is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ...classifiers.contract import CHANNELS, Channel
+from ..gate import Gate, Piece
+from ..monitor import Monitor
+from ..policy import GateEvent, Policy
+from ..profiles import AUTO
+from ..reasoning import BLOCK_BREAK
+from ..verdict import StepVerdict
+from .dialects import Part, Text, get, prompt_of
+
+__all__ = ["Asked", "Choices", "asked_of"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a call asks for, and what judges its answer."""
+
+    monitor: Monitor
+    policy: Policy
+    prompt: str = ""
+    raw_prompt: str = ""
+    """The prompt as the model got it, where the caller wrote it so."""
+    model: str | None = None
+    choices: int = 1
+    profile: str = AUTO
+    """How the model marks its reasoning in a text."""
+
+    @cached_property
+    def holds(self) -> bool:
+        """Whether text waits for its judgement in any channel."""
+        return any(map(self.policy.holds, CHANNELS))
+
+    @property
+    def acts(self) -> bool:
+        """Whether what is flagged is kept in, in any channel."""
+        return any(map(self.policy.acts, CHANNELS))
+
+    @property
+    def closed(self) -> bool:
+        """Whether what could not be judged is kept in, in any channel."""
+        return any(map(self.policy.closed, CHANNELS))
+
+
+def asked_of(call: Any, monitor: Monitor, policy: Policy, profile: str = AUTO) -> Asked:
+    """Return what a call asks for, given the JSON object that it sends."""
+    raw, model, count = get(call, "prompt"), get(call, "model"), get(call, "n")
+    several = len(raw) if isinstance(raw, list) and raw and not isinstance(raw[0], int) else 1
+    return Asked(
+        monitor,
+        policy,
+        prompt=prompt_of(call),
+        raw_prompt=raw if isinstance(raw, str) else "",
+        model=model if isinstance(model, str) else None,
+        choices=several * (count if isinstance(count, int) and count > 0 else 1),
+        profile=profile,
+    )
+
+
+class Choices:
+    """Judges the texts of an answer, choice by choice."""
+
+    blocks = False
+    """Whether the API speaks in blocks; a diversion is then one of its own."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.diversion: str | None = None
+        """Where the API speaks in blocks: the answer that the policy gives instead."""
+        self.asked = asked
+        self.gates: dict[int, Gate] = {}
+        self._seen: Any = {}
+        """The payload that names the answer and its model."""
+        self._parts: dict[tuple[int, bool], Part] = {}
+        self._broke: set[tuple[int, Channel | None]] = set()
+        self._refused: set[int] = set()
+        self._fed: dict[int, list[str]] = {}
+        self._let: dict[int, list[str]] = {}
+        self._callback = _Told(asked.policy.callback)
+        self.alarms: list[StepVerdict] = self._callback.alarms
+        """Under the policy `flag`: the steps at which an alarm went, as long as nothing has said so."""
+
+    def quiet(self, texts: list[Text]) -> bool:
+        """Whether taking these asks the classifier nothing; True is certain."""
+        if self.asked.holds:  # the end of a block is judged as well, and has no text
+            return False
+        return all(t.choice in self.gates and self.gates[t.choice].quiet(t.text, t.channel) for t in texts)
+
+    def gate(self, choice: int) -> Gate:
+        """Return the gate of a choice; opens it where it is new."""
+        if choice not in self.gates:
+            asked, name = self.asked, get(self._seen, "id")
+            name = name if isinstance(name, str) else ""
+            model = get(self._seen, "model")
+            self.gates[choice] = Gate(
+                asked.monitor,
+                asked.policy.model_copy(update={"callback": self._callback}),
+                prompt=asked.prompt,
+                raw_prompt=asked.raw_prompt,
+                id=name if asked.choices == 1 else f"{name}#{choice}",
+                model=model if isinstance(model, str) and model else asked.model,
+                profile=asked.profile,
+            )
+        return self.gates[choice]
+
+    def feed(self, text: Text) -> list[Piece]:
+        """Have a text judged; return what may leave by that. Blocks are kept apart, as an audit does."""
+        gate = self.gate(text.choice)
+        if self.cut(text.choice):
+            return []
+        thinks = text.channel == "reasoning"
+        last = self._parts.get((text.choice, thinks))
+        self._parts[text.choice, thinks] = text.part
+        if last is not None and last != text.part:
+            gate.feed(BLOCK_BREAK, text.channel)
+            self._broke.add((text.choice, text.channel))
+        if self.asked.holds:
+            self._fed.setdefault(text.choice, []).append(text.text)
+        return self.let(text.choice, gate.feed(text.text, text.channel))
+
+    def let(self, choice: int, pieces: list[Piece]) -> list[Piece]:
+        """Note what leaves; the break between two blocks is ours and stays."""
+        if not self.asked.holds:
+            return pieces
+        turned = self.blocks and self.gates[choice].diverted and self.diversion is None
+        if turned and pieces and pieces[-1].channel == "answer":
+            self.diversion = pieces.pop().text
+        kept = []
+        for piece in pieces:
+            text = piece.text
+            if (choice, piece.channel) in self._broke:
+                self._broke.discard((choice, piece.channel))
+                text = text.removeprefix(BLOCK_BREAK)
+            self._let.setdefault(choice, []).append(text)
+            kept.append(Piece(piece.channel, text))
+        return kept
+
+    def pause(self, choice: int) -> list[Piece]:
+        """Return what may leave at the end of a block."""
+        return self.let(choice, self.gates[choice].pause()) if choice in self.gates else []
+
+    def changed(self, choice: int) -> bool:
+        """Whether what has left is other than what came."""
+        if choice in self._refused or self.diversion is not None:
+            return True
+        return "".join(self._fed.get(choice, ())) != "".join(self._let.get(choice, ()))
+
+    def cut(self, choice: int) -> bool:
+        """Whether the policy has ended a choice: nothing more of it is to be read."""
+        gate = self.gates.get(choice)
+        return gate is not None and (gate.stopped or gate.diverted)
+
+    def reason(self, choice: int) -> str:
+        """Say how a choice ends that the policy has ended."""
+        return "stop" if self.gates[choice].diverted else "content_filter"
+
+
+class _Told:
+    """What the gates of an answer call: notes alarms, and calls the policy's own callback.
+
+    It does not know the answer: one that referred to itself would outlive its end, with all its steps,
+    until the garbage collector finds it.
+    """
+
+    def __init__(self, callback: Callable[[GateEvent], None] | None) -> None:
+        self.alarms: list[StepVerdict] = []
+        self.raised: Exception | None = None
+        self._callback = callback
+
+    def __call__(self, event: GateEvent) -> None:
+        if event.cause == "alarm" and event.action == "flag" and event.step is not None:
+            self.alarms.append(event.step)
+        if self._callback is not None:
+            try:
+                self._callback(event)
+            except Exception as error:  # it is meant for the caller
+                self.raised = error
+                raise
