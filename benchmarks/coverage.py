@@ -12,14 +12,12 @@ is not made for each of them.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from crossvalidate import found_for, tempered_across
-from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
+from fits import ENSEMBLES, arguments
 from numpy.typing import NDArray
 
 from undertow.classifiers.contract import Channel
@@ -53,10 +51,7 @@ def alarms(
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
-    parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--held-out", type=Path, default=HELD_OUT)
+    parser = arguments(__doc__)
     parser.add_argument("--splits", type=int, default=500)
     options = parser.parse_args()
     cases = found_for(options.classifier, read_labelled(options.corpus), options.held_out)

@@ -8,20 +8,19 @@
 
 Trains on four fifths of the labelled traces (split by `group`), follows the others through the
 monitor, five times. Temperature, threshold and margins of a fold are found on the other four.
-What was said of each trace is kept under --out: a run that was broken off goes on, and
+What was said of each trace is kept under --held-out: a run that was broken off goes on, and
 `ship.py` takes temperature and calibration from there.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
+from fits import ENSEMBLES, FITS, arguments
 from held_out import held_out
 
 from undertow.classifiers.calibration import fit_temperature
@@ -167,14 +166,11 @@ def _resampled(values: np.ndarray, draws: int = 1000) -> list[np.ndarray]:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
-    parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--out", type=Path, default=HELD_OUT)
+    parser = arguments(__doc__)
     parser.add_argument("--only", type=int, nargs="*", default=(), help="make these folds, print no table")
     parser.add_argument("--of", type=int, nargs="*", default=(), help="print the figures of these folds")
     options = parser.parse_args()
-    cases = found_for(options.classifier, read_labelled(options.corpus), options.out, options.only)
+    cases = found_for(options.classifier, read_labelled(options.corpus), options.held_out, options.only)
     if options.only:
         return
     if options.classifier.endswith("encoder") or options.classifier in ENSEMBLES:

@@ -13,14 +13,13 @@ their reasoning. Classifiers come from crossvalidate.py's folder.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from crossvalidate import calibration_of, found_for, tempered_across
-from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
+from fits import ENSEMBLES, FITS, arguments
 
 from undertow.classifiers.contract import LABELS, UNSAFE, Probabilities, StepClassifier, StepInput
 from undertow.classifiers.corpus import LabelledTrace, grouped_folds, read_labelled
@@ -129,10 +128,7 @@ def _risky(trace: LabelledTrace, origin: Sequence[int], steps: Sequence[StepVerd
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
-    parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--held-out", type=Path, default=HELD_OUT)
+    parser = arguments(__doc__)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.05, help="false alarms per safe trace")
     parser.add_argument("--most", type=int, default=10_000, help="judge so many traces, at most")

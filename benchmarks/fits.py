@@ -7,6 +7,7 @@ not seen it which says what counts.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from undertow.classifiers.registry import load_classifier
 from undertow.classifiers.salience import Salience
 from undertow.classifiers.store import MANIFEST
 
-__all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "MEMBER"]
+__all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "MEMBER", "arguments"]
 
 HERE = Path(__file__).resolve().parent.parent
 CORPUS = HERE.parent / "shared/corpus/steps_train.jsonl"
@@ -128,3 +129,12 @@ def _report(state: dict[str, Any]) -> None:
         print(
             f"epoch {state['epoch'] + 1}, batch {state['batch']} of {state['batches']}: {state['loss']:.3f}"
         )
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """Return a command line that names a classifier, and where what was said of held-out traces is kept."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
+    parser.add_argument("--corpus", type=Path, default=CORPUS)
+    parser.add_argument("--held-out", type=Path, default=HELD_OUT)
+    return parser

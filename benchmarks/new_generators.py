@@ -12,7 +12,6 @@ that the other traces call for, as crossvalidate.py followed them.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from crossvalidate import (
     pooled,
     temperature_of,
 )
-from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT
+from fits import ENSEMBLES, FITS, arguments
 from held_out import read_followed, write_followed
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
@@ -73,11 +72,8 @@ def column(cases: Sequence[Followed], others: Sequence[Followed]) -> dict[str, s
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
+    parser = arguments(__doc__)
     parser.add_argument("generators", nargs="+")
-    parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--held-out", type=Path, default=HELD_OUT)
     options = parser.parse_args()
     traces, names = read_labelled(options.corpus), options.generators
     seen = [case for _, case in found_for(options.classifier, traces, options.held_out)]
