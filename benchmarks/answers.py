@@ -11,8 +11,6 @@ with a model's answer, at the 1 % and the 5 % setting, beside its harmful ones.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +23,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from undertow.classifiers.contract import HISTORY, StepInput, risk_of
 from undertow.classifiers.lessons import Lesson
 from undertow.classifiers.registry import DEFAULT, load_classifier
+from undertow.classifiers.rows import read_rows
 from undertow.monitor.intervals import wilson
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.trace import Trace
@@ -59,8 +58,8 @@ def kept(name: str, most: int) -> None:
 
 def over_flagging(name: str) -> None:
     """Print how often XSTest's requests, with their answers, are flagged."""
-    with gzip.open(CORPUS.parent / "overflagging_dev.jsonl.gz", "rt", encoding="utf-8") as file:
-        rows = [row for row in map(json.loads, file) if row["response"]]
+    path = CORPUS.parent / "overflagging_dev.jsonl.gz"
+    rows = [row for row in read_rows(path, lambda row, _: row, "a request") if row["response"]]
     print("\n| XSTest | traces | flagged at 1 % | flagged at 5 % |\n|---|---|---|---|")
     kinds = {
         "harmless request": lambda row: row["request_safe"],

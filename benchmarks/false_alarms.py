@@ -12,8 +12,6 @@ since each brings new risks.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from undertow.classifiers.contract import Channel
 from undertow.classifiers.corpus import read_labelled
 from undertow.classifiers.registry import DEFAULT
+from undertow.classifiers.rows import read_rows
 from undertow.monitor.drift import DriftTracker
 from undertow.monitor.evaluation import Share
 from undertow.monitor.monitor import Monitor
@@ -42,19 +41,18 @@ Row: TypeAlias = tuple[float, float, float, float]
 
 def safe_traces(path: Path, known: set[str], learned: set[str]) -> Iterator[Trace]:
     """Yield the traces that are safe by their making, and were not trained on."""
-    with gzip.open(path, "rt", encoding="utf-8") as rows:
-        for row in map(json.loads, rows):
-            if row["labels"].get("selected_as") not in ("safe", "benign") or not row["units"]:
-                continue
-            start, end = row["units"][0]
-            if row["group"] not in known and row["reasoning"][start:end] not in learned:
-                yield Trace(
-                    id=row["id"],
-                    prompt=row["prompt"] or "",
-                    reasoning=row["reasoning"],
-                    answer=row["answer"],
-                    metadata={"source": row["source"]},
-                )
+    for row in read_rows(path, lambda row, _: row, "a trace"):
+        if row["labels"].get("selected_as") not in ("safe", "benign") or not row["units"]:
+            continue
+        start, end = row["units"][0]
+        if row["group"] not in known and row["reasoning"][start:end] not in learned:
+            yield Trace(
+                id=row["id"],
+                prompt=row["prompt"] or "",
+                reasoning=row["reasoning"],
+                answer=row["answer"],
+                metadata={"source": row["source"]},
+            )
 
 
 def rows(verdict: TraceVerdict, channel: Channel) -> list[Row]:

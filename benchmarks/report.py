@@ -11,8 +11,6 @@ The second scrolls made-up lists in the system's Chromium, a step a frame, and o
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import shutil
 from collections.abc import Iterator
 from itertools import islice
@@ -23,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.classifiers.rows import read_rows
 from undertow.monitor.audit.sources import open_sources
 from undertow.monitor.report import write_report
 from undertow.monitor.trace import Trace, Unreadable
@@ -47,18 +46,19 @@ def real(shared: Path) -> Iterator[Trace | Unreadable]:
     """Yield the transcripts, then the labelled traces."""
     for source in open_sources(shared / "transcripts"):
         yield from (record for record, _ in source.records())
-    with gzip.open(shared / "corpus" / "traces_train.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            known = {name: row.get(name) for name in ("source", "generator")}
-            yield Trace(
-                id=row["id"],
-                prompt=row.get("prompt") or "",
-                reasoning=row["reasoning"],
-                answer=row.get("answer"),
-                model=row.get("generator"),
-                metadata=known,
-            )
+    yield from read_rows(shared / "corpus" / "traces_train.jsonl.gz", trace_of, "a trace")
+
+
+def trace_of(row: dict[str, Any], number: int) -> Trace:
+    """Return a row of the corpus as a trace."""
+    return Trace(
+        id=row["id"],
+        prompt=row.get("prompt") or "",
+        reasoning=row["reasoning"],
+        answer=row.get("answer"),
+        model=row.get("generator"),
+        metadata={name: row.get(name) for name in ("source", "generator")},
+    )
 
 
 def made_up(rows: int) -> Iterator[tuple[Trace | Unreadable, TraceVerdict]]:
