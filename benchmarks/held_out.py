@@ -12,6 +12,7 @@ from rich.progress import track
 from undertow.classifiers.contract import StepClassifier
 from undertow.classifiers.corpus import LabelledTrace, grouped_folds
 from undertow.monitor.evaluation import Followed, follow
+from undertow.monitor.replacing import replacing
 
 FOLDS = 5
 
@@ -58,9 +59,8 @@ def write_followed(path: Path, cases: Sequence[Followed]) -> None:
         }
         for case in cases
     ]
-    part = path.with_suffix(".part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    part.rename(path)
+    with replacing(path) as part:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def read_followed(path: Path, traces: dict[str, LabelledTrace]) -> list[Followed]:
