@@ -39,7 +39,9 @@ __all__ = ["UndertowHandler", "wrap_object"]
 _FIELDS = ("reasoning_content", "reasoning")
 _UNREAD = "undertow_unread"
 """Where a message holds, until it is judged, what stood in place of reasoning and is no text."""
-_ENDS = ("finish_reason", "stop_reason", "done_reason")
+_ENDS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+_FORM = ("model_provider", "output_version")
+"""What a chunk's `response_metadata` says of the form of its content."""
 _OWN = ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__")
 """All that a model of pydantic's has."""
 KEY = "undertow"
@@ -120,7 +122,7 @@ def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
     """
     plain = _keeping(kind)
 
-    class Judging(plain):  # type: ignore[misc]
+    class Judging(plain):  # type: ignore[misc, valid-type]
         def _generate(self, messages: Sequence[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
             result = _as(plain, self)._generate(messages, *args, **kwargs)
             return _whole(_answer(monitor, policy, messages), result)
@@ -260,11 +262,13 @@ class _Following:
         self.answer = answer
         self._near: Any = ChatGenerationChunk(message=AIMessageChunk(content=""))
         self._blocks: dict[str, Any] = {}
+        self._form: Json = {}
 
     def before(self, chunk: Any) -> tuple[Json, list[Text]]:
         """Return what a chunk says."""
         self._near = chunk
         self._blocks |= near(chunk.message.content)
+        self._form |= {name: said for name, said in chunk.message.response_metadata.items() if name in _FORM}
         payload = _payload(chunk.message, "delta")
         if any((chunk.generation_info or {}).get(name) for name in _ENDS):
             payload["choices"][0]["finish_reason"] = "stop"
@@ -299,9 +303,12 @@ class _Following:
             return _with(like, _bare(own)) if mute and _speaks(own) else like
         thought = {name: delta[name] for name in _FIELDS if delta.get(name)}
         content = written(delta.get("content") or "", self._blocks)
-        metadata = {"finish_reason": choice["finish_reason"]} if choice["finish_reason"] else {}
+        ended = {"finish_reason": choice["finish_reason"]} if choice["finish_reason"] else {}
         message = AIMessageChunk(
-            content=content, id=self._near.message.id, additional_kwargs=thought, response_metadata=metadata
+            content=content,
+            id=self._near.message.id,
+            additional_kwargs=thought,
+            response_metadata=self._form | ended,
         )
         return ChatGenerationChunk(message=message)
 
