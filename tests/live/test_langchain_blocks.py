@@ -241,7 +241,8 @@ def test_an_answer_is_judged_once(monitor: Monitor, kind: Any, way: str) -> None
     """Whichever of its methods a model calls in turn, the callback hears of each event once."""
     heard: list[str] = []
     policy = Policy(action="flag", callback=lambda event: heard.append(event.cause))
-    model = kind(parts=[bedrock(CALM), bedrock(EVIL), {"type": "text", "text": SAFE, "index": 1}])
+    thoughts = [FORMS["thinking"](text) for text in (CALM, EVIL)]
+    model = kind(parts=[*thoughts, {"type": "text", "text": SAFE, "index": 1}])
     message = WAYS[way](wrap(model, monitor=monitor, policy=policy))
     assert heard == ["alarm"]
     assert message.response_metadata["undertow"]["flagged"] is True
