@@ -87,6 +87,8 @@ class LoopTimes:
     LIMIT = 0.005
     LOOK = 0.003
     """Seconds of the clock after which it is looked what a call is at."""
+    NAMED = 50
+    """How many slow calls are named at most: what holds their names is not read meanwhile."""
 
     def __init__(self, context: Any, *, wanted: bool) -> None:
         self._shared = context.Array("d", 6, lock=False)
@@ -105,7 +107,7 @@ class LoopTimes:
             clock, own = time.perf_counter() - clock, time.thread_time() - own
             seen.end()
             self.add(clock, own)
-            if own > self.LIMIT:
+            if own > self.LIMIT and self._shared[4] <= self.NAMED:
                 took = f"{1e3 * own:.1f} ms ({1e3 * clock:.1f} by the clock)"
                 self._slow.put(f"{took}: {_named(handle)}{seen}")
 
