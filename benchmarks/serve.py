@@ -8,7 +8,9 @@ the proxy, the row before. Every stream has words of its own, in which mixing or
 
 With `--loop` all that the proxy's event loop does is timed, call by call (asyncio's own, not uvloop's): by
 the clock, in which waiting for the processor and for other threads counts, and by the processor time of
-the loop's own thread.
+the loop's own thread, in which what the machine's host takes away counts. What was slow is named: what ran,
+where it stood after 3 ms, and what garbage was looked for meanwhile. Beside the same load a process of
+its own does the same third of a millisecond of work again and again, which shows what the machine adds.
 
 Then many short streams, one after the other in batches, and the proxy's memory on the way.
 
@@ -19,14 +21,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import itertools
 import json
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -68,44 +75,118 @@ def _chunk(delta: dict[str, str], finish: str | None = None, **more: float) -> s
 
 
 class LoopTimes:
-    """How long the calls that an event loop makes keep it; readable from another process.
+    """How long the calls that an event loop makes keep it, and what the slow ones were at.
+
+    The same figures of work that cannot be slow are what the machine itself does to them.
 
     Args:
-        shared: five numbers that the processes share.
+        context: makes what the processes share.
         wanted: whether anything is timed at all.
     """
 
     LIMIT = 0.005
+    LOOK = 0.003
+    """Seconds of the clock after which it is looked what a call is at."""
+    NAMED = 50
+    """How many slow calls are named at most: what holds their names is not read meanwhile."""
 
-    def __init__(self, shared: Any, *, wanted: bool) -> None:
-        self._shared = shared
+    def __init__(self, context: Any, *, wanted: bool) -> None:
+        self._shared = context.Array("d", 6, lock=False)
+        self._slow = context.SimpleQueue()
         self.wanted = wanted
 
     def install(self) -> None:
         """Time every call that loops of this process make; they are asyncio's own."""
         sys.modules["uvloop"] = None  # type: ignore  # its loops cannot be timed from here
-        shared, run, limit = self._shared, asyncio.Handle._run, self.LIMIT
+        run, seen = asyncio.Handle._run, _Seen()
 
         def timed(handle: Any) -> None:
+            seen.begin(self.LOOK)
             clock, own = time.perf_counter(), time.thread_time()
             run(handle)
             clock, own = time.perf_counter() - clock, time.thread_time() - own
-            shared[0] += 1
-            shared[1], shared[2] = max(shared[1], clock), shared[2] + (clock > limit)
-            shared[3], shared[4] = max(shared[3], own), shared[4] + (own > limit)
+            seen.end()
+            self.add(clock, own)
+            if own > self.LIMIT and self._shared[4] <= self.NAMED:
+                took = f"{1e3 * own:.1f} ms ({1e3 * clock:.1f} by the clock)"
+                self._slow.put(f"{took}: {_named(handle)}{seen}")
 
         asyncio.Handle._run = timed  # type: ignore
 
-    def show(self, when: str) -> None:
+    def add(self, clock: float, own: float) -> None:
+        """Count a call."""
+        shared, limit = self._shared, self.LIMIT
+        shared[0] += 1
+        shared[1], shared[2] = max(shared[1], clock), shared[2] + (clock > limit)
+        shared[3], shared[4] = max(shared[3], own), shared[4] + (own > limit)
+        shared[5] += own
+
+    def show(self, what: str) -> None:
         """Print what there was since the last time."""
         if not self.wanted:
             return
-        calls, longest, late, own, slow = self._shared
+        calls, longest, late, own, slow, total = self._shared
         print(
-            f"calls on the proxy's event loop, {when}: {calls:.0f}; the longest {1e3 * longest:.1f} ms, "
-            f"{late:.0f} over 5 ms; of its own processor time {1e3 * own:.1f} ms, {slow:.0f} over 5 ms"
+            f"{what}: {calls:.0f}; the longest {1e3 * longest:.1f} ms, {late:.0f} over 5 ms; "
+            f"of its own processor time {1e3 * own:.1f} ms, {slow:.0f} over 5 ms, in {total:.1f} s altogether"
         )
-        self._shared[:] = [0.0] * 5
+        self._shared[:] = [0.0] * 6
+        while not self._slow.empty():
+            print("    " + self._slow.get())
+
+
+class _Seen:
+    """What a call of the loop's was seen at: where it stood, and what garbage was looked for."""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+        self._begun = 0.0
+        signal.signal(signal.SIGALRM, self._look)
+        gc.callbacks.append(self._sweep)
+
+    def begin(self, look: float) -> None:
+        self._notes.clear()
+        signal.setitimer(signal.ITIMER_REAL, look)
+
+    def end(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _look(self, _: int, frame: Any) -> None:
+        stack = itertools.islice(traceback.walk_stack(frame), 4)
+        self._notes.append("at " + " < ".join(f"{at.f_code.co_qualname}:{line}" for at, line in stack))
+
+    def _sweep(self, phase: str, info: dict[str, int]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            now = time.thread_time()
+            took, self._begun = now - self._begun, now
+            if phase == "stop" and took > 0.001:
+                self._notes.append(f"garbage of generation {info['generation']}: {1e3 * took:.1f} ms")
+
+    def __str__(self) -> str:
+        return "".join(f"\n        {note}" for note in self._notes)
+
+
+def _named(handle: Any) -> str:
+    """Name what a handle of asyncio's runs."""
+    task = getattr(handle._callback, "__self__", None)
+    what = task.get_coro() if isinstance(task, asyncio.Task) else handle._callback
+    return str(getattr(what, "__qualname__", what))[:80]
+
+
+def _work() -> int:
+    """Take about a third of a millisecond, always the same."""
+    return sum(i * i % 7 for i in range(6000))
+
+
+def _run_control(times: LoopTimes) -> None:
+    """Do the same again and again, a tenth of the time."""
+    gc.disable()
+    while True:
+        clock, own = time.perf_counter(), time.thread_time()
+        _work()
+        clock, own = time.perf_counter() - clock, time.thread_time() - own
+        times.add(clock, own)
+        time.sleep(9 * own)
 
 
 def _log_here() -> None:
@@ -232,25 +313,37 @@ def main() -> None:
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     up, through = _free(), _free()
-    times = LoopTimes(context.Array("d", 5, lock=False), wanted=options.loop)
+    times, control = (LoopTimes(context, wanted=options.loop) for _ in range(2))
     asked = (through, up, options.classifier, options.policy, times)
     upstream = context.Process(target=_run_upstream, name="upstream", args=(up,), daemon=True)
     proxy = context.Process(target=_run_proxy, name="proxy", args=asked)
+    beside = context.Process(target=_run_control, name="control", args=(control,), daemon=True)
     _log_here()
     upstream.start()
     proxy.start()
     try:
         _wait(f"http://127.0.0.1:{through}/healthz")
         _wait(f"http://127.0.0.1:{up}/")
-        _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, times, options)
+        times.show("calls on the proxy's event loop, starting")
+        if options.loop:
+            beside.start()
+
+        def shown(when: str) -> None:
+            times.show(f"calls on the proxy's event loop, {when}")
+            control.show(f"the same work beside them, {when}")
+
+        _measure(f"http://127.0.0.1:{up}", f"http://127.0.0.1:{through}", proxy.pid or 0, shown, options)
     finally:
         proxy.terminate()
         proxy.join()
         upstream.terminate()
+        if beside.is_alive():
+            beside.terminate()
 
 
-def _measure(direct: str, proxy: str, pid: int, times: LoopTimes, options: argparse.Namespace) -> None:
-    times.show("starting")
+def _measure(
+    direct: str, proxy: str, pid: int, shown: Callable[[str], None], options: argparse.Namespace
+) -> None:
     rate = options.streams / options.pace
     print(f"{options.streams} streams, {rate:.0f} tokens a second, {options.classifier}, {options.policy}")
     print(f"{'delay, ms':<16}" + "".join(f"{name:>10}" for name in ("p50", "p90", "p99", "most")))
@@ -265,10 +358,10 @@ def _measure(direct: str, proxy: str, pid: int, times: LoopTimes, options: argpa
     each = 1e6 * (processor(pid) - used) / (options.streams * options.tokens)
     print(f"processor time of the proxy, judging included: {each:.0f} µs a token")
     print(f"whole and unmixed: {wholes[0]} and {wholes[1]} of {options.streams}")
-    times.show("with paced streams")
+    shown("with paced streams")
     if options.requests:
         _memory(proxy, pid, options.requests)
-        times.show("with as many streams as it could take")
+        shown("with as many streams as it could take")
 
 
 def _memory(proxy: str, pid: int, requests: int) -> None:

@@ -24,6 +24,7 @@ from ..verdict import TraceVerdict
 from .answers import Answer, Asked, Json, Out, chief
 from .chat import ChatAnswer
 from .dialects import Text, get, items_of
+from .langchain_blocks import kept_back, near, read, unsaid, written
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler
@@ -38,9 +39,11 @@ __all__ = ["UndertowHandler", "wrap_object"]
 _FIELDS = ("reasoning_content", "reasoning")
 _UNREAD = "undertow_unread"
 """Where a message holds, until it is judged, what stood in place of reasoning and is no text."""
-_ENDS = ("finish_reason", "stop_reason", "done_reason")
-_LISTED = ("summary", "content")
-_TEXTS = ("text", "thinking", "reasoning", "refusal")
+_ENDS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+_FORM = ("model_provider", "output_version")
+"""What a chunk's `response_metadata` says of the form of its content."""
+_OWN = ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__")
+"""All that a model of pydantic's has."""
 KEY = "undertow"
 """Where a message's `response_metadata` holds the verdict, as JSON."""
 
@@ -112,21 +115,35 @@ def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
 
 
 def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
-    """Return a class of chat models like `kind` whose answers are judged."""
+    """Return a class of chat models like `kind` whose answers are judged.
 
-    class Judging(kind):  # type: ignore[misc]
+    What it judges comes from the same model as one of `kind`: whichever of its methods that one calls in
+    turn, the answer is judged once.
+    """
+    plain = _keeping(kind)
+
+    class Judging(plain):  # type: ignore[misc, valid-type]
         def _generate(self, messages: Sequence[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-            result = super()._generate(messages, *args, **kwargs)
+            result = _as(plain, self)._generate(messages, *args, **kwargs)
             return _whole(_answer(monitor, policy, messages), result)
 
         async def _agenerate(self, messages: Sequence[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-            if kind._agenerate is BaseChatModel._agenerate:  # it would call `_generate`, which judges
-                return await super()._agenerate(messages, *args, **kwargs)  # type: ignore[no-any-return]
-            result = await super()._agenerate(messages, *args, **kwargs)
+            result = await _as(plain, self)._agenerate(messages, *args, **kwargs)
             return await to_thread.run_sync(_whole, _answer(monitor, policy, messages), result)
 
+    Judging._stream_chat_model_events = Judging._astream_chat_model_events = None  # no way past `_stream`
+    if kind._stream is not BaseChatModel._stream:
+        Judging._stream = _streaming(plain, monitor, policy)
+    if kind._astream is not BaseChatModel._astream:
+        Judging._astream = _astreaming(plain, monitor, policy)
+    return _named(Judging, kind)
+
+
+def _keeping(kind: Any) -> Any:
+    """Return a class of chat models like `kind` that keep the reasoning which ChatOpenAI drops."""
+
+    class Keeping(kind):  # type: ignore[misc]
         def _convert_chunk_to_generation_chunk(self, chunk: Json, *args: Any) -> Any:
-            """Keep the reasoning that ChatOpenAI drops."""
             made = super()._convert_chunk_to_generation_chunk(chunk, *args)
             for choice in items_of(chunk, "choices")[:1] if made is not None else ():
                 _keep_reasoning(made.message, get(choice, "delta"))
@@ -138,22 +155,26 @@ def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
                 _keep_reasoning(made.message, get(choice, "message"))
             return result  # type: ignore[no-any-return]
 
-    if kind._stream is not BaseChatModel._stream:
-        Judging._stream = _streaming(kind, monitor, policy)
-    if kind._astream is not BaseChatModel._astream:
-        Judging._astream = _astreaming(kind, monitor, policy)
-    Judging.__name__, Judging.__qualname__, Judging.__module__ = (
-        kind.__name__,
-        kind.__qualname__,
-        kind.__module__,
-    )
-    return Judging
+    return _named(Keeping, kind)
+
+
+def _named(made: Any, kind: Any) -> Any:
+    made.__name__, made.__qualname__, made.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    return made
+
+
+def _as(kind: Any, model: Any) -> Any:
+    """Return the same model as one of another class: what either has, both have."""
+    same = kind.__new__(kind)
+    for name in _OWN:
+        object.__setattr__(same, name, getattr(model, name))
+    return same
 
 
 def _streaming(kind: Any, monitor: Monitor, policy: Policy) -> Any:
     def stream(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
         following = _Following(_answer(monitor, policy, messages))
-        answer, chunks = following.answer, kind._stream(self, messages, stop=stop, **kwargs)
+        answer, chunks = following.answer, _as(kind, self)._stream(messages, stop=stop, **kwargs)
         for chunk in chunks:
             for shown in following.shown(answer.take(*following.before(chunk))):
                 _told(run_manager, shown)
@@ -173,7 +194,7 @@ def _astreaming(kind: Any, monitor: Monitor, policy: Policy) -> Any:
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         following = _Following(_answer(monitor, policy, messages))
-        answer, chunks = following.answer, kind._astream(self, messages, stop=stop, **kwargs)
+        answer, chunks = following.answer, _as(kind, self)._astream(messages, stop=stop, **kwargs)
         async for chunk in chunks:
             payload, texts = following.before(chunk)
             if answer.quiet(texts):
@@ -224,25 +245,14 @@ def _payload(message: Any, holder: str, index: int = 0) -> Json:
     body = {name: message.additional_kwargs[name] for name in _FIELDS if name in message.additional_kwargs}
     if _UNREAD in message.additional_kwargs:
         body["thinking"] = message.additional_kwargs.pop(_UNREAD)
-    body["content"] = _read(message.content)
+    body["content"] = read(message.content)
+    if kept := kept_back(message.content):
+        body["reasoning_details"] = kept
     if calls := getattr(message, "tool_call_chunks", None) or getattr(message, "tool_calls", None):
         body["tool_calls"] = calls
     last = holder == "message" or any(metadata.get(name) for name in _ENDS)
     choice = {"index": index, holder: body, "finish_reason": "stop" if last else None}
     return {"id": message.id, "model": metadata.get("model_name"), "choices": [choice]}
-
-
-def _read(content: Any) -> Any:
-    """Return a content with the reasoning of its blocks where it is looked for."""
-    return [_block_read(part) for part in content] if isinstance(content, list) else content
-
-
-def _block_read(part: Any) -> Any:
-    if isinstance(part, dict) and part.get("type") == "reasoning" and "reasoning" not in part:
-        said = [part[name] for name in _LISTED if part.get(name) is not None]
-        whole = all(isinstance(one, list | tuple) for one in said)
-        return {"type": "reasoning", "reasoning": [item for one in said for item in one] if whole else [said]}
-    return part
 
 
 class _Following:
@@ -251,15 +261,14 @@ class _Following:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self._near: Any = ChatGenerationChunk(message=AIMessageChunk(content=""))
-        self._blocks: dict[str, Json] = {}
+        self._blocks: dict[str, Any] = {}
+        self._form: Json = {}
 
     def before(self, chunk: Any) -> tuple[Json, list[Text]]:
         """Return what a chunk says."""
         self._near = chunk
-        content = chunk.message.content
-        for block in content if isinstance(content, list) else ():
-            if isinstance(block, dict) and block.get("type") in _TEXTS:
-                self._blocks[block["type"]] = block
+        self._blocks |= near(chunk.message.content)
+        self._form |= {name: said for name, said in chunk.message.response_metadata.items() if name in _FORM}
         payload = _payload(chunk.message, "delta")
         if any((chunk.generation_info or {}).get(name) for name in _ENDS):
             payload["choices"][0]["finish_reason"] = "stop"
@@ -293,10 +302,13 @@ class _Following:
             mute = not delta.get("content") and not any(delta.get(name) for name in _FIELDS)
             return _with(like, _bare(own)) if mute and _speaks(own) else like
         thought = {name: delta[name] for name in _FIELDS if delta.get(name)}
-        content = _written(delta.get("content") or "", list(self._blocks.values()))
-        metadata = {"finish_reason": choice["finish_reason"]} if choice["finish_reason"] else {}
+        content = written(delta.get("content") or "", self._blocks)
+        ended = {"finish_reason": choice["finish_reason"]} if choice["finish_reason"] else {}
         message = AIMessageChunk(
-            content=content, id=self._near.message.id, additional_kwargs=thought, response_metadata=metadata
+            content=content,
+            id=self._near.message.id,
+            additional_kwargs=thought,
+            response_metadata=self._form | ended,
         )
         return ChatGenerationChunk(message=message)
 
@@ -309,36 +321,10 @@ def _speaks(message: Any) -> bool:
     return bool(message.content) or any(name in message.additional_kwargs for name in _FIELDS)
 
 
-def _written(content: Any, near: Sequence[Any]) -> Any:
-    """Return a content in the form in which the model gives its own: text, or blocks like those near."""
-    if isinstance(content, str):
-        block = next((p for p in near if isinstance(p, dict) and p.get("type") == "text"), None)
-        return [{**block, "text": content}] if block and content else content
-    return [_block(part, near) for part in content]
-
-
-def _block(part: Json, near: Sequence[Any]) -> Json:
-    """Return a block as the model's own are, with another text."""
-    what, said = part["type"], part.get(part["type"])
-    if isinstance(said, list):
-        said = "".join(one["text"] for one in said)
-    like = next((p for p in near if isinstance(p, dict) and p.get("type") == what), {})
-    listed = next((name for name in _LISTED if like.get(name)), None)
-    if what == "reasoning" and listed:
-        first = next((item for item in items_of(like, listed) if isinstance(item, dict)), {})
-        return {**like, listed: [{**first, "text": said}]}
-    return {**like, **part, what: said} if said is not None else {**like, **part}
-
-
 def _bare(message: Any) -> Any:
     """Return a message without its texts."""
     kept = {name: value for name, value in message.additional_kwargs.items() if name not in _FIELDS}
-    content = message.content
-    if isinstance(content, list):
-        content = [part for part in content if isinstance(part, dict) and part.get("type") not in _TEXTS]
-    else:
-        content = ""
-    return message.model_copy(update={"content": content, "additional_kwargs": kept})
+    return message.model_copy(update={"content": unsaid(message.content), "additional_kwargs": kept})
 
 
 def _said_of(message: Any, verdict: TraceVerdict) -> Any:
@@ -368,7 +354,7 @@ def _rewritten(message: Any, choice: Json, *, ended: bool) -> Any:
     said = choice["message"]
     bare = _bare(message)
     thought = {name: said[name] for name in _FIELDS if said.get(name)}
-    content = _written(said.get("content") or "", message.content)
+    content = written(said.get("content") or "", near(message.content))
     update = {"content": content, "additional_kwargs": {**bare.additional_kwargs, **thought}}
     metadata = message.response_metadata
     if ended:

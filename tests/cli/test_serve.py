@@ -14,7 +14,7 @@ pytest.importorskip("uvicorn")
 
 from uvicorn.server import ServerState
 
-from undertow.cli.serve import _PATIENT, _Tidying
+from undertow.cli.serve import _PATIENT, _spare_the_event_loop, _Tidying
 
 
 class Knot:
@@ -57,3 +57,27 @@ def test_garbage_waits_for_a_quiet_moment(
 
     asyncio.run(run())
     assert (knot() is None) == found
+
+
+@pytest.fixture
+def spared() -> Iterator[None]:
+    """The collector as the proxy sets it."""
+    before = gc.get_threshold()
+    _spare_the_event_loop()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+class Made:
+    """Stands for what a stream makes."""
+
+
+@pytest.mark.usefixtures("spared")
+def test_the_young_are_few_where_as_many_are_freed_as_made() -> None:
+    """Streams that make and free by the hundred leave little to look through at a time."""
+    most, alive = 0, [[Made() for _ in range(100)] for _ in range(200)]
+    for turn in range(1000):
+        alive[turn % 200] = [Made() for _ in range(100)]
+        most = max(most, len(gc.get_objects(0)) + len(gc.get_objects(1)))
+    assert most < 2000
