@@ -4,6 +4,7 @@
                                                                step-by-step loop, Inspect Scout, and a guard
     python benchmarks/audit.py workers --shared ../shared      two workers against one
     python benchmarks/audit.py memory --rows 10000 --rows 1000000
+    python benchmarks/audit.py memory --rows 200 --rows 20000 --beside 100000    a file of two gigabytes
 
 Ratios are of runs in one process one after the other, or of processes started one after the other, so that
 they bear other work on the machine; the load that there was is printed beside them. CPU seconds stand
@@ -253,7 +254,7 @@ def memory(options: argparse.Namespace) -> None:
         with TemporaryDirectory() as name:
             path, out = Path(name) / "t.jsonl", Path(name) / "v.jsonl"
             with path.open("w") as file:
-                file.writelines(_made_up(rows))
+                file.writelines(_made_up(rows, "x" * options.beside))
             command = [sys.executable, __file__, "one", str(path), str(out)]
             started = perf_counter()
             peaks[rows] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -266,12 +267,15 @@ def memory(options: argparse.Namespace) -> None:
     )
 
 
-def _made_up(rows: int) -> Iterator[str]:
+def _made_up(rows: int, beside: str) -> Iterator[str]:
+    """Make rows of a few steps, with something beside them that is not judged."""
     for number in range(rows):
         reasoning = f"Look at number {number}. It has {number % 7} parts. " + "Count them again. " * (
             number % 12
         )
         row = {"id": f"t{number}", "prompt": f"How many? {number}", "reasoning": reasoning, "answer": "Some."}
+        if beside:
+            row["logprobs"] = beside
         yield json.dumps(row) + "\n"
 
 
@@ -301,6 +305,7 @@ def main() -> None:
     command = commands.add_parser("memory")
     command.set_defaults(run=memory)
     command.add_argument("--rows", type=int, action="append", required=True)
+    command.add_argument("--beside", type=int, default=0, help="bytes in each row that are not judged")
     command = commands.add_parser("one")
     command.set_defaults(run=one)
     command.add_argument("path", type=Path)

@@ -23,11 +23,14 @@ from undertow.classifiers.registry import load_classifier
 from undertow.classifiers.salience import Salience
 from undertow.classifiers.store import MANIFEST
 
-__all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "MEMBER", "arguments"]
+__all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "LOWER", "MEMBER", "arguments"]
 
 HERE = Path(__file__).resolve().parent.parent
 CORPUS = HERE.parent / "shared/corpus/steps_train.jsonl"
 HELD_OUT = HERE / "build/held-out"
+
+LOWER = "shallow.safetensors"
+"""The lower layers that `shallow.py` made, among what was held out."""
 
 MEMBER = "lexical"
 """What the lexical member of `step-robust` is called."""
@@ -47,17 +50,28 @@ def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
 
 def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
     """Train the encoder and export it, so that what is measured is what would ship."""
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     from undertow.classifiers.export import export
-    from undertow.classifiers.training import train
+    from undertow.classifiers.network import StepNet
+    from undertow.classifiers.shallow import lower_of, replaced
+    from undertow.classifiers.training import Recipe, Trained, pretrained, train
 
     if (folder / MANIFEST).is_file():  # a run that was broken off goes on
         return load_classifier(folder)
-    further = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
-    trained = train(traces, progress=_report, more=further)
-    export(trained, folder)
-    save_file(trained.net.state_dict(), folder / "trained.safetensors")  # to export it again
+    kept, lower = folder / "trained.safetensors", folder.parent.parent / LOWER
+    if kept.is_file():  # other lower layers need no other training
+        (encoder, tokenizer), recipe = pretrained(), Recipe()
+        net = StepNet(encoder, recipe.frozen_layers, recipe.width, recipe.dropout)
+        net.load_state_dict(load_file(kept))
+        trained = Trained(net, tokenizer, recipe)
+    else:
+        trained = train(
+            traces, progress=_report, more=further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(trained.net.state_dict(), kept)
+    export(replaced(trained, lower_of(trained.net, load_file(lower))), folder)
     return load_classifier(folder)
 
 

@@ -45,7 +45,9 @@ class States:
         self, net: StepNet, tokenizer: Tokenizer, max_tokens: int, dtype: torch.dtype = torch.bfloat16
     ) -> None:
         self._net, self._tokenizer, self._room = net, tokenizer, max_tokens - 2
-        self._dtype = dtype
+        self._dtype, self._device = dtype, next(net.parameters()).device
+        self._first, self._last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        self._texts: list[Tensor] = []
         self._numbers: dict[tuple[int, ...], int] = {}
         self._known: list[Tensor] = []
         self.nothing = self.add("")
@@ -64,19 +66,30 @@ class States:
 
     def read(self) -> None:
         """Read all texts that were noted."""
-        first, last = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
-        texts = [torch.tensor([first, *ids, last]) for ids in self._numbers]
-        self._known = [torch.empty(0)] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        device = next(self._net.parameters()).device
-        with torch.inference_mode(), _autocast(device, self._dtype):
+        self._texts = [torch.tensor([self._first, *ids, self._last]) for ids in self._numbers]
+        self._known = [torch.empty(0)] * len(self._texts)
+        order = sorted(range(len(self._texts)), key=lambda i: len(self._texts[i]))
+        with torch.inference_mode(), self.autocast():
             for start in range(0, len(order), CHUNK):
                 part = order[start : start + CHUNK]
-                ids = nn.utils.rnn.pad_sequence([texts[i] for i in part], batch_first=True).to(device)
-                mask = torch.arange(ids.shape[1])[None] < torch.tensor([len(texts[i]) for i in part])[:, None]
-                states = self._net.read_alone(ids, mask.float().to(device)).to(self._dtype)
+                ids, mask = self.padded(part)
+                states = self._net.read_alone(ids, mask.float()).to(self._dtype)
                 for row, i in enumerate(part):
-                    self._known[i] = states[row, : len(texts[i])].clone()
+                    self._known[i] = states[row, : len(self._texts[i])].clone()
+
+    def padded(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the tokens of some texts that were read, (n, longest), and which are there."""
+        texts = [self._texts[i] for i in numbers]
+        ids = nn.utils.rnn.pad_sequence(texts, batch_first=True)
+        mask = torch.arange(ids.shape[1])[None] < torch.tensor([len(text) for text in texts])[:, None]
+        return ids.to(self._device), mask.to(self._device)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Compute in 16 bits where states are kept so."""
+        return _autocast(self._device, self._dtype)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def __getitem__(self, number: int) -> Tensor:
         """Return the states of a text, shape (tokens, wide)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ try:
     import onnx
     import torch
     from onnx import numpy_helper
+    from torch import nn
     from transformers import BertConfig, BertModel
 
     from .graphs import SCALE
@@ -26,6 +27,9 @@ except ImportError as error:
     raise MissingExtra("step-encoder on torch", "gpu") from error
 
 from .network import StepNet
+
+if TYPE_CHECKING:
+    from transformers.models.bert.modeling_bert import BertLayer
 
 __all__ = ["network_from"]
 
@@ -82,9 +86,13 @@ def _blank(found: Mapping[str, Array]) -> StepNet:
         hidden_size=wide,
         num_hidden_layers=frozen + looking,
         num_attention_heads=len(found["upper.0.lean"]),
-        intermediate_size=len(found["lower.0.intermediate.dense.bias"]),
+        intermediate_size=len(found["upper.0.layer.intermediate.dense.bias"]),
         max_position_embeddings=len(found["embeddings.position_embeddings.weight"]),
         type_vocab_size=len(found["embeddings.token_type_embeddings.weight"]),
     )
     encoder = BertModel(config, add_pooling_layer=False)
+    inner = len(found["lower.0.intermediate.dense.bias"])
+    for part in encoder.encoder.layer[:frozen]:  # which may be narrower; see `shallow`
+        layer = cast("BertLayer", part)
+        layer.intermediate.dense, layer.output.dense = nn.Linear(wide, inner), nn.Linear(inner, wide)
     return StepNet(encoder, frozen, len(found["answer"]), dropout=0.0)

@@ -41,9 +41,14 @@ def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
 
     trained = train(traces, progress=say)
     from .export import export
+    from .rebuild import network_from
+    from .registry import WEIGHTS
+    from .shallow import replaced
 
+    # What the lower layers give is the same for all labels: those that ship were taught it once.
+    lower = network_from(WEIGHTS / "step-encoder").lower
     folder.mkdir(parents=True, exist_ok=True)
-    export(trained, folder)
+    export(replaced(trained, lower), folder)
 
 
 RECIPES: Mapping[str, Train] = MappingProxyType({"lexical": train_lexical, "encoder": train_encoder})
