@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import safetensors.numpy
@@ -34,6 +34,7 @@ from ..errors import WeightsError
 from .base import StepClassifierBase
 from .contract import LABELS, REMEMBERED, Probabilities, StepInput
 from .normalise import normalised
+from .recent import Recent
 from .store import Manifest, write_manifest
 
 __all__ = ["DISTANCES", "FEATURES", "Indexed", "LexicalClassifier", "describe", "grams"]
@@ -54,6 +55,18 @@ Array = NDArray[np.float64]
 Weights = Mapping[str, NDArray[Any]]
 """words (w, 20) and characters (c, 8): columns own, now, then one group a distance; request
 (r, 4); intercepts (2, 4) of own and context; second (k, 4) and second_intercept (4,)."""
+
+
+class _Row(NamedTuple):
+    """A word's n-grams: the buckets that they fall into, and how many into each."""
+
+    indices: NDArray[np.int32]
+    counts: NDArray[np.float32]
+
+
+_WORDS: Recent[tuple[str, int], _Row] = Recent(1 << 14)
+_WORD = 40
+"""Longer words are not worth remembering, and a text may be one long word."""
 
 
 class LexicalClassifier(StepClassifierBase):
@@ -150,6 +163,14 @@ def grams(texts: Sequence[str], analyzer: str, buckets: int) -> sparse.csr_matri
         analyzer: `word` for 1- and 2-grams of words, `char_wb` for 2- to 5-grams inside words.
         buckets: How many hash buckets there are.
     """
+    # A lone surrogate has no UTF-8 form, which the hash is taken of.
+    texts = [text.encode("utf-8", "replace").decode() for text in texts]
+    counts = _inside_words(texts, buckets) if analyzer == "char_wb" else _counts(texts, analyzer, buckets)
+    counts.data = 1 + np.log(counts.data)
+    return normalize(counts, copy=False)
+
+
+def _counts(texts: Sequence[str], analyzer: str, buckets: int) -> sparse.csr_matrix:
     vectorizer = HashingVectorizer(
         analyzer=analyzer,
         token_pattern=_TOKEN,
@@ -159,10 +180,36 @@ def grams(texts: Sequence[str], analyzer: str, buckets: int) -> sparse.csr_matri
         norm=None,
         dtype=np.float32,
     )
-    # A lone surrogate has no UTF-8 form, which the hash is taken of.
-    counts = vectorizer.transform(text.encode("utf-8", "replace").decode() for text in texts)
-    counts.data = 1 + np.log(counts.data)
-    return normalize(counts, copy=False)
+    return vectorizer.transform(texts)
+
+
+def _inside_words(texts: Sequence[str], buckets: int) -> sparse.csr_matrix:
+    """Count the n-grams inside words: those of a word are the same wherever it stands."""
+    split = [text.lower().split() for text in texts]
+    rows = _rows_of({word for words in split for word in words}, buckets)
+    found = [[rows[word] for word in words] for words in split]
+    ends = np.cumsum([0, *(sum(len(row.indices) for row in one) for one in found)])
+    flat = [row for one in found for row in one]
+    indices = np.concatenate([row.indices for row in flat] or [np.empty(0, np.int32)])
+    data = np.concatenate([row.counts for row in flat] or [np.empty(0, np.float32)])
+    counts = sparse.csr_matrix((data, indices, ends), shape=(len(texts), buckets))
+    counts.sum_duplicates()
+    return counts
+
+
+def _rows_of(words: set[str], buckets: int) -> dict[str, _Row]:
+    """Return the n-grams of each word; those of common words are remembered."""
+    known = {word: _WORDS.find((word, buckets)) for word in words}
+    new = [word for word, row in known.items() if row is None]
+    rows = {word: row for word, row in known.items() if row is not None}
+    if new:
+        counted = _counts(new, "char_wb", buckets)
+        for word, start, end in zip(new, counted.indptr[:-1], counted.indptr[1:], strict=True):
+            row = _Row(counted.indices[start:end].copy(), counted.data[start:end].copy())
+            rows[word] = row
+            if len(word) <= _WORD:
+                _WORDS.keep((word, buckets), row)
+    return rows
 
 
 def describe(weights: Weights, steps: Sequence[StepInput]) -> Array:

@@ -11,6 +11,8 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.preprocessing import normalize
 
 from undertow.classifiers import training_lexical
 from undertow.classifiers.contract import LABELS, REMEMBERED, Label, StepInput
@@ -220,3 +222,30 @@ def test_grams_are_counted_by_row() -> None:
     assert isinstance(both, sparse.csr_matrix)
     assert np.allclose(both.multiply(both).sum(axis=1), 1)
     assert (both[0] != grams(["a zorp a zorp"], "word", 64)).nnz == 0
+
+
+@given(
+    st.lists(
+        st.text(max_size=60) | st.sampled_from(["", "a", "The the THE", "x" * 200, "\u0130 \ud800"]),
+        max_size=6,
+    )
+)
+@settings(deadline=None)
+def test_letters_of_words_are_counted_as_the_library_counts_them(texts: list[str]) -> None:
+    """Put together of words, known or new: the very numbers that scikit-learn gives for the whole text."""
+    whole = HashingVectorizer(
+        analyzer="char_wb",
+        ngram_range=(2, 5),
+        n_features=256,
+        alternate_sign=False,
+        norm=None,
+        dtype=np.float32,
+    ).transform([text.encode("utf-8", "replace").decode() for text in texts] or [""])
+    whole.data = 1 + np.log(whole.data)
+    expected = normalize(whole)
+    for _ in range(2):
+        found = grams(texts or [""], "char_wb", 256)
+        assert found.shape == expected.shape
+        assert np.array_equal(found.indptr, expected.indptr)
+        assert np.array_equal(found.indices, expected.indices)
+        assert np.array_equal(found.data, expected.data)
