@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from further import further_lessons
 from held_out import FOLDS
@@ -22,6 +22,11 @@ from undertow.classifiers.lexical import LexicalClassifier
 from undertow.classifiers.registry import load_classifier
 from undertow.classifiers.salience import Salience
 from undertow.classifiers.store import MANIFEST
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from undertow.classifiers.training import Trained
 
 __all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "LOWER", "MEMBER", "arguments"]
 
@@ -50,29 +55,45 @@ def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
 
 def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
     """Train the encoder and export it, so that what is measured is what would ship."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     from undertow.classifiers.export import export
-    from undertow.classifiers.network import StepNet
-    from undertow.classifiers.shallow import lower_of, replaced
-    from undertow.classifiers.training import Recipe, Trained, pretrained, train
+    from undertow.classifiers.shallow import lower_of
+    from undertow.classifiers.training import finish, train
 
     if (folder / MANIFEST).is_file():  # a run that was broken off goes on
         return load_classifier(folder)
-    kept, lower = folder / "trained.safetensors", folder.parent.parent / LOWER
-    if kept.is_file():  # other lower layers need no other training
-        (encoder, tokenizer), recipe = pretrained(), Recipe()
-        net = StepNet(encoder, recipe.frozen_layers, recipe.width, recipe.dropout)
-        net.load_state_dict(load_file(kept))
-        trained = Trained(net, tokenizer, recipe)
-    else:
-        trained = train(
-            traces, progress=_report, more=further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(trained.net.state_dict(), kept)
-    export(replaced(trained, lower_of(trained.net, load_file(lower))), folder)
+    more = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
+    lower = load_file(folder.parent.parent / LOWER)
+    deep = _kept(folder / "trained.safetensors", lambda: train(traces, progress=_report, more=more))
+    done = _kept(
+        folder / "finished.safetensors",
+        lambda: finish(deep, lower_of(deep.net, lower), traces, progress=_report, more=more),
+        lower,
+    )
+    export(done, folder)
     return load_classifier(folder)
+
+
+def _kept(path: Path, make: Callable[[], Trained], lower: Mapping[str, Tensor] | None = None) -> Trained:
+    """Make a network, or read again what an earlier run made; `lower` if it has other lower layers."""
+    from safetensors.torch import load_file, save_file
+
+    from undertow.classifiers.network import StepNet
+    from undertow.classifiers.shallow import lower_of
+    from undertow.classifiers.training import Recipe, Trained, pretrained
+
+    if not path.is_file():
+        made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(made.net.state_dict(), path)
+        return made
+    (encoder, tokenizer), recipe = pretrained(), Recipe()
+    net = StepNet(encoder, recipe.frozen_layers, recipe.width, recipe.dropout)
+    if lower is not None:
+        net.lower = lower_of(net, lower)
+    net.load_state_dict(load_file(path))
+    return Trained(net.eval(), tokenizer, recipe)
 
 
 def fit_robust_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:

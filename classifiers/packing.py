@@ -1,13 +1,13 @@
 """Texts laid end to end for torch, each beside its request and the step before it.
 
-The frozen layers' states of every text are computed once. A batch lays the states of its texts in
-one row, without padding; only where tokens look at tokens are they padded, in chunks of about
-equal length. Training computes in 16 bits where it can; what judges computes in 32.
+Where the lower layers are frozen, their states of every text are computed once. A batch lays the
+states of its texts in one row, without padding; only where tokens look at tokens are they padded, in
+chunks of about equal length. Training computes in 16 bits where it can; what judges computes in 32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Node", "Packed", "States", "read_batch"]
 
 CHUNK = 96
-"""Texts that the frozen layers read together."""
+"""Texts that the lower layers read together, at most."""
 
 LOOKING = 32
 """Texts whose tokens look around together."""
 
 
 class States:
-    """The frozen layers' states of many texts; each text is read once.
+    """The lower layers' states of many texts; each text is read once.
 
     Args:
         net: whose lower layers read.
@@ -49,7 +49,7 @@ class States:
         self._first, self._last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
         self._texts: list[Tensor] = []
         self._numbers: dict[tuple[int, ...], int] = {}
-        self._known: list[Tensor] = []
+        self._known: dict[int, Tensor] = {}
         self.nothing = self.add("")
 
     def add(self, text: str, *, request: bool = False) -> int:
@@ -64,18 +64,41 @@ class States:
         """Note a text to be read by its tokens, [CLS] and [SEP] not among them; return its number."""
         return self._numbers.setdefault(ids, len(self._numbers))
 
-    def read(self) -> None:
-        """Read all texts that were noted."""
+    def read(self, *, keep: bool = True) -> None:
+        """Take the texts that were noted.
+
+        Args:
+            keep: read them now, once for all; else whenever they are asked for, as is needed where the
+                lower layers learn.
+        """
         self._texts = [torch.tensor([self._first, *ids, self._last]) for ids in self._numbers]
-        self._known = [torch.empty(0)] * len(self._texts)
-        order = sorted(range(len(self._texts)), key=lambda i: len(self._texts[i]))
-        with torch.inference_mode(), self.autocast():
-            for start in range(0, len(order), CHUNK):
-                part = order[start : start + CHUNK]
-                ids, mask = self.padded(part)
+        self._known = {}
+        if keep:
+            with torch.inference_mode():
+                self._known = {i: states.clone() for i, states in self._read(range(len(self._texts)))}
+
+    def of(self, numbers: Sequence[int]) -> list[Tensor]:
+        """Return the states of some texts, each of shape (tokens, wide)."""
+        known = self._known or dict(self._read(set(numbers)))
+        return [known[i] for i in numbers]
+
+    def _read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+        for part in self._alike(numbers):
+            ids, mask = self.padded(part)
+            with self.autocast():
                 states = self._net.read_alone(ids, mask.float()).to(self._dtype)
-                for row, i in enumerate(part):
-                    self._known[i] = states[row, : len(self._texts[i])].clone()
+            for row, i in enumerate(part):
+                yield i, states[row, : len(self._texts[i])]
+
+    def _alike(self, numbers: Iterable[int]) -> Iterator[list[int]]:
+        """Part texts into some of about equal length."""
+        part: list[int] = []
+        for i in sorted(numbers, key=lambda i: len(self._texts[i])):
+            if part and (len(part) == CHUNK or len(self._texts[i]) > 1.3 * len(self._texts[part[0]]) + 4):
+                yield part
+                part = []
+            part.append(i)
+        yield part
 
     def padded(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the tokens of some texts that were read, (n, longest), and which are there."""
@@ -89,11 +112,11 @@ class States:
         return _autocast(self._device, self._dtype)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._texts)
 
     def __getitem__(self, number: int) -> Tensor:
         """Return the states of a text, shape (tokens, wide)."""
-        return self._known[number]
+        return self.of([number])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +179,9 @@ class Packed:
     """The tokens of a batch in one row, each text beside its request and the step before it."""
 
     def __init__(self, nodes: Sequence[Node], states: States) -> None:
-        self.states = torch.cat([states[node.text] for node in nodes])
-        self._lengths = np.array([len(states[node.text]) for node in nodes])
+        texts = states.of([node.text for node in nodes])
+        self.states = torch.cat(texts)
+        self._lengths = np.array([len(text) for text in texts])
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
         beside = [(node.request, node.before, i) for i, node in enumerate(nodes)]
         order = np.argsort([sum(self._lengths[i] for i in parts) for parts in beside], kind="stable")

@@ -31,24 +31,27 @@ def train_lexical(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
 
 
 def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progress) -> None:
-    """Train the network, and export it, so that what is measured is what is used; needs `train`."""
-    from .training import train
+    """Train the network, and export it, so that what is measured is what is used; needs `train`.
+
+    Its lower layers begin as those that ship, which give nearly the states of the layers that it is
+    trained above.
+    """
+    from .rebuild import network_from
+    from .registry import WEIGHTS
+    from .training import finish, train
 
     def say(state: Mapping[str, Any]) -> None:
         batches, epoch = int(state["batches"]), int(state["epoch"])
-        total = batches * int(state.get("epochs", epoch + 1))
-        progress(f"training, loss {state['loss']:.3f}", epoch * batches + int(state["batch"]) + 1, total)
+        what = "finishing" if state["lower_rate"] else "training"
+        total = batches * int(state["epochs"])
+        progress(f"{what}, loss {state['loss']:.3f}", epoch * batches + int(state["batch"]) + 1, total)
 
     trained = train(traces, progress=say)
+    trained = finish(trained, network_from(WEIGHTS / "step-encoder").lower, traces, progress=say)
     from .export import export
-    from .rebuild import network_from
-    from .registry import WEIGHTS
-    from .shallow import replaced
 
-    # What the lower layers give is the same for all labels: those that ship were taught it once.
-    lower = network_from(WEIGHTS / "step-encoder").lower
     folder.mkdir(parents=True, exist_ok=True)
-    export(replaced(trained, lower), folder)
+    export(trained, folder)
 
 
 RECIPES: Mapping[str, Train] = MappingProxyType({"lexical": train_lexical, "encoder": train_encoder})

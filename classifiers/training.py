@@ -2,15 +2,18 @@
 
 Three tasks are learned at once: the labels of steps, whether a trace turns unsafe at all (at each
 step, from what was read so far), and whether a request is harmful. The last two are for the sake
-of the first; what ships judges steps alone. The frozen layers' states are computed once and kept,
-which makes an epoch cheap enough for two CPU cores.
+of the first; what ships judges steps alone.
+
+`train` leaves the lower layers frozen: their states are computed once and kept, which makes an epoch
+cheap enough for two CPU cores. `finish` puts cheaper ones in their place (see `shallow`) and trains
+the whole network for a last epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +34,9 @@ except ImportError as error:
 
 from .network import StepNet
 from .packing import Batch, States, read_batch
+from .shallow import replaced
 
-__all__ = ["Recipe", "Trained", "pretrained", "train"]
+__all__ = ["FINISH", "Recipe", "Trained", "finish", "pretrained", "train"]
 
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """all-MiniLM-L6-v2's published model.safetensors."""
@@ -49,6 +53,8 @@ class Recipe:
     traces_per_batch: int = 6
     frozen_layers: int = 4
     width: int = 160
+    lower_rate: float = 0.0
+    """How fast the lower layers learn; at 0 they are frozen."""
     encoder_rate: float = 1.5e-4
     head_rate: float = 1e-3
     dropout: float = 0.2
@@ -68,6 +74,10 @@ class Recipe:
     request_weight: float = 0.2
     max_tokens: int = 128
     seed: int = 0
+
+
+FINISH = Recipe(epochs=1, lower_rate=5e-5, encoder_rate=3e-5, head_rate=2e-4, seed=1)
+"""How to train on after the lower layers were replaced."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +133,52 @@ def train(
     """
     recipe = recipe or Recipe()
     torch.manual_seed(recipe.seed)
-    random = np.random.default_rng(recipe.seed)
     encoder, tokenizer = start or pretrained()
     net = StepNet(encoder, recipe.frozen_layers, recipe.width, recipe.dropout)
+    return _learn(Trained(net, tokenizer, recipe), traces, progress, more)
+
+
+def finish(
+    trained: Trained,
+    lower: nn.ModuleList,
+    traces: Sequence[LabelledTrace],
+    *,
+    recipe: Recipe = FINISH,
+    progress: Callable[[dict[str, Any]], None] = lambda _: None,
+    more: Sequence[Lesson] = (),
+) -> Trained:
+    """Put other lower layers into a trained network, and train all layers on.
+
+    Args:
+        trained: what `train` gave; it is not changed.
+        lower: layers that give nearly the states of its own, from `shallow.distil`.
+        traces: what it was trained on.
+        recipe: how to.
+        progress: as in `train`.
+        more: as in `train`.
+    """
+    torch.manual_seed(recipe.seed)
+    net = replaced(trained, lower).net
+    net.lower.requires_grad_(recipe.lower_rate > 0)
+    for part in (*net.embeddings.modules(), *net.lower.modules()):
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0  # the states that they were taught are those without
+    return replace(
+        _learn(replace(trained, net=net, recipe=recipe), traces, progress, more), recipe=trained.recipe
+    )
+
+
+def _learn(
+    begun: Trained,
+    traces: Sequence[LabelledTrace],
+    progress: Callable[[dict[str, Any]], None],
+    more: Sequence[Lesson],
+) -> Trained:
+    """Train a network by its recipe; it is changed."""
+    net, recipe = begun.net, begun.recipe
+    random = np.random.default_rng(recipe.seed)
     net.to(device := torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    course = _Course(net, tokenizer, of_labelled(traces, HARMFUL_SOURCES), more, recipe)
+    course = _Course(net, begun.tokenizer, of_labelled(traces, HARMFUL_SOURCES), more, recipe)
     batches = -(-len(course.epoch(np.random.default_rng(0))) // recipe.traces_per_batch)
     optimizer, schedule = _optimizer(net, recipe, batches * recipe.epochs)
     net.train()
@@ -144,7 +195,7 @@ def train(
             progress(
                 {"epoch": epoch, "batch": index, "batches": batches, "loss": loss.item(), **asdict(recipe)}
             )
-    return Trained(net.cpu().eval(), tokenizer, recipe)
+    return replace(begun, net=net.cpu().eval())
 
 
 class _Course:
@@ -169,7 +220,7 @@ class _Course:
         self._states = States(net, tokenizer, recipe.max_tokens)
         self._requests = [self._states.add(lesson.prompt, request=True) for lesson in self._lessons]
         self._steps = [[self._states.add(text) for text in lesson.steps] for lesson in self._lessons]
-        self._states.read()
+        self._states.read(keep=not recipe.lower_rate)
 
     def epoch(self, random: np.random.Generator) -> list[int]:
         """Return the lessons of one epoch in their order: all labelled traces, and some of the rest."""
@@ -267,12 +318,14 @@ def _optimizer(
     net: StepNet, recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW with a one-cycle schedule; what is new learns faster than what was pretrained."""
-    trained = [(".layer." in name, p) for name, p in net.named_parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for old, p in trained if old], "lr": recipe.encoder_rate},
-        {"params": [p for old, p in trained if not old], "lr": recipe.head_rate},
-    ]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01)
-    rates = [float(g["lr"]) for g in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps + 1, pct_start=0.1)
+    rates: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            rate = recipe.lower_rate if name.startswith("lower.") else recipe.head_rate
+            rates.setdefault(recipe.encoder_rate if ".layer." in name else rate, []).append(parameter)
+    groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, list(rates), total_steps=steps + 1, pct_start=0.1
+    )
     return optimizer, schedule

@@ -7,7 +7,7 @@ A content is a text, or a list of texts and blocks. Reasoning stands in blocks o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .answers import Json
@@ -42,7 +42,7 @@ def _kind(part: Any) -> str | None:
 
 def near(content: Any) -> dict[str, Any]:
     """Return a content's first part of each kind."""
-    parts = content if isinstance(content, list) else ()
+    parts: Sequence[Any] = content if isinstance(content, list) else ()
     return {kind: part for part in reversed(parts) if (kind := _kind(part)) is not None}
 
 
@@ -73,7 +73,7 @@ def _read(part: Any) -> Any:
 
 def kept_back(content: Any) -> list[Json]:
     """Say what a provider kept back of the reasoning in a content, as details of a chat completion."""
-    parts = content if isinstance(content, list) else ()
+    parts: Sequence[Any] = content if isinstance(content, list) else ()
     found = (_kept_back(part) for part in parts if isinstance(part, dict))
     return [{"type": what} for what in found if what is not None]
 

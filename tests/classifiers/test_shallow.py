@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from undertow.classifiers.packing import States
 from undertow.classifiers.rebuild import network_from
 from undertow.classifiers.registry import load_classifier
 from undertow.classifiers.shallow import Shallow, distance, distil, lower_of, replaced
-from undertow.classifiers.training import Recipe, Trained, train
+from undertow.classifiers.training import FINISH, Recipe, Trained, finish, train
 
 from .test_encoder import long_trace, tiny, traces
 
@@ -86,3 +87,32 @@ def test_what_is_exported_is_the_shallow_network(
     steps = step_inputs(long_trace(8))
     graphs, torched = (load_classifier(tmp_path, device).predict_proba(steps) for device in (None, "cpu"))
     assert np.abs(graphs - torched).max() < 0.06
+
+
+def test_then_all_layers_are_trained_on(trained: Trained, lower: torch.nn.ModuleList) -> None:
+    """The new lower layers learn with the others, at a rate of their own; what was given is not changed."""
+    said: list[float] = []
+    before = {name: value.clone() for name, value in lower.state_dict().items()}
+    recipe = replace(RECIPE, lower_rate=1e-3, epochs=4, seed=1)
+    done = finish(
+        trained, lower, traces(16), recipe=recipe, progress=lambda state: said.append(state["loss"])
+    ).net
+    assert all(torch.equal(before[name], value) for name, value in lower.state_dict().items())
+    moved = {name for name, value in done.lower.state_dict().items() if not torch.equal(before[name], value)}
+    assert moved == set(before)
+    assert torch.equal(done.embeddings.word_embeddings.weight, trained.net.embeddings.word_embeddings.weight)
+    assert np.mean(said[-4:]) < np.mean(said[:4])
+    assert FINISH.lower_rate > 0 == RECIPE.lower_rate
+
+
+def test_states_are_the_same_read_at_once_or_when_asked_for(trained: Trained, states: States) -> None:
+    """Kept or read again, beside short and long texts: the same within 16 bits."""
+    again = States(trained.net, trained.tokenizer, RECIPE.max_tokens)
+    for trace in traces(40):
+        for text in (trace.prompt, *trace.texts):
+            again.add(text)
+    again.read(keep=False)
+    some = [5, 0, 17, 5]
+    with torch.inference_mode():
+        for kept, asked in zip(states.of(some), again.of(some), strict=True):
+            assert torch.allclose(kept.float(), asked.float(), atol=0.05)
