@@ -86,7 +86,8 @@ def ratio(what: str, other: tuple[float, float], ours: tuple[float, float]) -> N
 
 def speed(options: argparse.Namespace) -> None:
     """Measure an audit end to end beside everything else on the same text."""
-    traces = real(options.shared, options.count)
+    both = real(options.shared, 2 * options.count)
+    traces, others = both[: options.count], both[options.count :]
     monitor = Monitor(options.classifier)
     steps = inputs(monitor, traces)
     print(f"{len(traces)} real traces, {len(steps):,} steps, {options.classifier}; {_machine()}")
@@ -105,6 +106,10 @@ def speed(options: argparse.Namespace) -> None:
         ours = whole[0] * share, whole[1] * share
         loop = timed("sentence-transformers + linear head, a step a time", part, _loop(few))
         ratio("audit against that loop", loop, ours)
+        many, cores = len(inputs(monitor, others)), os.cpu_count() or 1
+        spread = _spread(traces, others, monitor, cores, Path(name))
+        print(f"  audit with {cores} workers, once they run: {many / spread:.1f} steps/s")
+        print(f"  -> against that loop: {loop[0] / part * many / spread:.2f} by the clock")
         scan = _scan(few, Path(name), options)
         print(f"  Inspect Scout, same classifier: {scan[0]:.1f} s, {scan[1]:.1f} s of CPU")
         ratio("audit against Scout", scan, ours)
@@ -114,6 +119,16 @@ def speed(options: argparse.Namespace) -> None:
             ours = whole[0] * part / len(steps), whole[1] * part / len(steps)
             read_once = timed("a guard of 0.6B, each trace read once", part, _guard(guarded))
             ratio("audit against it", read_once, ours)
+
+
+def _spread(before: list[Trace], traces: list[Trace], monitor: Monitor, count: int, folder: Path) -> float:
+    """Return the seconds that workers take for traces after others: their start is left out."""
+    took = []
+    for part in (before, before + traces):
+        path, clock = save(part, folder / "spread.jsonl"), perf_counter()
+        audit(path, monitor=monitor, workers=count, out=folder / "spread-out.jsonl")
+        took.append(perf_counter() - clock)
+    return took[1] - took[0]
 
 
 def _loop(traces: list[Trace]) -> Callable[[], None]:

@@ -1,14 +1,14 @@
 """The network behind `step-encoder`: what a step says, to whom, after what.
 
-    text → lower layers (frozen) → states ┐
-    request, step before → their states   ┴→ upper layers → a vector → GRU over the last steps → four labels
+    text → lower layers → states        ┐
+    request, step before → their states ┴→ upper layers → a vector → GRU over the last steps → four labels
 
-The encoder is all-MiniLM-L6-v2 (6 layers, 384 wide). Its lower layers read each text alone and
-stay as they were pretrained, so what they make of a text is computed once. In its upper layers
-the tokens of a step look at the request and at the step before as well as at each other: whether
-"Okay, how would one do that?" takes up a harmful goal can only be told beside the request. What is
-not there is read as the empty text. The memory runs over a bounded window that ends in the step
-judged; nothing can see what comes after.
+The encoder is all-MiniLM-L6-v2 (6 layers, 384 wide). Its lower layers read each text alone, so what
+they make of a text is computed once; what ships has two narrow ones in the place of four (see
+`shallow`). In its upper layers the tokens of a step look at the request and at the step before as well
+as at each other: whether "Okay, how would one do that?" takes up a harmful goal can only be told beside
+the request. What is not there is read as the empty text. The memory runs over a bounded window that
+ends in the step judged; nothing can see what comes after.
 """
 
 from __future__ import annotations

