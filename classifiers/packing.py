@@ -98,7 +98,8 @@ class States:
                 yield part
                 part = []
             part.append(i)
-        yield part
+        if part:
+            yield part
 
     def padded(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the tokens of some texts that were read, (n, longest), and which are there."""
