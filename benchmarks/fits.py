@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from further import further_lessons
+from further import estimated_lessons, further_lessons
 from held_out import FOLDS
 
 from undertow.classifiers.base import StepClassifierBase, digest_of
 from undertow.classifiers.contract import Probabilities, StepClassifier, StepInput
 from undertow.classifiers.corpus import LabelledTrace, grouped_folds, read_labelled, step_inputs
+from undertow.classifiers.ensemble import pool
 from undertow.classifiers.lexical import LexicalClassifier
 from undertow.classifiers.registry import load_classifier
 from undertow.classifiers.salience import Salience
@@ -26,7 +28,8 @@ from undertow.classifiers.store import MANIFEST
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from undertow.classifiers.training import Trained
+    from undertow.classifiers.lessons import Lesson
+    from undertow.classifiers.training import Recipe, Trained
 
 __all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "LOWER", "MEMBER", "arguments"]
 
@@ -36,6 +39,8 @@ HELD_OUT = HERE / "build/held-out"
 
 LOWER = "shallow.safetensors"
 """The lower layers that `shallow.py` made, among what was held out."""
+
+RATES = ("lower_rate", "encoder_rate", "head_rate")
 
 MEMBER = "lexical"
 """What the lexical member of `step-robust` is called."""
@@ -54,23 +59,33 @@ def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
 
 
 def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Train the encoder and export it, so that what is measured is what would ship."""
+    """Train the encoder and export it, so that what is measured is what would ship.
+
+    Before its last epochs it is asked, together with the lexical classifier, of the traces that nobody
+    labelled; those epochs learn from the answers as well.
+    """
     from safetensors.torch import load_file
 
     from undertow.classifiers.export import export
     from undertow.classifiers.shallow import lower_of
-    from undertow.classifiers.training import finish, train
+    from undertow.classifiers.training import FINISH, finish, train
 
     if (folder / MANIFEST).is_file():  # a run that was broken off goes on
         return load_classifier(folder)
-    more = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
+    labelled = read_labelled(CORPUS)
+    more = further_lessons(CORPUS.parent, labelled, traces)
     lower = load_file(folder.parent.parent / LOWER)
     deep = _kept(folder / "trained.safetensors", lambda: train(traces, progress=_report, more=more))
-    done = _kept(
-        folder / "finished.safetensors",
-        lambda: finish(deep, lower_of(deep.net, lower), traces, progress=_report, more=more),
-        lower,
-    )
+
+    def finished(recipe: Recipe, more: Sequence[Lesson]) -> Trained:
+        return finish(deep, lower_of(deep.net, lower), traces, recipe=recipe, progress=_report, more=more)
+
+    brief = replace(FINISH, epochs=1, **{rate: getattr(FINISH, rate) / 4 for rate in RATES})
+    first = _kept(folder / "first.safetensors", lambda: finished(brief, more), lower)
+    export(first, folder / "first")
+    teacher = Both(load_classifier(folder / "first"), fit_lexical(traces, folder))
+    taught = estimated_lessons(CORPUS.parent, labelled, traces, teacher)
+    done = _kept(folder / "finished.safetensors", lambda: finished(FINISH, [*more, *taught]), lower)
     export(done, folder)
     return load_classifier(folder)
 
@@ -113,6 +128,18 @@ def fit_robust_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepCla
         fitted = fit(traces, inputs=lambda trace: memories[trace.id](step_inputs(trace)))
         LexicalClassifier.of(fitted.weights, MEMBER).save(folder)
     return Beside(load_classifier(folder), own)
+
+
+class Both(StepClassifierBase):
+    """Two classifiers as an ensemble, without a folder."""
+
+    def __init__(self, first: StepClassifier, second: StepClassifier) -> None:
+        self.members = first, second
+        self.name, self.digest = "both", digest_of([first.digest, second.digest])
+
+    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+        """Return the label probabilities, shape (len(steps), 4)."""
+        return pool([member.predict_proba(steps) for member in self.members])
 
 
 class Beside(StepClassifierBase):

@@ -1,8 +1,8 @@
 """What step-encoder learns from beside the labelled steps: the corpus's further files.
 
 Of the requests and answers a sixth is kept for figures on answers; of what remains some are
-taken, so that training stays in reach of two cores. A trace whose request stands among the
-labelled ones is used only where they are used.
+taken, so that training stays in reach of two cores. A trace whose request or generator stands
+among the labelled ones is used only where they are used.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
+from undertow.classifiers.contract import StepClassifier
 from undertow.classifiers.corpus import LabelledTrace
-from undertow.classifiers.lessons import Lesson, read_pairs, read_whole_traces
+from undertow.classifiers.lessons import Lesson, estimated, read_pairs, read_unlabelled, read_whole_traces
 from undertow.monitor.steps import segment
 
-__all__ = ["further_lessons", "kept_pairs"]
+__all__ = ["estimated_lessons", "further_lessons", "kept_pairs"]
+
+TRACES = "traces_train.jsonl.gz"
 
 KEPT = 6
 """One request in so many is kept for figures."""
@@ -44,10 +47,9 @@ def further_lessons(
     Args:
         corpus: the folder of the files.
         labelled: all labelled traces.
-        train: those that are trained on; lessons in the groups of the others are left out.
+        train: those that are trained on; what has a group or a generator of the others alone is left out.
     """
-    out = {trace.group for trace in labelled} - {trace.group for trace in train}
-    traces = [one for one in read_whole_traces(corpus / "traces_train.jsonl.gz") if one.group not in out]
+    traces = _known(read_whole_traces(corpus / TRACES), labelled, train)
     benign = [replace(one, steps=one.steps[:BEGINNING]) for one in traces if one.whole == "neutral"]
     pairs = [one for kept, one in _pairs(corpus) if not kept]
     return [
@@ -56,3 +58,22 @@ def further_lessons(
         *[one for one in pairs if one.steps][:ANSWERS],
         *[one for one in pairs if not one.steps][:REQUESTS],
     ]
+
+
+def estimated_lessons(
+    corpus: Path,
+    labelled: Sequence[LabelledTrace],
+    train: Sequence[LabelledTrace],
+    teacher: StepClassifier,
+) -> list[Lesson]:
+    """Return what a classifier trained on `train` says of the traces that nobody labelled."""
+    return estimated(_known(read_unlabelled(corpus / TRACES), labelled, train), teacher)
+
+
+def _known(
+    lessons: Sequence[Lesson], labelled: Sequence[LabelledTrace], train: Sequence[LabelledTrace]
+) -> list[Lesson]:
+    """Leave out what has a group or a generator that only labelled traces outside `train` have."""
+    groups = {trace.group for trace in labelled} - {trace.group for trace in train}
+    generators = {trace.generator for trace in labelled} - {trace.generator for trace in train}
+    return [one for one in lessons if one.group not in groups and one.generator not in generators]

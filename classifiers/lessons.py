@@ -8,15 +8,26 @@ whatever is known of one text; the rest is None.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from .contract import LABELS, UNSAFE, Channel
+import numpy as np
+
+from .contract import HISTORY, LABELS, UNSAFE, Channel, StepClassifier, StepInput
 from .corpus import LabelledTrace
+from .limits import limit_of
 from .rows import read_rows
 
-__all__ = ["Lesson", "Whole", "of_labelled", "read_pairs", "read_whole_traces"]
+__all__ = [
+    "Lesson",
+    "Whole",
+    "estimated",
+    "of_labelled",
+    "read_pairs",
+    "read_unlabelled",
+    "read_whole_traces",
+]
 
 Whole: TypeAlias = Literal["neutral", "safe", "harmful", "harmless"]
 """Every step is neutral; every step is safe; at least one step is unsafe; none is."""
@@ -31,10 +42,13 @@ class Lesson:
     channel: Channel = "reasoning"
     labels: tuple[int, ...] | None = None
     """The steps' labels as indices into `LABELS`."""
+    estimates: tuple[tuple[float, ...], ...] | None = None
+    """Where there are no labels, how likely another classifier holds each to be, a row a step."""
     whole: Whole | None = None
     """What is known of the steps taken together."""
     harmful_request: bool | None = None
     group: str = ""
+    generator: str = ""
 
     @property
     def unsafe(self) -> bool | None:
@@ -58,6 +72,7 @@ def of_labelled(traces: Iterable[LabelledTrace], harmful_sources: Sequence[str] 
             labels=tuple(LABELS.index(label) for label in trace.labels),
             harmful_request=True if trace.prompt and trace.source in harmful_sources else None,
             group=trace.group,
+            generator=trace.generator,
         )
         for trace in traces
         if trace.labels
@@ -74,8 +89,37 @@ def read_whole_traces(path: Path, longest: int = 25) -> list[Lesson]:
     Raises:
         InputError: the file cannot be read, or a row is not such a trace.
     """
-    found = read_rows(path, lambda row, _: _whole(row, longest), "a trace of which something is known")
-    return [lesson for lesson in found if lesson is not None]
+    found = read_rows(path, lambda row, _: _trace(row, longest), "a trace of which something is known")
+    return [lesson for lesson in found if lesson.whole is not None and lesson.steps]
+
+
+def read_unlabelled(path: Path, longest: int = 30) -> list[Lesson]:
+    """Read traces of which nothing is known, but for those that are not in English.
+
+    Args:
+        path: as for `read_whole_traces`.
+        longest: steps of each that are kept.
+
+    Raises:
+        InputError: the file cannot be read, or a row is not such a trace.
+    """
+    found = read_rows(path, lambda row, _: _trace(row, longest), "a trace")
+    return [lesson for lesson in found if lesson.whole is None and lesson.steps and _readable(lesson)]
+
+
+def estimated(lessons: Iterable[Lesson], teacher: StepClassifier) -> list[Lesson]:
+    """Let a classifier say what the steps of some traces are; a trace that it cannot judge is left out.
+
+    What it says of texts that it never saw is soft: a lesson is how sure it was as well
+    (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+    """
+    lessons = list(lessons)
+    rows = [teacher.predict_proba(_inputs(lesson)) for lesson in lessons]
+    return [
+        replace(lesson, estimates=tuple(map(tuple, judged.tolist())))
+        for lesson, judged in zip(lessons, rows, strict=True)
+        if np.isfinite(judged).all()
+    ]
 
 
 def read_pairs(path: Path, cut: Callable[[str], Sequence[str]], longest: int = 12) -> list[Lesson]:
@@ -93,14 +137,30 @@ def read_pairs(path: Path, cut: Callable[[str], Sequence[str]], longest: int = 1
     return [lesson for lesson in found if lesson is not None]
 
 
-def _whole(row: Any, longest: int) -> Lesson | None:
+def _trace(row: Any, longest: int) -> Lesson:
     kinds: dict[str, Whole] = {"benign": "neutral", "safe": "safe"}
     whole = kinds.get(row["labels"].get("selected_as", ""))
-    if whole is None or not row["units"]:
-        return None
     steps = tuple(row["reasoning"][start:end] for start, end in row["units"][:longest])
     harmful = False if whole == "neutral" else None
-    return Lesson(row["prompt"] or "", steps, whole=whole, harmful_request=harmful, group=row["group"])
+    return Lesson(
+        row["prompt"] or "",
+        steps,
+        whole=whole,
+        harmful_request=harmful,
+        group=row["group"],
+        generator=row.get("generator") or "",
+    )
+
+
+def _inputs(lesson: Lesson) -> list[StepInput]:
+    return [
+        StepInput(text, lesson.prompt, lesson.steps[max(0, index - HISTORY) : index], lesson.channel)
+        for index, text in enumerate(lesson.steps)
+    ]
+
+
+def _readable(lesson: Lesson) -> bool:
+    return 2 * sum(limit_of(step) is not None for step in _inputs(lesson)) <= len(lesson.steps)
 
 
 def _pair(row: Any, cut: Callable[[str], Sequence[str]], longest: int) -> Lesson | None:

@@ -6,7 +6,7 @@ of the first; what ships judges steps alone.
 
 `train` leaves the lower layers frozen: their states are computed once and kept, which makes an epoch
 cheap enough for two CPU cores. `finish` puts cheaper ones in their place (see `shallow`) and trains
-the whole network for a last epoch.
+the whole network on.
 """
 
 from __future__ import annotations
@@ -68,16 +68,18 @@ class Recipe:
     harmful_per_epoch: int = 100
     harmless_per_epoch: int = 100
     request_per_epoch: int = 300
-    """Lessons about whole texts that an epoch takes, by what is known of them."""
+    estimated_per_epoch: int = 500
+    """Further lessons that an epoch takes, by what is known of them."""
     whole_weight: float = 0.2
     trace_weight: float = 0.2
     answer_weight: float = 0.3
     request_weight: float = 0.2
+    estimated_weight: float = 0.5
     max_tokens: int = 128
     seed: int = 0
 
 
-FINISH = Recipe(epochs=1, lower_rate=5e-5, encoder_rate=3e-5, head_rate=2e-4, seed=1)
+FINISH = Recipe(epochs=2, lower_rate=2e-4, encoder_rate=1.2e-4, head_rate=8e-4, seed=1)
 """How to train on after the lower layers were replaced."""
 
 
@@ -130,8 +132,8 @@ def train(
         recipe: how to.
         progress: called after each batch with `epoch`, `batch`, `batches`, `loss` and the recipe.
         start: the encoder to begin with and its tokenizer; all-MiniLM-L6-v2 unless given.
-        more: lessons about whole texts, of which each epoch takes some. Of a group that is tested
-            on there must be none: that is the caller's to see to.
+        more: further lessons, of which each epoch takes some. Of a group that is tested on there
+            must be none: that is the caller's to see to.
     """
     recipe = recipe or Recipe()
     torch.manual_seed(recipe.seed)
@@ -214,10 +216,9 @@ class _Course:
         self._recipe = recipe
         self._lessons = [*labelled, *more]
         self._labelled = len(labelled)
-        kinds = [lesson.whole if lesson.steps else "request" for lesson in more]
+        kinds = [_kind(lesson) for lesson in more]
         self._kinds = {
-            kind: self._labelled + np.flatnonzero([k == kind for k in kinds])
-            for kind in sorted(set(kinds), key=str)
+            kind: self._labelled + np.flatnonzero([k == kind for k in kinds]) for kind in sorted(set(kinds))
         }
         self._states = States(net, tokenizer, recipe.max_tokens)
         self._requests = [self._states.add(lesson.prompt, request=True) for lesson in self._lessons]
@@ -260,7 +261,7 @@ class _Course:
         return loss
 
     def _step_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """Labels where steps have them; neutral, or safe, where that is known of all steps."""
+        """Labels where steps have them, or estimates; neutral, or safe, where that is known of all steps."""
         recipe = self._recipe
         loss = parts[0].sum() * 0
         labelled = [
@@ -273,6 +274,14 @@ class _Course:
             loss = loss + weight * nn.functional.cross_entropy(
                 logits, labels, label_smoothing=recipe.smoothing
             )
+        guessed = [
+            (part, lesson.estimates) for part, lesson in zip(parts, lessons, strict=True) if lesson.estimates
+        ]
+        if guessed:
+            logits = net.decide(torch.cat([part for part, _ in guessed]))
+            shares = torch.tensor([row for _, rows in guessed for row in rows or ()], device=logits.device)
+            weight = recipe.estimated_weight * min(1.0, len(shares) / 100)
+            loss = loss + weight * nn.functional.cross_entropy(logits, shares)
         for whole, last in (("neutral", 1), ("safe", 2)):
             rows = [part for part, lesson in zip(parts, lessons, strict=True) if lesson.whole == whole]
             if rows:
@@ -300,6 +309,13 @@ class _Course:
             worst = torch.stack([_soft_maximum(_log_odds(net.decide(part))) for part, _ in answers])
             loss = loss + self._recipe.answer_weight * _yes_or_no(worst, [bad for _, bad in answers])
         return loss
+
+
+def _kind(lesson: Lesson) -> str:
+    """Return by what a further lesson is counted, as in `Recipe`."""
+    if not lesson.steps:
+        return "request"
+    return "estimated" if lesson.estimates else str(lesson.whole)
 
 
 def _yes_or_no(logits: Tensor, truth: Sequence[bool | None]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,14 +236,30 @@ def test_more_can_be_learned_of_whole_texts() -> None:
     more = [Lesson("tell me", tuple(steps), "answer", whole="harmful") for steps in wicked]
     more += [Lesson("tell me", tuple(plain[i % 3 :]), "answer", whole="harmless") for i in range(16)]
     learned = train(traces(16), replace(RECIPE, answer_weight=1.0), start=tiny(), more=more)
-    net, states = learned.net, States(learned.net, learned.tokenizer, RECIPE.max_tokens)
-    texts = [states.add(text) for text in (plain[4], "quorn flux now.")]
-    request = states.add("tell me", request=True)
+    harmless, harmful = risks(learned, "tell me", (plain[4], "quorn flux now."), in_answer=True)
+    assert harmful > harmless + 0.2
+
+
+def test_what_another_classifier_says_can_be_learned() -> None:
+    """Of traces without labels it learns what they were estimated to be, as sure as that was."""
+    unsure, sure = (0.25, 0.25, 0.25, 0.25), (0.02, 0.01, 0.02, 0.95)
+    steps = ("the moss grows.", "quorn flux here.", "the reed grows.", "vex marn here.")
+    more = [Lesson("tell me", steps, estimates=(sure[::-1], sure, sure[::-1], unsure))] * 16
+    learned = train(traces(16), RECIPE, start=tiny(), more=more)
+    safe, harmful, either = risks(learned, "tell me", (steps[0], *steps[1::2]))
+    assert safe + 0.15 < either < harmful - 0.15
+
+
+def risks(trained: Trained, prompt: str, texts: Sequence[str], *, in_answer: bool = False) -> list[float]:
+    """Return the risk of each text alone beside the request."""
+    net, states = trained.net, States(trained.net, trained.tokenizer, RECIPE.max_tokens)
+    numbers = [states.add(text) for text in texts]
+    request = states.add(prompt, request=True)
     states.read()
     with torch.inference_mode():
-        batch = Batch([request] * 2, [[text] for text in texts], [True] * 2)
-        risks = net.decide(read_batch(net, states, batch, 4)[0]).softmax(-1)[:, 2:].sum(-1)
-    assert risks[1] > risks[0] + 0.2
+        batch = Batch([request] * len(numbers), [[n] for n in numbers], [in_answer] * len(numbers))
+        rows = net.decide(read_batch(net, states, batch, 4)[0]).softmax(-1)
+    return [float(risk) for risk in rows[:, 2:].sum(-1)]
 
 
 def test_progress_is_told() -> None:

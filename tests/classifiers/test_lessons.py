@@ -7,10 +7,20 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from undertow.classifiers.base import StepClassifierBase
+from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.classifiers.corpus import LabelledTrace
-from undertow.classifiers.lessons import Lesson, of_labelled, read_pairs, read_whole_traces
+from undertow.classifiers.lessons import (
+    Lesson,
+    estimated,
+    of_labelled,
+    read_pairs,
+    read_unlabelled,
+    read_whole_traces,
+)
 from undertow.errors import InputError
 
 
@@ -27,7 +37,9 @@ def test_labels_become_a_lesson() -> None:
         "1", "safekey", "g", "group", "How?", "ab cd", ((0, 2), (3, 5)), ("aware", "drift"), 2
     )
     (lesson,) = of_labelled([trace], ["safekey"])
-    assert lesson == Lesson("How?", ("ab", "cd"), labels=(1, 2), harmful_request=True, group="group")
+    assert lesson == Lesson(
+        "How?", ("ab", "cd"), labels=(1, 2), harmful_request=True, group="group", generator="g"
+    )
     assert lesson.unsafe is True
 
 
@@ -41,6 +53,41 @@ def test_what_is_said_of_whole_traces(tmp_path: Path, name: str) -> None:
         ("neutral", ("One.", "Two."), False),
         ("safe", ("One.", "Two."), False),
     ]
+
+
+def test_traces_of_which_nothing_is_said(tmp_path: Path) -> None:
+    """What nobody vouches for is read as it stands, unless it is in another language than English."""
+    row = {"prompt": "Q", "reasoning": "It is one. We do two.", "units": [[0, 10], [11, 21]], "group": "g"}
+    chinese = {
+        "reasoning": "\u6211\u4eec\u9700\u8981\u8003\u8651\u8fd9\u4e2a\u95ee\u9898",
+        "units": [[0, 11]],
+    }
+    rows: list[dict[str, object]] = [
+        row | {"labels": {}, "generator": "m"},
+        row | {"labels": {"selected_as": "safe"}},
+        row | {"labels": {}} | chinese,
+        row | {"labels": {}, "units": []},
+    ]
+    found = read_unlabelled(written(tmp_path / "traces.jsonl", rows))
+    assert found == [Lesson("Q", ("It is one.", "We do two."), group="g", generator="m")]
+
+
+def test_a_classifier_says_what_it_holds_them_to_be() -> None:
+    """Each step is judged after those before it; a trace that cannot be judged is left out."""
+
+    class Teacher(StepClassifierBase):
+        name = digest = "teacher"
+
+        def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+            rows = [[1.0, 0, 0, 0] if not step.history else [0, 0, 0.25, 0.75] for step in steps]
+            return np.array(
+                [[np.nan] * 4 if step.text == "?" else row for step, row in zip(steps, rows, strict=True)]
+            )
+
+    lessons = [Lesson("Q", ("a", "b"), group="g"), Lesson("Q", ("a", "?"))]
+    (lesson,) = estimated(lessons, Teacher())
+    assert lesson == Lesson("Q", ("a", "b"), estimates=((1, 0, 0, 0), (0, 0, 0.25, 0.75)), group="g")
+    assert lesson.unsafe is None
 
 
 def test_what_is_said_of_answers_and_requests(tmp_path: Path) -> None:
