@@ -65,7 +65,7 @@ def test_traces_of_which_nothing_is_said(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         row | {"labels": {}, "generator": "m"},
         row | {"labels": {"selected_as": "safe"}},
-        row | {"labels": {}} | chinese,
+        {**row, "labels": {}, **chinese},
         row | {"labels": {}, "units": []},
     ]
     found = read_unlabelled(written(tmp_path / "traces.jsonl", rows))
