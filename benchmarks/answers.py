@@ -20,7 +20,7 @@ from further import kept_pairs
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from undertow.classifiers.contract import HISTORY, StepInput, risk_of
+from undertow.classifiers.contract import in_context, risk_of
 from undertow.classifiers.lessons import Lesson
 from undertow.classifiers.registry import DEFAULT, load_classifier
 from undertow.classifiers.rows import read_rows
@@ -32,11 +32,7 @@ from undertow.monitor.trace import Trace
 def highest(name: str, lessons: Sequence[Lesson]) -> NDArray[np.float64]:
     """Return the highest risk in each answer; NaN where nothing could be judged."""
     classifier = load_classifier(name)
-    steps = [
-        StepInput(text, one.prompt, one.steps[max(0, i - HISTORY) : i], "answer")
-        for one in lessons
-        for i, text in enumerate(one.steps)
-    ]
+    steps = [step for one in lessons for step in in_context(one.steps, one.prompt, "answer")]
     risks = risk_of(classifier.predict_proba(steps))
     ends = np.cumsum([len(one.steps) for one in lessons])
     return np.array([np.nanmax(part, initial=-1) for part in np.split(risks, ends[:-1])])

@@ -25,6 +25,7 @@ __all__ = [
     "Probabilities",
     "StepClassifier",
     "StepInput",
+    "in_context",
     "risk_of",
 ]
 
@@ -90,6 +91,14 @@ class StepClassifier(Protocol):
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4)."""
+
+
+def in_context(texts: Sequence[str], prompt: str = "", channel: Channel = "reasoning") -> list[StepInput]:
+    """Return each step of a text with its request and the steps before it, `HISTORY` of them at most."""
+    return [
+        StepInput(text, prompt, tuple(texts[max(0, index - HISTORY) : index]), channel)
+        for index, text in enumerate(texts)
+    ]
 
 
 def risk_of(probabilities: Probabilities) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from .contract import HISTORY, LABELS, Label, StepInput
+from .contract import LABELS, Label, StepInput, in_context
 from .rows import read_rows
 
 __all__ = ["LETTERS", "LabelledTrace", "grouped_folds", "label_indices", "read_labelled", "step_inputs"]
@@ -66,11 +66,7 @@ def read_labelled(path: Path) -> list[LabelledTrace]:
 
 def step_inputs(trace: LabelledTrace) -> list[StepInput]:
     """Return each unit with the request and the units before it, `HISTORY` of them at most."""
-    texts = trace.texts
-    return [
-        StepInput(text, trace.prompt, texts[max(0, index - HISTORY) : index])
-        for index, text in enumerate(texts)
-    ]
+    return in_context(trace.texts, trace.prompt)
 
 
 def label_indices(traces: Sequence[LabelledTrace]) -> NDArray[np.int64]:

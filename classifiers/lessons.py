@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from .contract import HISTORY, LABELS, UNSAFE, Channel, StepClassifier, StepInput
+from .contract import LABELS, UNSAFE, Channel, StepClassifier, StepInput, in_context
 from .corpus import LabelledTrace
 from .limits import limit_of
 from .rows import read_rows
@@ -153,10 +153,7 @@ def _trace(row: Any, longest: int) -> Lesson:
 
 
 def _inputs(lesson: Lesson) -> list[StepInput]:
-    return [
-        StepInput(text, lesson.prompt, lesson.steps[max(0, index - HISTORY) : index], lesson.channel)
-        for index, text in enumerate(lesson.steps)
-    ]
+    return in_context(lesson.steps, lesson.prompt, lesson.channel)
 
 
 def _readable(lesson: Lesson) -> bool:

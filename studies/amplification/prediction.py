@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ...classifiers.contract import HISTORY, StepInput, risk_of
+from ...classifiers.contract import in_context, risk_of
 from ...monitor.monitor import Monitor
 from .change import ChangePoint
 from .dose import PrefixTrace, draw_prompts, percentiles
@@ -36,13 +36,7 @@ CLEAR = 0.05
 
 def step_risks(monitor: Monitor, traces: Sequence[PrefixTrace]) -> list[Floats]:
     """Return the monitor's risk of the step that each prefix adds; NaN where there is none."""
-    inputs: list[StepInput] = []
-    for trace in traces:
-        steps = trace.steps
-        inputs += [
-            StepInput(text, trace.prompt, tuple(steps[max(0, i - HISTORY) : i]))
-            for i, text in enumerate(steps)
-        ]
+    inputs = [step for trace in traces for step in in_context(trace.steps, trace.prompt)]
     risks = risk_of(monitor.rows(inputs))
     risks[[not step.text.strip() for step in inputs]] = np.nan
     return np.split(risks, np.cumsum([len(trace.ends) for trace in traces])[:-1])
