@@ -248,7 +248,8 @@ class _Course:
         loss = asked.sum() * 0
         if len(known):
             parts = torch.split(known, [len(lesson.steps) for lesson in lessons])
-            loss = loss + self._step_loss(net, lessons, parts) + self._whole_loss(net, lessons, parts)
+            for of in (self._step_loss, self._estimated_loss, self._whole_loss):
+                loss = loss + of(net, lessons, parts)
         known_requests = [
             (n, lesson.harmful_request)
             for n, lesson in enumerate(lessons)
@@ -261,7 +262,7 @@ class _Course:
         return loss
 
     def _step_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """Labels where steps have them, or estimates; neutral, or safe, where that is known of all steps."""
+        """Labels where steps have them; neutral, or safe, where that is known of all steps."""
         recipe = self._recipe
         loss = parts[0].sum() * 0
         labelled = [
@@ -274,20 +275,25 @@ class _Course:
             loss = loss + weight * nn.functional.cross_entropy(
                 logits, labels, label_smoothing=recipe.smoothing
             )
-        guessed = [
-            (part, lesson.estimates) for part, lesson in zip(parts, lessons, strict=True) if lesson.estimates
-        ]
-        if guessed:
-            logits = net.decide(torch.cat([part for part, _ in guessed]))
-            shares = torch.tensor([row for _, rows in guessed for row in rows or ()], device=logits.device)
-            weight = recipe.estimated_weight * min(1.0, len(shares) / 100)
-            loss = loss + weight * nn.functional.cross_entropy(logits, shares)
         for whole, last in (("neutral", 1), ("safe", 2)):
             rows = [part for part, lesson in zip(parts, lessons, strict=True) if lesson.whole == whole]
             if rows:
                 shares = net.decide(torch.cat(rows)).log_softmax(-1)
                 weight = recipe.whole_weight * min(1.0, len(shares) / 30)
                 loss = loss - weight * torch.logsumexp(shares[:, :last], -1).mean()
+        return loss
+
+    def _estimated_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
+        """What another classifier held likely, where that is all there is."""
+        loss = parts[0].sum() * 0
+        guessed = [
+            (part, lesson.estimates) for part, lesson in zip(parts, lessons, strict=True) if lesson.estimates
+        ]
+        if guessed:
+            logits = net.decide(torch.cat([part for part, _ in guessed]))
+            shares = torch.tensor([row for _, rows in guessed for row in rows or ()], device=logits.device)
+            weight = self._recipe.estimated_weight * min(1.0, len(shares) / 100)
+            loss = loss + weight * nn.functional.cross_entropy(logits, shares)
         return loss
 
     def _whole_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:

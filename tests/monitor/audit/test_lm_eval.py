@@ -36,7 +36,7 @@ class Scripted(LM):
         return [postprocess_generated_text(said, stop=None, think_end_token=self.end) for _ in requests]
 
     def loglikelihood(self, requests, **_):
-        raise NotImplementedError
+        raise AssertionError("nothing but text is asked for")
 
     loglikelihood_rolling = loglikelihood
 
