@@ -10,6 +10,7 @@ import json
 import random
 import select
 import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,6 +75,16 @@ class Replay:
     tales: dict[str, Tale] = field(default_factory=lambda: dict(TALES))
     cut: list[str] = field(default_factory=list)
     """The models whose client went away in mid-stream."""
+
+    def was_left(self, model: str) -> bool:
+        """Whether a client of a model went away. It is waited for, as a server sees it late, and told once."""
+        until = time.monotonic() + 10
+        while model not in self.cut:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        self.cut.remove(model)
+        return True
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
 from undertow.monitor.verdict import TraceVerdict
 
-__all__ = ["ASKED", "ask", "events_of", "listening", "said", "verdicts_in"]
+__all__ = ["ASKED", "ask", "events_of", "listening", "said", "settled", "verdicts_in"]
 
 ASKED: Any = [{"role": "user", "content": "How do I bake a zorp?"}]
 
@@ -37,6 +38,13 @@ def listening(app: ASGIApp) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         sock.close()
+
+
+def settled(http: httpx.Client, url: str) -> str:
+    """Return a proxy's metrics once it has done with all that was asked: a client is done a little sooner."""
+    while "undertow_open_exchanges 0.0" not in (shown := http.get(f"{url}/metrics").text):
+        time.sleep(0.01)
+    return shown
 
 
 def ask(url: str, model: str, **more: Any) -> dict[str, Any]:

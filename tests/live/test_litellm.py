@@ -107,8 +107,7 @@ def test_tool_calls_pass_untouched(ask: Callable[..., Any], stream: bool) -> Non
 def test_stop_closes_the_upstream(ask: Callable[..., Any], replay: Any) -> None:
     """A stopped stream is not read on."""
     ask("stop", "turn/reasoning/wait", stream=True)
-    ask("observe", "calm/tags", stream=False)
-    assert "turn/reasoning/wait" in replay.cut
+    assert replay.was_left("turn/reasoning/wait")
 
 
 def test_async_calls(options: dict[str, Any], monitor: Monitor, run: Callable[..., Any]) -> None:

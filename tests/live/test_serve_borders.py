@@ -27,7 +27,8 @@ from undertow.monitor.wraps.proxy import Limits, create_app
 Start = Callable[..., str]
 
 serving: Any = modules["serving"]  # it stands beside this file
-ASKED, ask, events_of, listening = serving.ASKED, serving.ask, serving.events_of, serving.listening
+ASKED, ask, events_of = serving.ASKED, serving.ask, serving.events_of
+listening, settled = serving.listening, serving.settled
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +112,10 @@ def test_a_refusal_of_upstream_passes(start: Start, http: httpx.Client, echo: st
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"], ids=["judged", "passed on"])
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "not announced"])
 def test_a_body_has_its_limit(
-    start: Start, http: httpx.Client, replay: Any, path: str, announced: bool
+    start: Start, http: httpx.Client, echo: str, path: str, announced: bool
 ) -> None:
     """A longer one is refused, whether or not its length was said."""
-    url = start(limits=Limits(request=1000))
+    url = start(echo, limits=Limits(request=1000))
     body: Any = b" " * 1001 if announced else iter([b" " * 600, b" " * 600])
     answer = http.post(url + path, content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
@@ -185,7 +186,7 @@ def test_health_and_metrics(start: Start, http: httpx.Client) -> None:
     http.post(**ask(url, "turn/reasoning"))
     health = http.get(f"{url}/healthz").json()
     assert (health["status"], health["classifier"], health["policy"]["action"]) == ("ok", "scripted", "stop")
-    shown = http.get(f"{url}/metrics").text.splitlines()
+    shown = settled(http, url).splitlines()
     for line in (
         'undertow_requests_total{kind="chat",status="200"} 1.0',
         'undertow_generations_total{assessed="partial",flagged="true"} 1.0',
@@ -206,6 +207,7 @@ def test_keys_and_texts_are_not_logged(
         json={"model": "turn/reasoning", "messages": ASKED},
         headers={"authorization": "Bearer sk-header"},
     )
+    settled(http, url)
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("undertow")]
     assert "POST /v1/chat/completions 200" in ours
     assert not any(secret in line for line in ours for secret in ("sk-", "zorp", "Bearer"))

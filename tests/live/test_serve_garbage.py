@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from sys import modules
@@ -68,8 +67,7 @@ def test_an_answer_that_has_ended_is_gone(  # noqa: PLR0917
     url = start(policy=policy)
     for _ in range(2):
         http.post(f"{url}/v1/{path}", json={"model": model, "messages": ASKED, **more})
-    while "undertow_open_exchanges 0.0" not in http.get(f"{url}/metrics").text:
-        time.sleep(0.01)
+    serving.settled(http, url)
     gc.collect()
     ours = [type(one).__qualname__ for one in gc.garbage if type(one).__module__.startswith("undertow.")]
     assert not Counter(ours)
