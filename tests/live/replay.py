@@ -77,7 +77,7 @@ class Replay:
     """The models whose client went away in mid-stream."""
 
     def was_left(self, model: str) -> bool:
-        """Whether a client of a model went away. It is waited for, as a server sees it late, and told once."""
+        """Whether a client of a model went away; waited for, as a server sees it late, and told once."""
         until = time.monotonic() + 10
         while model not in self.cut:
             if time.monotonic() > until:
