@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from fits import ENSEMBLES, FITS, arguments
-from held_out import held_out
+from fits import ENSEMBLES, FITS, FOLDS, arguments
 
 from undertow.classifiers.calibration import fit_temperature
 from undertow.classifiers.contract import Channel
@@ -31,6 +30,7 @@ from undertow.classifiers.metrics import figures, intervals
 from undertow.monitor import calibrating
 from undertow.monitor.calibration import Calibration
 from undertow.monitor.evaluation import Followed, Share, Timing, onset_errors, summarise
+from undertow.monitor.heldout import held_out
 from undertow.monitor.labelled import scored
 
 RATES = (0.05, 0.01)
@@ -61,7 +61,7 @@ def found_for(
     if name not in ENSEMBLES:
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        return held_out(traces, FITS[name], place, only)
+        return held_out(traces, lambda part, to, _: FITS[name](part, to), place, FOLDS, only=only)
     encoder, lexical = (found_for(member, traces, folder) for member in ENSEMBLES[name])
     if shipped:
         alone = found_for("step-encoder", traces, folder)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from further import estimated_lessons, further_lessons
-from held_out import FOLDS
 
 from undertow.classifiers.base import StepClassifierBase, digest_of
 from undertow.classifiers.contract import Probabilities, StepClassifier, StepInput
@@ -31,17 +30,22 @@ if TYPE_CHECKING:
     from undertow.classifiers.lessons import Lesson
     from undertow.classifiers.training import Recipe, Trained
 
-__all__ = ["CORPUS", "ENSEMBLES", "FITS", "HELD_OUT", "LOWER", "MEMBER", "arguments"]
+__all__ = ["CORPUS", "ENSEMBLES", "FITS", "FOLDS", "HELD_OUT", "LOWER", "MEMBER", "SEEDS", "arguments"]
 
 HERE = Path(__file__).resolve().parent.parent
 CORPUS = HERE.parent / "shared/corpus/steps_train.jsonl"
 HELD_OUT = HERE / "build/held-out"
+
+FOLDS = 5
 
 LOWER = "shallow.safetensors"
 """The lower layers that `shallow.py` made, among what was held out."""
 
 FIRST: Mapping[str, Any] = {"epochs": 1, "lower_rate": 5e-5, "encoder_rate": 3e-5, "head_rate": 2e-4}
 """How the encoder is finished that is asked of other traces: half as long, at a quarter of the rates."""
+
+SEEDS = (2, 3)
+"""Other seeds of the encoder's last epochs, to see what a seed is worth; what ships has its recipe's."""
 
 MEMBER = "lexical"
 """What the lexical member of `step-robust` is called."""
@@ -59,11 +63,19 @@ def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
     return fit(traces)
 
 
-def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+def fit_encoder(
+    traces: Sequence[LabelledTrace], folder: Path, *, home: Path | None = None, seed: int | None = None
+) -> StepClassifier:
     """Train the encoder and export it, so that what is measured is what would ship.
 
     Before its last epochs it is asked, together with the lexical classifier, of the traces that nobody
     labelled; those epochs learn from the answers as well.
+
+    Args:
+        traces: what to learn from.
+        folder: where the encoder goes.
+        home: where stands, or is put, what comes before the last epochs; `folder` unless given.
+        seed: of the last epochs; as in their recipe unless given.
     """
     from safetensors.torch import load_file
 
@@ -73,24 +85,35 @@ def fit_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
 
     if (folder / MANIFEST).is_file():  # a run that was broken off goes on
         return load_classifier(folder)
+    home, last = home or folder, FINISH if seed is None else replace(FINISH, seed=seed)
     labelled = read_labelled(CORPUS)
     more = further_lessons(CORPUS.parent, labelled, traces)
     lower = load_file(folder.parent.parent / LOWER)
-    deep = _kept(folder / "trained.safetensors", lambda: train(traces, progress=_report, more=more))
+    deep = _kept(home / "trained.safetensors", lambda: train(traces, progress=_report, more=more))
 
     def finished(recipe: Recipe, more: Sequence[Lesson]) -> Trained:
         return finish(deep, lower_of(deep.net, lower), traces, recipe=recipe, progress=_report, more=more)
 
-    first = _kept(folder / "first.safetensors", lambda: finished(replace(FINISH, **FIRST), more), lower)
+    first = _kept(home / "first.safetensors", lambda: finished(replace(FINISH, **FIRST), more), lower)
 
     def taught() -> list[Lesson]:
-        export(first, folder / "first")
-        teacher = Both(load_classifier(folder / "first"), fit_lexical(traces, folder))
+        export(first, home / "first")
+        teacher = Both(load_classifier(home / "first"), fit_lexical(traces, folder))
         return estimated_lessons(CORPUS.parent, labelled, traces, teacher)
 
-    done = _kept(folder / "finished.safetensors", lambda: finished(FINISH, [*more, *taught()]), lower)
+    done = _kept(folder / "finished.safetensors", lambda: finished(last, [*more, *taught()]), lower)
     export(done, folder)
     return load_classifier(folder)
+
+
+def fit_seed(seed: int) -> Callable[[Sequence[LabelledTrace], Path], StepClassifier]:
+    """Return how to train the encoder's last epochs with another seed, from where its own began."""
+
+    def fit(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+        home = folder.parent.parent / "step-encoder" / folder.name
+        return fit_encoder(traces, folder, home=home, seed=seed)
+
+    return fit
 
 
 def _kept(path: Path, make: Callable[[], Trained], lower: Mapping[str, Tensor] | None = None) -> Trained:
@@ -162,6 +185,7 @@ FITS: dict[str, Callable[[Sequence[LabelledTrace], Path], StepClassifier]] = {
     "keyword": fit_keyword,
     "step-lexical": fit_lexical,
     "step-encoder": fit_encoder,
+    **{f"step-encoder-{seed}": fit_seed(seed) for seed in SEEDS},
     "robust-encoder": fit_robust_encoder,
     "robust-lexical": fit_robust_lexical,
 }

@@ -23,11 +23,11 @@ from crossvalidate import (
     temperature_of,
 )
 from fits import ENSEMBLES, FITS, arguments
-from held_out import read_followed, write_followed
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.metrics import figures, intervals
-from undertow.monitor.evaluation import Followed, follow, summarise
+from undertow.monitor.evaluation import Followed, summarise
+from undertow.monitor.heldout import read_followed, write_followed
 from undertow.monitor.labelled import scored
 
 
@@ -42,13 +42,13 @@ def followed(
         return [pooled(a.tempered(temperature), b) for a, b in zip(encoder, lexical, strict=True)]
     place = folder / name / f"without-{'-'.join(generators)}"
     path = place.with_suffix(".jsonl")
-    test = [trace for trace in traces if trace.generator in generators]
     if not path.is_file():
-        groups = {trace.group for trace in test}
+        test = [number for number, trace in enumerate(traces) if trace.generator in generators]
+        groups = {traces[number].group for number in test}
         train = [trace for trace in traces if trace.group not in groups and trace.generator not in generators]
         classifier = FITS[name](train, place)
-        write_followed(path, [follow(classifier, trace, lenient=True) for trace in test])
-    return read_followed(path, {trace.id: trace for trace in traces})
+        write_followed(path, classifier, traces, test)
+    return read_followed(path, traces)
 
 
 def column(cases: Sequence[Followed], others: Sequence[Followed]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from ..classifiers.corpus import LabelledTrace, grouped_folds
 from .evaluation import Followed, follow
 from .replacing import replacing
 
-__all__ = ["Report", "held_out"]
+__all__ = ["Report", "held_out", "read_followed", "write_followed"]
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it lies behind, and of how much."""
@@ -23,8 +23,14 @@ Fit = Callable[[Sequence[LabelledTrace], Path, Report], StepClassifier]
 
 
 def held_out(
-    traces: Sequence[LabelledTrace], fit: Fit, folder: Path, folds: int, report: Report
-) -> list[Followed]:
+    traces: Sequence[LabelledTrace],
+    fit: Fit,
+    folder: Path,
+    folds: int,
+    *,
+    report: Report = lambda *_: None,
+    only: Sequence[int] = (),
+) -> list[tuple[int, Followed]]:
     """Follow every trace by a classifier trained on other groups.
 
     Args:
@@ -33,12 +39,16 @@ def held_out(
         folder: where what was found is kept; a fold that is there already is read, not made again.
         folds: how many.
         report: told how far it is.
+        only: the folds to make and return, counted from 0; all of them unless some are named.
 
     Returns:
-        The traces, fold by fold, and what was said of them.
+        (fold, followed) for each trace, fold by fold. A step of an answer that cannot be judged, such as an
+        emoji alone, is left out, as a monitor does.
     """
-    found: list[Followed] = []
+    found: list[tuple[int, Followed]] = []
     for number, (train, test) in enumerate(grouped_folds(traces, folds)):
+        if only and number not in only:
+            continue
         path = folder / f"fold{number}.jsonl"
         if not path.is_file():
             what = f"fold {number + 1} of {folds}"
@@ -47,19 +57,19 @@ def held_out(
                 report(f"{what}: {stage}", done, total)
 
             classifier = fit([traces[i] for i in train], folder / f"fold{number}", say)
-            _write(path, classifier, traces, test.tolist(), say)
-        found += _read(path, traces)
+            write_followed(path, classifier, traces, test.tolist(), say)
+        found += [(number, case) for case in read_followed(path, traces)]
     return found
 
 
-def _write(
+def write_followed(
     path: Path,
     classifier: StepClassifier,
     traces: Sequence[LabelledTrace],
     which: Sequence[int],
-    report: Report,
+    report: Report = lambda *_: None,
 ) -> None:
-    # A fold that was broken off leaves no file that looks whole.
+    """Follow the traces of these numbers and write what was found as JSON Lines; the file appears whole."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for number, index in enumerate(which, 1):
             case = follow(classifier, traces[index], lenient=True)
@@ -69,7 +79,8 @@ def _write(
             report("judging", number, len(which))
 
 
-def _read(path: Path, traces: Sequence[LabelledTrace]) -> list[Followed]:
+def read_followed(path: Path, traces: Sequence[LabelledTrace]) -> list[Followed]:
+    """Read again what was written of some of these traces."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

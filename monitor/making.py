@@ -73,7 +73,10 @@ def make_classifier(
         raise UsageError(f"{folds} folds of {groups} groups: give 0, or from 2 to {groups}")
     train = recipe or RECIPES[kind]
     work = _claim(folder, kind, traces, folds)
-    cases = held_out(traces, lambda *given: _fit(train, *given), work, folds, progress) if folds else []
+    cases: list[Followed] = []
+    if folds:
+        found = held_out(traces, lambda *given: _fit(train, *given), work, folds, report=progress)
+        cases = [case for _, case in found]
     made = work / "all"
     if not (made / MANIFEST).is_file():
         train(traces, made, lambda what, done, total: progress(f"all traces: {what}", done, total))
