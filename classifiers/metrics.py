@@ -19,7 +19,17 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from .contract import LABELS, UNSAFE, Probabilities, risk_of
 
-__all__ = ["FIGURES", "Figure", "Scored", "calibration_error", "figures", "highest_risks", "intervals"]
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "Scored",
+    "calibration_error",
+    "figures",
+    "highest_risks",
+    "intervals",
+    "resampled",
+    "spread",
+]
 
 _UNSAFE = [LABELS.index(label) for label in UNSAFE]
 _AWARE = LABELS.index("aware")
@@ -72,13 +82,19 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Return a percentile interval for each figure, by a bootstrap over traces.
 
-    Whole traces are drawn with replacement, since the steps of a trace are not independent.
-
     Args:
         scored: The steps; those not judged are left out.
         draws: How many times to draw.
         level: The share of draws that lie inside the interval.
         seed: Makes the draws repeatable.
+    """
+    return {name: spread(values, level) for name, values in resampled(scored, draws, seed).items()}
+
+
+def resampled(scored: Scored, draws: int = 200, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    """Return what each figure is on traces drawn anew, shape (draws,); the same traces give the same draws.
+
+    Whole traces are drawn with replacement, since the steps of a trace are not independent.
     """
     random = np.random.default_rng(seed)
     judged = scored.judged()
@@ -86,8 +102,16 @@ def intervals(
     present, starts = np.unique(judged.traces[order], return_index=True)
     rows = np.split(order, starts[1:])
     samples = [_draw(judged, present, rows, random) for _ in range(draws)]
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    return {name: _quantiles([figure(s) for s in samples], tails) for name, figure in FIGURES.items()}
+    return {name: np.array([figure(s) for s in samples]) for name, figure in FIGURES.items()}
+
+
+def spread(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """Return between which bounds a share of some draws lies; those that gave no figure are left out."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return (float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return (float(low), float(high))
 
 
 def _draw(
@@ -99,14 +123,6 @@ def _draw(
     traces = np.repeat(np.arange(len(drawn)), [len(rows[index]) for index in drawn])
     labels = scored.trace_labels[present[drawn]]
     return Scored(scored.labels[taken], scored.probabilities[taken], traces, labels)
-
-
-def _quantiles(values: list[float], tails: list[float]) -> tuple[float, float]:
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return (float("nan"), float("nan"))
-    low, high = np.quantile(known, tails)
-    return (float(low), float(high))
 
 
 def _auroc(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:

@@ -1,0 +1,94 @@
+"""What a seed is worth: the encoder, and the ensemble, with the last epochs trained from three seeds.
+
+    python benchmarks/crossvalidate.py step-encoder-2 --only 0 1 2 3 4      an hour and a half of a core
+    python benchmarks/crossvalidate.py step-encoder-3 --only 0 1 2 3 4
+    python benchmarks/seeds.py step-encoder
+    python benchmarks/seeds.py step-ensemble
+
+Prints each figure for each seed, their mean, and that mean's 95 % interval, by a bootstrap over traces. All
+begin from the same three epochs before, and learn from the same estimates.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from crossvalidate import RATES, Cases, calibration_of, found_for, pooled, tempered_across
+from fits import CORPUS, HELD_OUT, SEEDS
+from numpy.typing import NDArray
+
+from undertow.classifiers.corpus import LabelledTrace, read_labelled
+from undertow.classifiers.metrics import FIGURES, figures, resampled, spread
+from undertow.monitor.evaluation import Share, summarise
+from undertow.monitor.labelled import scored
+
+DRAWS = 200
+
+Figure = tuple[float, NDArray[np.float64]]
+"""A figure, and what it is in each draw."""
+
+
+def cases_of(name: str, traces: list[LabelledTrace], folder: Path) -> list[Cases]:
+    """Return what was said of every trace, seed by seed."""
+    encoders = ["step-encoder", *(f"step-encoder-{seed}" for seed in SEEDS)]
+    found = [tempered_across(found_for(one, traces, folder)) for one in encoders]
+    if name == "step-encoder":
+        return found
+    lexical = found_for("step-lexical", traces, folder)
+    both = [[(f, pooled(a, b)) for (f, a), (_, b) in zip(one, lexical, strict=True)] for one in found]
+    return [tempered_across(one) for one in both]
+
+
+def described(cases: Cases) -> dict[str, Figure]:
+    """Return the figures of one seed; the draws of all seeds are of the same traces."""
+    steps = scored([case for _, case in cases])
+    values, drawn = figures(steps), resampled(steps, DRAWS)
+    found = {name.replace("_", " "): (values[name], drawn[name]) for name in FIGURES}
+    folds = {fold for fold, _ in cases}
+    others = {fold: calibration_of([c for f, c in cases if f != fold], "", "", "") for fold in folds}
+    for rate in RATES:
+        promises = {fold: (of.threshold(rate), of.margins) for fold, of in others.items()}
+        shares = [summarise([case], [promises[fold]]) for fold, case in cases]
+        found |= {f"{name}, at {rate:.0%}": value for name, value in _alarms(shares).items()}
+    return found
+
+
+def _alarms(shares: Sequence[Mapping[str, Share]]) -> dict[str, Figure]:
+    """Put the alarms of single traces together."""
+    drawn = np.random.default_rng(0).integers(len(shares), size=(DRAWS, len(shares)))
+    found = {}
+    for name in shares[0]:
+        counts = np.array([share[name].count for share in shares])
+        totals = np.array([share[name].total for share in shares])
+        found[name] = (
+            counts.sum() / totals.sum(),
+            counts[drawn].sum(axis=1) / totals[drawn].sum(axis=1),
+        )
+    return found
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("classifier", choices=["step-encoder", "step-ensemble"])
+    parser.add_argument("--corpus", type=Path, default=CORPUS)
+    parser.add_argument("--held-out", type=Path, default=HELD_OUT)
+    options = parser.parse_args()
+    found = [
+        described(one)
+        for one in cases_of(options.classifier, read_labelled(options.corpus), options.held_out)
+    ]
+    print(f"| figure | {' | '.join(f'seed {n}' for n in (1, *SEEDS))} | mean | 95 % interval |")
+    print(f"|---|{'---|' * (len(found) + 2)}")
+    for name in found[0]:
+        values = [of[name][0] for of in found]
+        low, high = spread(np.mean([of[name][1] for of in found], axis=0))
+        cells = [f"{value:.3f}" for value in (*values, float(np.mean(values)))]
+        print(f"| {name} | {' | '.join(cells)} | [{low:.3f}, {high:.3f}] |")
+
+
+if __name__ == "__main__":
+    main()
