@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra, UsageError, WeightsError
 
-__all__ = ["LONGEST", "clean", "ends_of", "file_of", "identity", "load", "window_of"]
+__all__ = ["LONGEST", "clean", "ends_of", "file_of", "identity", "load", "on_device", "window_of"]
 
 LONGEST = 10_000
 """Characters of a step that are read, ten times what the monitor cuts: a longer one is not judged."""
@@ -36,7 +37,8 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
 
     Raises:
         MissingExtra: if torch or transformers are missing.
-        WeightsError: if there is no such model, or it has no weights in safetensors.
+        WeightsError: if there is no such model, or it has not all its weights in safetensors.
+        UsageError: if there is no such device.
     """
     try:
         import torch
@@ -49,14 +51,42 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **wanted)
         reader = getattr(transformers, auto)
-        model = reader.from_pretrained(place, dtype=dtype, use_safetensors=True, **wanted)
-    except (OSError, ValueError, KeyError) as error:
+        model, told = reader.from_pretrained(
+            place, dtype=dtype, use_safetensors=True, output_loading_info=True, **wanted
+        )
+    except Exception as error:  # safetensors and tokenizers raise types of their own
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"the model {place!r} cannot be loaded: {first}; name a model of the hub or a folder that "
             "transformers reads without code of its own, with weights in safetensors"
         ) from error
-    return model.to(device).eval(), tokenizer
+    _must_be_whole(place, auto, told["missing_keys"], tokenizer)
+    return on_device(model, place, device).eval(), tokenizer
+
+
+def _must_be_whole(place: str, auto: str, missing: Collection[str], tokenizer: Any) -> None:
+    """Refuse what transformers makes up where a file lacks it: it would judge, and at random."""
+    # Whoever asks for the states alone has no use for what pools them.
+    needed = [name for name in missing if auto != "AutoModel" or not name.startswith("pooler.")]
+    if needed:
+        raise WeightsError(
+            f"the model {place!r} lacks {len(needed)} of the weights of an {auto}, such as {min(needed)}: "
+            "it was not trained for that, or its files are not whole; name another"
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise WeightsError(f"the model {place!r} has no vocabulary: the files of its tokenizer are missing")
+
+
+def on_device(model: Any, place: str, device: str, **how: Any) -> Any:
+    """Return a model on a device.
+
+    Raises:
+        UsageError: if there is no such device, or the model does not fit on it.
+    """
+    try:
+        return model.to(device=device, **how)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"{place} cannot be run on {device!r}: {str(error).splitlines()[0]}") from error
 
 
 def identity(place: str, revision: str | None) -> str:

@@ -28,7 +28,11 @@ BATCH = 32
 
 _WORDS: tuple[tuple[Label, str], ...] = (
     ("aware", r"refus\w*|aware"),
-    ("neutral", r"(?:not?|non)[ _-]?(?:\w+)|unharmful|harmless|safe|benign|neutral|none|ok|allowed"),
+    (
+        "neutral",
+        r"(?!(?:not?|non)[ _-]?(?:safe|benign|harmless|ok|allowed))(?:not?|non)[ _-]?(?:\w+)|unharmful|"
+        r"harmless|safe|benign|neutral|none|ok|allowed",
+    ),
     ("drift", r"drift|controversial|borderline|suspicious"),
     (
         "harm",
@@ -112,12 +116,24 @@ class HuggingFaceClassifier(StepClassifierBase):
         owners, windows = [], []
         for index, text in enumerate(texts):
             if text.strip() and len(text) <= LONGEST:
-                read = self._tokenizer(
-                    clean(text), truncation=True, max_length=self._limit, return_overflowing_tokens=True
-                )
-                windows += read["input_ids"]
-                owners += [index] * len(read["input_ids"])
+                read = self._cut(clean(text))
+                windows += read
+                owners += [index] * len(read)
         return owners, windows
+
+    def _cut(self, text: str) -> list[list[int]]:
+        """Return the token ids of each window of a text."""
+        if self._tokenizer.is_fast:
+            read = self._tokenizer(
+                text, truncation=True, max_length=self._limit, return_overflowing_tokens=True
+            )
+            windows: list[list[int]] = read["input_ids"]
+            return windows
+        # A tokenizer in Python gives what overflows in another form.
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        room = self._limit - self._tokenizer.num_special_tokens_to_add()
+        starts = range(0, max(1, len(ids)), room)
+        return [self._tokenizer.build_inputs_with_special_tokens(ids[at : at + room]) for at in starts]
 
     def _read(self, windows: Sequence[list[int]]) -> list[NDArray[np.float64]]:
         """Read windows of equal length together: padding would let neighbours change a row."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import UsageError
 from ..contract import LABELS, Label
 from ..hub import clean
 
@@ -26,6 +27,7 @@ __all__ = [
     "found_answer",
     "only",
     "row_of",
+    "shown",
     "yes_or_no",
 ]
 
@@ -34,8 +36,8 @@ SAID = 0.95
 then cannot be told, so its steps can be ranked by label alone."""
 
 _MARKS = re.compile(
-    r"<\|[^|>]{1,40}\|>|<(?:start|end)_of_\w+>|</?(?:s|think|guardian|no-think|score|bos|eos)>"
-    r"|<(?:BEGIN|END) [A-Z ]{1,40}>|\[/?INST\]|<<?/?SYS>>?"
+    r"<[|\uff5c][^|\uff5c>]{1,40}[|\uff5c]>|<(?:start|end)_of_\w+>|</?(?:s|think|guardian|no-think|score|bos|eos)>"
+    r"|<(?:BEGIN|END) [A-Z ]{1,40}>|\[/?(?:INST|SYSTEM_PROMPT)\]|<<?/?SYS>>?"
 )
 
 
@@ -154,6 +156,17 @@ def row_of(family: Family, shares: Mapping[str, float], refusal: bool | None) ->
         row[LABELS.index("aware")] += row[LABELS.index("neutral")]
         row[LABELS.index("neutral")] = 0.0
     return row
+
+
+def shown(context: int) -> int:
+    """Return how many earlier steps a guard is to be shown.
+
+    Raises:
+        UsageError: if that is below 0.
+    """
+    if context < 0:
+        raise UsageError(f"a guard is shown 0 earlier steps or more, not context={context}")
+    return context
 
 
 def only(family: Family, answer: str) -> dict[str, float]:

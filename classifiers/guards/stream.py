@@ -21,15 +21,13 @@ from ..contract import LABELS, Probabilities, StepInput
 from ..hub import LONGEST, clean, ends_of, file_of, identity
 from ..huggingface import note_on
 from ..naming import Named, take
-from .family import defused
-from .stream_heads import StreamHeads
+from .family import defused, shown
+from .stream_heads import LEVELS, StreamHeads
 
 __all__ = ["CONTEXT", "StreamGuard"]
 
 CONTEXT = 2
 """How many earlier steps it reads before the step, unless asked otherwise."""
-
-LEVELS = ("Safe", "Controversial", "Unsafe")
 
 
 class StreamGuard(StepClassifierBase):
@@ -45,6 +43,7 @@ class StreamGuard(StepClassifierBase):
     Raises:
         MissingExtra: torch or transformers are missing.
         WeightsError: there is no such model.
+        UsageError: it is to read fewer than no steps.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class StreamGuard(StepClassifierBase):
     ) -> None:
         self.place = place
         self.revision = revision
-        self.context = context
+        self.context = shown(context)
         self.device = device
         self.model = model
         self._model = model if model is not None else StreamHeads(place, revision, device)

@@ -12,10 +12,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ...errors import MissingExtra, WeightsError
-from ..hub import file_of, window_of
+from safetensors import SafetensorError
 
-__all__ = ["StreamHeads"]
+from ...errors import MissingExtra, WeightsError
+from ..hub import file_of, on_device, window_of
+
+__all__ = ["LEVELS", "StreamHeads"]
+
+LEVELS = ("Safe", "Controversial", "Unsafe")
+"""What the assistant's tokens can be."""
 
 _PATHS = {"user": "query_", "assistant": ""}
 """Each role → what the names of its weights begin with."""
@@ -48,6 +53,8 @@ class StreamHeads:
             weights = _weights(place, revision)
             maps = {"user": said["query_risk_level_map"], "assistant": said["response_risk_level_map"]}
             self.risks = {role: [names[str(i)] for i in range(len(names))] for role, names in maps.items()}
+            if sorted(self.risks["assistant"]) != sorted(LEVELS):
+                raise ValueError(f"its levels are {', '.join(map(str, self.risks['assistant']))}")
             left_out = {
                 "auto_map",
                 "architectures",
@@ -61,13 +68,13 @@ class StreamHeads:
             body = {key[6:]: value for key, value in weights.items() if key.startswith("model.")}
             self._model.load_state_dict(body)
             self._heads = {role: _path(weights, prefix) for role, prefix in _PATHS.items()}
-        except (KeyError, RuntimeError, OSError, ValueError, TypeError) as error:
+        except (KeyError, RuntimeError, OSError, ValueError, TypeError, SafetensorError) as error:
             raise WeightsError(f"{place!r} is no Qwen3Guard-Stream that can be read: {error}") from error
         self.window = window_of(config)
         self._eps = float(config.rms_norm_eps)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        self._model = self._model.to(device=device, dtype=dtype).eval()
+        self._model = on_device(self._model, place, device, dtype=dtype).eval()
         self._heads = {
             role: {name: value.to(device=device, dtype=torch.float32) for name, value in path.items()}
             for role, path in self._heads.items()

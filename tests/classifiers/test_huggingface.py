@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,16 @@ def test_guesses_by_names(names: list[str], labels: list[str]) -> None:
     assert bool(told) == (set(names) != {"harm", "drift", "aware", "neutral"})
 
 
-@pytest.mark.parametrize("names", [["LABEL_0", "LABEL_1"], ["safe", "zorp"], ["safe", "neutral"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["LABEL_0", "LABEL_1"],
+        ["safe", "zorp"],
+        ["safe", "neutral"],
+        ["not_safe", "toxic"],
+        ["nonsafe", "bad"],
+    ],
+)
 def test_refuses_to_guess(names: list[str]) -> None:
     """Names that say nothing, or no harm, are not guessed at; the message shows what to write."""
     with pytest.raises(UsageError, match=rf"hf:org/name\?{names[0]}=neutral&{names[1]}=harm"):
@@ -152,6 +162,62 @@ def test_no_such_model(tmp_path: Path) -> None:
     """A folder without a model is an error of the weights that says what is needed."""
     with pytest.raises(WeightsError, match="safetensors"):
         HuggingFaceClassifier(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda place: (place / "model.safetensors").write_bytes(b"zorp" * 99), "cannot be loaded"),
+        (lambda place: (place / "config.json").write_text("[]"), "cannot be loaded"),
+        (lambda place: said(place, id2label={"0": "a", "1": "b", "2": "c"}), "cannot be loaded"),
+        (lambda place: said(place, num_hidden_layers=3), "lacks 16 of the weights"),
+        (lambda place: [path.unlink() for path in place.glob("tokenizer*")], "no vocabulary"),
+    ],
+    ids=["damaged weights", "no object", "another size", "a layer is missing", "no tokenizer"],
+)
+def test_a_folder_that_is_not_whole(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], object], match: str
+) -> None:
+    """Nothing is made up in the place of what is missing or damaged, and nothing crashes."""
+    place = tmp_path / "model"
+    shutil.copytree(folder, place)
+    damage(place)
+    with pytest.raises(WeightsError, match=match):
+        HuggingFaceClassifier(str(place), labels=HARM)
+
+
+def said(place: Path, **changes: object) -> None:
+    """Change what a model's configuration says."""
+    path = place / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_model_that_was_not_trained_to_classify(make_tokenizer: Any, make_model: Any) -> None:
+    """Without the weights of its head, which transformers would draw at random, it is no classifier."""
+    tokenizer = make_tokenizer(["[PAD]", "[CLS]", "[SEP]"], pad_token="[PAD]", eos_token="[SEP]")
+    bare = make_model("BertModel", tokenizer, id2label={0: "safe", 1: "unsafe"})
+    with pytest.raises(WeightsError, match=r"lacks 2 of the weights .* such as classifier\.bias"):
+        HuggingFaceClassifier(str(bare), labels=HARM)
+
+
+def test_no_such_device(folder: Path) -> None:
+    """A device that torch does not know is wrong usage."""
+    with pytest.raises(UsageError, match="cannot be run on 'zorp'"):
+        HuggingFaceClassifier(str(folder), labels=HARM, device="zorp")
+
+
+def test_a_tokenizer_written_in_python(make_model: Any) -> None:
+    """Its windows hold the whole text, each between its marks, as those of a tokenizer in Rust do."""
+    from transformers import ByT5Tokenizer
+
+    made = make_model("BertForSequenceClassification", ByT5Tokenizer(), max_position_embeddings=64)
+    classifier = HuggingFaceClassifier(str(made), labels={"LABEL_0": "neutral", "LABEL_1": "harm"})
+    text = STEPS[0].text * 9
+    _, windows = classifier._windows([text])
+    assert max(map(len, windows)) == classifier._limit
+    assert classifier._tokenizer.decode([i for window in windows for i in window[:-1]]) == text
+    rows = classifier.predict_proba([*STEPS, StepInput(text)])
+    assert rows.sum(axis=1) == pytest.approx(1)
 
 
 def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:

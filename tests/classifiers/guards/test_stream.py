@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,22 @@ def test_another_model_is_refused(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(WeightsError, match="no Qwen3Guard-Stream"):
         StreamGuard(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "match"),
+    [
+        ("config.json", (b"Unsafe", b"unsafe"), "its levels are Safe, unsafe, Controversial"),
+        ("model.safetensors", (b"{", b"zorp"), "no Qwen3Guard-Stream"),
+    ],
+    ids=["levels of other names", "damaged weights"],
+)
+def test_a_model_that_cannot_be_read(
+    tmp_path: Path, folder: Path, name: str, change: tuple[bytes, bytes], match: str
+) -> None:
+    """Levels that are not found would all count as safe, so they are refused; so are damaged files."""
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / name
+    path.write_bytes(path.read_bytes().replace(*change))
+    with pytest.raises(WeightsError, match=match):
+        StreamGuard(str(tmp_path / "model"))
