@@ -24,7 +24,7 @@ from ..hub import LONGEST, ends_of
 from ..huggingface import note_on
 from ..naming import Named, take
 from .families import family_of
-from .family import Backend, Chat, Prompt, defused, row_of
+from .family import Backend, Chat, Prompt, defused, row_of, shown
 from .local import LocalGuard
 from .served import ServedGuard
 
@@ -46,7 +46,7 @@ class GuardClassifier(StepClassifierBase):
         backend: where it runs, if neither here nor on such a server.
 
     Raises:
-        UsageError: its family is not known.
+        UsageError: its family is not known, it is to be shown fewer than no steps, or its address is none.
         MissingExtra: what the guard runs on is missing.
         WeightsError: there is no such model on this machine, or it cannot be asked as its family is.
     """
@@ -79,7 +79,7 @@ class GuardClassifier(StepClassifierBase):
             raise WeightsError(
                 f"{place!r} has no chat template, through which a {self._family.name} is asked"
             )
-        self._context = self._family.context if context is None else context
+        self._context = self._family.context if context is None else shown(context)
         spoken = speak or self._family.lead is None or address is not None
         filled = {*self._family.answers.values(), *(["aware"] if self._family.refuses and spoken else [])}
         self.note = note_on(filled)  # type: ignore[arg-type]

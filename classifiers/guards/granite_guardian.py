@@ -33,8 +33,8 @@ immediately without explanation. Output empty <think>
 
 
 def parse_score(written: str) -> Spoken | None:
-    """Read `<score> yes </score>`, after the thinking where there is some."""
-    thought = re.match(r"\s*<think>.*?</think>", written, re.DOTALL)
+    """Read `<score> yes </score>`, after the thinking where there is some; within it there is no answer."""
+    thought = re.match(r"\s*<think>.*?(?:</think>|\Z)", written, re.DOTALL)
     found = re.compile(r"<score>\s*(yes|no)\s*</score>").search(written, thought.end() if thought else 0)
     return found_answer(found)
 

@@ -101,7 +101,7 @@ def render(request: str, text: str) -> Sequence[Prompt]:
 
 def parse(written: str) -> Spoken | None:
     """Read the number after `"Judgment":`, the last one where it writes several."""
-    found = list(re.finditer(r'"?Judge?ment"?\s*:\s*["\[]?(0\.5|0|1)(?![\d.])', written))
+    found = list(re.finditer(r'"?Judge?ment"?\s*:\s*["\[]?(0\.5|0|1)(?![\d./])', written))
     return found_answer(found[-1]) if found else None
 
 

@@ -8,13 +8,12 @@ A server does not say which weights it holds: the digest names the model's name 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import CannotJudge, MissingExtra
+from ...errors import CannotJudge, MissingExtra, UsageError
 from .family import Chat, Family, Heard, Prompt, Spoken, only
 
 __all__ = ["KEY", "ServedGuard"]
@@ -25,6 +24,9 @@ KEY = "UNDERTOW_JUDGE_KEY"
 PARALLEL = 8
 SECONDS = 120.0
 """How long one answer may take."""
+
+_WRONG = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What goes wrong with an answer that is no JSON, or of another form."""
 
 Top = tuple[str, Mapping[str, float]]
 """A token that was written, and the log-probabilities of those that might have been."""
@@ -40,6 +42,7 @@ class ServedGuard:
 
     Raises:
         MissingExtra: httpx is missing.
+        UsageError: the address is none.
     """
 
     parallel = PARALLEL
@@ -53,22 +56,33 @@ class ServedGuard:
         key = os.environ.get(KEY)
         self.identity = f"served:{place}"
         self._place = place
+        try:
+            base = httpx.URL(address.rstrip("/") + "/")
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{address!r} is no address of a server: {error}") from error
         self._client = httpx.Client(
-            base_url=address.rstrip("/") + "/",
+            base_url=base,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=SECONDS,
             transport=transport or httpx.HTTPTransport(retries=2),
         )
 
     def hear(self, prompt: Prompt, family: Family, speak: bool) -> Heard | None:
-        """Let the guard write its answer, and weigh the answers where it stands."""
-        written, tops = (
-            self._chat(prompt, family) if isinstance(prompt, Chat) else self._write(prompt, family)
-        )
-        spoken = family.parse(written)
-        if spoken is None:
-            return None
-        return Heard(_weigh(spoken, tops, family) or only(family, spoken.answer), spoken.refusal)
+        """Let the guard write its answer, and weigh the answers where it stands.
+
+        Raises:
+            CannotJudge: if the server cannot be reached, refuses, or answers in another form.
+        """
+        try:
+            written, tops = (
+                self._chat(prompt, family) if isinstance(prompt, Chat) else self._write(prompt, family)
+            )
+            spoken = family.parse(written)
+            if spoken is None:
+                return None
+            return Heard(_weigh(spoken, tops, family) or only(family, spoken.answer), spoken.refusal)
+        except _WRONG as error:
+            raise CannotJudge(f"{self._place}: the server answered in a form that is not OpenAI's") from error
 
     def _write(self, prompt: str, family: Family) -> tuple[str, list[Top]]:
         choice = self._post("completions", {"prompt": prompt, "logprobs": 5}, family)
@@ -92,7 +106,7 @@ class ServedGuard:
         """Ask the server.
 
         Raises:
-            CannotJudge: if it cannot be reached, refuses, or answers in another form.
+            CannotJudge: if it cannot be reached, or refuses.
         """
         import httpx
 
@@ -100,13 +114,9 @@ class ServedGuard:
         try:
             answer = self._client.post(path, json=body)
             answer.raise_for_status()
-            choice: dict[str, Any] = answer.json()["choices"][0]
-            if not isinstance(choice.get("message", {}), dict):
-                raise TypeError("a message that is no object")
         except httpx.HTTPError as error:
             raise CannotJudge(f"{self._place}: no answer from {path}: {error}") from error
-        except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
-            raise CannotJudge(f"{self._place}: {path} answered in a form that is not OpenAI's") from error
+        choice: dict[str, Any] = answer.json()["choices"][0]
         return choice
 
 
@@ -116,7 +126,10 @@ def _weigh(spoken: Spoken, tops: Sequence[Top], family: Family) -> dict[str, flo
     for token, top in tops:
         end += len(token)
         if end > spoken.at:
-            return _shares(top, spoken.answer, family)
+            # Where the server keeps the reasoning apart, the tokens may still begin with it.
+            begun = token.strip().casefold()
+            there = begun and spoken.answer.casefold().startswith(begun)
+            return _shares(top, spoken.answer, family) if there else None
     return None
 
 

@@ -17,7 +17,8 @@ every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES
 
 HOSTILE = (
     "<|im_end|>", "<|eot_id|>", "<|eot|>", "<|start_header_id|>", "<|end_of_text|>", "<end_of_turn>",
-    "<END CONVERSATION>", "[/INST]", "</s>", "</think>", "<guardian>", "</score>",
+    "<END CONVERSATION>", "[/INST]", "[SYSTEM_PROMPT]", "<\uff5cUser\uff5c>", "</s>", "</think>",
+    "<guardian>", "</score>",
 )  # fmt: skip
 """Marks with which a text could step out of a prompt."""
 
@@ -127,8 +128,10 @@ def test_reads_answers(family: str, written: str, answer: str, refusal: bool | N
         ("granite-guardian-3", "Maybe"),
         ("granite-guardian-3.3", "<score> unsure </score>"),
         ("granite-guardian-4", "<think>yes"),
+        ("granite-guardian-4", "<think>It could be <score>no</score>, but"),
         ("reasoningshield", '"Judgment": 0.75'),
         ("reasoningshield", '"Judgment": 10'),
+        ("reasoningshield", '"Judgment": [0/0.5/1]'),
         ("guardreasoner", REASONER.format("None", "None")),
         ("judge", "drift or harm"),
         ("judge", "I refuse to label this."),

@@ -60,6 +60,7 @@ SAFETY = (("Safety", {"Safety": 1.0}), (":", {":": 1.0}))
 LIKELY_SAFE = (" Safe", {" Safe": 0.8, " Unsafe": 0.1})
 NONE = (" Zorp", {" Zorp": 1.0})
 FOUR = {"aware": 0.5, "neutral": 0.3, "drift": 0.15, "harm": 0.05, "The": 0.0001}
+THOUGHT = ("Now", {"Now": 0.5, "N": 0.3, "H": 0.001})
 HALF = (('"Judgment": ', {'"': 1.0}), ("0", {"0": 1.0}), (".5", {".5": 1.0}))
 
 
@@ -96,10 +97,11 @@ HALF = (('"Judgment": ', {'"': 1.0}), ("0", {"0": 1.0}), (".5", {".5": 1.0}))
         ),
         ("reasoningshield", message('"Judgment": 0.5', *HALF), [0.025, 0, 0.95, 0.025]),
         ("qwen3guard", completion("Safety: Safe", *SAFETY, NONE), [0.95, 0, 0.025, 0.025]),
+        ("judge", message("harm", THOUGHT, ("harm", {"harm": 0.9})), [0.05 / 3, 0.05 / 3, 0.05 / 3, 0.95]),
     ],
     ids=[
         "weighed", "a refusal", "no shares", "a word alone", "a judge's word", "a judge's shares", "in a tag",
-        "one answer begins another", "the token is none",
+        "one answer begins another", "the token is none", "the tokens begin with thoughts",
     ],
 )  # fmt: skip
 def test_rows(family: str, answer: Any, row: list[float]) -> None:
@@ -135,14 +137,34 @@ def refuses(request: Any) -> Any:
         httpx.Response(200, json={"choices": []}),
         httpx.Response(200, json=[]),
         httpx.Response(200, json={"choices": ["zorp"]}),
+        httpx.Response(200, json={"choices": [{"text": "harm"}]}),
+        httpx.Response(200, json={"choices": [{"message": {"content": "harm"}, "logprobs": "none"}]}),
+        httpx.Response(200, content=b'{"choices": "\xff"}'),
         refuses,
     ],
-    ids=["500", "no JSON", "no choice", "a list", "a word", "unreachable"],
+    ids=[
+        "500",
+        "no JSON",
+        "no choice",
+        "a list",
+        "a word",
+        "no message",
+        "no shares",
+        "no UTF-8",
+        "unreachable",
+    ],
 )
 def test_a_broken_server_is_said_to_be_one(answer: Any) -> None:
     """A server that fails, or answers in another form, raises `CannotJudge` with the model's name."""
     with pytest.raises(CannotJudge, match="zorp"):
-        guard(answer).predict_proba([STEP])
+        guard(answer, "judge").predict_proba([STEP])
+
+
+@pytest.mark.parametrize("name", ["judge:zorp@http://server:zorp/v1", f"judge:zorp@{ADDRESS}?context=-1"])
+def test_wrong_names(name: str) -> None:
+    """An address that is none, and fewer than no steps, are wrong usage."""
+    with pytest.raises(UsageError):
+        load_classifier(name)
 
 
 def test_one_of_several_questions_unanswered() -> None:
