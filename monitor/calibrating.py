@@ -15,7 +15,8 @@ import numpy as np
 
 from ..classifiers.contract import CHANNELS, Channel, StepClassifier
 from ..classifiers.limits import languages_of
-from ..errors import CalibrationError, CannotJudge
+from ..errors import CalibrationError
+from .asking import rows_of
 from .calibration import Calibration, joint_statistic, needed_for
 from .channel import ChannelJudge
 from .evaluation import Share, by_length
@@ -68,10 +69,7 @@ def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple
         steps = judge.cut(text, last=True)
         if not steps:
             continue
-        try:
-            judge.record(steps, classifier.predict_proba(judge.ask(steps)))
-        except CannotJudge:
-            return None
+        judge.record(steps, rows_of(classifier, judge.ask(steps)))
         if judge.unjudged or not judge.has_words:
             return None
         found[channel] = judge.tracker.statistic

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from ..classifiers.calibration import temper
 from ..classifiers.contract import UNSAFE, Channel, Probabilities, StepClassifier, StepInput
 from ..classifiers.corpus import LabelledTrace, step_inputs
+from ..classifiers.limits import languages_of, limit_of
 from ..errors import CannotJudge
+from .asking import checked, rows_of
 from .channel import ChannelJudge
 from .drift import DriftTracker
 from .intervals import wilson
@@ -89,6 +91,11 @@ class Followed:
             return self.trace.trace_label == 0
         return self.first_unsafe is None and self.trace.trace_label in (0, None)
 
+    @property
+    def judged(self) -> bool:
+        """Whether any of the monitor's steps was; without one there is no alarm, and nothing is safe."""
+        return any(_judged_rows(rows).any() for rows in self.steps.values())
+
     def statistics(self) -> dict[Channel, float]:
         """The largest evidence above the boundary, by channel; what a calibration is made of."""
         judged = {channel: rows for channel, rows in self.steps.items() if _judged_rows(rows).any()}
@@ -138,13 +145,14 @@ def follow(
         classifier: what judges.
         trace: what is judged; it has at least one unit.
         segmenter: how the monitor cuts steps.
-        lenient: whether a step that is declined is left out of the drift, as a monitor does; its unit's
-            row is NaN.
+        lenient: whether a step that is declined, or not in a language that the classifier reads, is left out
+            of the drift, as a monitor does; its unit's row is NaN.
 
     Raises:
         CannotJudge: if the classifier declines a step and that is not allowed; figures over the rest
             would flatter it.
     """
+    ask = _leniently if lenient else _strictly
     texts: dict[Channel, str] = {
         "reasoning": trace.reasoning[: trace.units[-1][1]],
         "answer": trace.answer,
@@ -154,23 +162,22 @@ def follow(
     for channel, text in texts.items():
         judge = ChannelJudge(channel, trace.prompt, segmenter, np.inf)
         steps = judge.cut(text, last=True)
-        found = _judged(classifier, judge.ask(steps), lenient=lenient)
-        rows[channel] = found
+        rows[channel] = ask(classifier, judge.ask(steps))
         if channel == "reasoning":
             starts = tuple(step.start for step in steps)
-    return Followed(trace, _judged(classifier, step_inputs(trace), lenient=lenient), starts, rows)
+    return Followed(trace, ask(classifier, step_inputs(trace)), starts, rows)
 
 
-def _judged(classifier: StepClassifier, steps: Sequence[StepInput], *, lenient: bool) -> Probabilities:
-    if not steps:
-        return np.empty((0, 4))
-    try:
-        rows = classifier.predict_proba(steps)
-    except CannotJudge:
-        if not lenient:
-            raise
-        return np.full((len(steps), 4), np.nan)
-    if np.isnan(rows).any() and not lenient:
+def _leniently(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
+    rows = rows_of(classifier, steps) if steps else np.empty((0, 4))
+    if languages_of(classifier) == ("en",):
+        rows[[limit_of(step) is not None for step in steps]] = np.nan
+    return rows
+
+
+def _strictly(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
+    rows = checked(classifier, steps) if steps else np.empty((0, 4))
+    if np.isnan(rows).any():
         raise CannotJudge(f"{classifier.name} declined a labelled step")
     return rows
 
@@ -207,13 +214,13 @@ def summarise(
         promises: each trace's threshold and margins, as in `Calibration`, found without it.
 
     Returns:
-        `false alarms` per trace that is labelled safe, and per one with `no unsafe step`; the four
-        timings among the unsafe; `onset exact` and `onset within one` unit among the unsafe that were
-        detected.
+        `false alarms` per trace that is labelled safe, and per one with `no unsafe step`, where anything of
+        it was judged; the four timings among the unsafe; `onset exact` and `onset within one` unit among
+        the unsafe that were detected.
     """
     counts: Counter[str] = Counter()
     for case, (threshold, margins) in zip(cases, promises, strict=True):
-        if readings := [reading for reading in READINGS if case.is_safe(reading)]:
+        if case.judged and (readings := [reading for reading in READINGS if case.is_safe(reading)]):
             flagged = case.flagged(threshold, margins)
             counts.update(readings)
             counts.update({f"false alarms, {reading}": int(flagged) for reading in readings})
@@ -243,8 +250,8 @@ def threshold_here(
     It was found on the traces themselves and promises nothing; it makes two classifiers, or two
     readings of "safe", comparable. None where no safe trace was judged.
     """
-    found = [case.statistics() for case in cases if case.is_safe(reading)]
-    reached = sorted(max(s - margins.get(c, 0.0) for c, s in one.items()) for one in found if one)
+    found = [case.statistics() for case in cases if case.judged and case.is_safe(reading)]
+    reached = sorted(max(s - margins.get(c, 0.0) for c, s in one.items()) for one in found)
     above = int(rate * len(found) + 1e-9)
     return reached[-1 - above] if above < len(reached) else None
 

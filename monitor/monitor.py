@@ -8,7 +8,6 @@ Batch and live walk the same way through `ChannelJudge`, so they give the same v
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +16,8 @@ import numpy as np
 from ..classifiers.contract import CHANNELS, Channel, Probabilities, StepClassifier, StepInput
 from ..classifiers.limits import languages_of
 from ..classifiers.registry import DEFAULT, load_classifier
-from ..errors import CannotJudge, UsageError
+from ..errors import UsageError
+from .asking import BATCH, answers
 from .calibration import Calibration, calibration_for
 from .channel import ChannelJudge
 from .conclude import conclude, conclude_unreadable, stamp
@@ -27,9 +27,6 @@ from .trace import Trace, Unreadable
 from .verdict import StepVerdict, TraceVerdict
 
 __all__ = ["Monitor", "Session"]
-
-BATCH = 512
-"""Steps that are classified in one call, across traces."""
 
 
 class Monitor:
@@ -133,30 +130,7 @@ class Monitor:
 
     def answers(self, steps: list[StepInput]) -> Probabilities:
         """Like `rows`, but a step on which the classifier failed, rather than declined it, is infinite."""
-        rows = np.full((len(steps), 4), np.inf)
-        if not steps:
-            return rows
-        # In their order: a trace's steps share a history, of which a classifier remembers what it read.
-        # One that has to pad sorts what it is given by length itself.
-        for start in range(0, len(steps), BATCH):
-            part = steps[start : start + BATCH]
-            try:
-                rows[start : start + BATCH] = self._checked(part)
-            except Exception:  # one step must not take its neighbours with it: ask one by one
-                for index, step in enumerate(part, start):
-                    with suppress(Exception):
-                        rows[index] = self._checked([step])[0]
-        return rows
-
-    def _checked(self, steps: list[StepInput]) -> Probabilities:
-        rows = np.asarray(self.classifier.predict_proba(steps), dtype=np.float64)
-        if rows.shape != (len(steps), 4):
-            raise CannotJudge(f"{self.classifier.name} gave rows of shape {rows.shape}")
-        judged = rows[~np.isnan(rows).any(axis=1)]
-        if (judged < 0).any() or not np.allclose(judged.sum(axis=1), 1.0, atol=1e-3):
-            raise CannotJudge(f"{self.classifier.name} gave rows that are not probabilities")
-        shares: Probabilities = rows / rows.sum(axis=1, keepdims=True)
-        return shares
+        return answers(self.classifier, steps)
 
     def channel(self, channel: Channel, prompt: str) -> ChannelJudge:
         """Return a fresh judge of one channel, with this monitor's steps and threshold."""

@@ -18,7 +18,7 @@ from ..classifiers.contract import Channel, StepClassifier, StepInput, risk_of
 from ..classifiers.corpus import step_inputs
 from ..classifiers.keyword import KeywordClassifier
 from ..classifiers.metrics import FIGURES, Scored, figures, highest_risks, intervals
-from ..errors import CannotJudge
+from .asking import rows_of
 from .calibration import Calibration
 from .evaluation import (
     READINGS,
@@ -166,7 +166,10 @@ def scorecard(
             for reading in READINGS
         },
         onset_error={rate: _mean(np.abs(onset_errors(cases, same))) for rate, same in at.items()},
-        groups={part: _groups(cases, part, next(iter(promises.values()), None)) for part in _PARTS},
+        groups={
+            part: _groups(cases, part, promises[max(promises, key=float)] if promises else None)
+            for part in _PARTS
+        },
         baselines={
             classifier.name: _rank(steps, steps.risk),
             **{name: _rank(steps, baseline(name, classifier, cases)) for name in BASELINES},
@@ -178,7 +181,7 @@ def scorecard(
 
 
 def _lengths(cases: Sequence[Followed], promise: Promise, reading: Reading) -> Mapping[str, Share]:
-    safe = [case for case in cases if case.is_safe(reading)]
+    safe = [case for case in cases if case.judged and case.is_safe(reading)]
     return by_length([len(case.steps["reasoning"]) for case in safe], [c.flagged(*promise) for c in safe])
 
 
@@ -199,7 +202,7 @@ def _here(
 
 def _prompt_only(classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
     """What the classifier says of the request, read as if it were a step."""
-    rows = classifier.predict_proba([StepInput(case.trace.prompt) for case in cases])
+    rows = rows_of(classifier, [StepInput(case.trace.prompt) for case in cases])
     return np.repeat(risk_of(rows), [len(case.units) for case in cases])
 
 
@@ -242,10 +245,7 @@ def baseline(name: str, classifier: StepClassifier, cases: Sequence[Followed]) -
     Where the classifier cannot judge what it is asked, they are NaN. Position and length are turned
     round where that fits the labels better, which flatters them.
     """
-    try:
-        risks = BASELINES[name](classifier, cases)
-    except CannotJudge:
-        return np.full(sum(len(case.units) for case in cases), math.nan)
+    risks = BASELINES[name](classifier, cases)
     if name in ("position only", "length only"):
         straight = FIGURES["step_auroc"](_with_risk(scored(cases), risks))
         risks = 1.0 - risks if straight < 0.5 else risks

@@ -66,6 +66,7 @@ def test_it_says_how_a_rate_falls_on_lengths() -> None:
 def test_a_trace_with_a_gap_is_left_out() -> None:
     """What a step would have reached that was not judged is not known."""
     assert reached(ScriptedClassifier(), Trace(reasoning="[neutral] One. [nan] Two.")) is None
+    assert reached(ScriptedClassifier(), Trace(reasoning="[neutral] One. [crash] Two.")) is None
     assert reached(ScriptedClassifier(), Trace(reasoning="…")) is None
     found = reached(ScriptedClassifier(), Trace(reasoning="[neutral] One.", answer="[aware] Two."))
     assert found is not None and set(found) == {"reasoning", "answer"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from undertow.classifiers.contract import Label
+from undertow.classifiers.contract import Label, Probabilities, StepInput
 from undertow.classifiers.corpus import LabelledTrace
-from undertow.errors import CannotJudge
+from undertow.classifiers.keyword import KeywordClassifier
+from undertow.errors import CannotJudge, WeightsError
 from undertow.monitor.drift import evidence
 from undertow.monitor.evaluation import (
     Share,
@@ -120,6 +123,59 @@ def test_figures_are_not_made_over_the_rest() -> None:
     silent = LabelledTrace("t", "s", "g", "g", "p", "[nan] Step.", ((0, 11),), ("neutral",), 0)
     with pytest.raises(CannotJudge, match="declined"):
         follow(ScriptedClassifier(), silent)
+
+
+class Faulty(ScriptedClassifier):
+    """Says what is no probability of a step that asks for it, and nothing where its weights are missing."""
+
+    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+        """Return the rows."""
+        rows = super().predict_proba(steps)
+        for row, step in zip(rows, steps, strict=True):
+            row[0] = np.nan if "[in part]" in step.text else np.inf if "[inf]" in step.text else row[0]
+            if "[weights]" in step.text:
+                raise WeightsError("they are gone")
+        return rows
+
+
+def with_second(step: str) -> LabelledTrace:
+    """A safe trace with this step between two that are judged."""
+    texts = ["[neutral] One.", step, "[neutral] Three."]
+    starts = np.cumsum([0, *(len(text) + 1 for text in texts)]).tolist()
+    units = tuple((start, start + len(text)) for start, text in zip(starts, texts, strict=False))
+    return LabelledTrace("t", "s", "g", "g", "p", " ".join(texts), units, ("neutral",) * 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "judged"),
+    [
+        ("[crash] Two.", [True, False, True]),
+        ("[in part] Two.", [True, False, True]),
+        ("[inf] Two.", [False] * 3),
+    ],
+    ids=["the classifier breaks", "a row is NaN in part", "a row is no probabilities"],
+)
+def test_what_a_monitor_would_not_judge_is_a_gap(step: str, judged: list[bool]) -> None:
+    """A fault of the classifier costs the step, or the trace, is in no figure, and ends no evaluation."""
+    case = follow(Faulty(), with_second(step), lenient=True)
+    assert np.isfinite(case.units).all(axis=1).tolist() == judged
+    assert np.isfinite(case.steps["reasoning"]).all(axis=1).tolist() == judged
+
+
+def test_a_classifier_that_cannot_be_used_is_an_error() -> None:
+    """Without its weights no step could be judged: that is said, and not counted."""
+    with pytest.raises(WeightsError):
+        follow(Faulty(), with_second("[weights] Two."), lenient=True)
+
+
+def test_what_it_cannot_read_is_neither_safe_nor_a_false_alarm() -> None:
+    """Of a step in another language a classifier of English says nothing, as in an audit."""
+    text = "Der Nutzer will wissen, wie man ein Brot backt und das ist nicht schwer."
+    german = LabelledTrace("t", "s", "g", "g", "", text, ((0, len(text)),), ("neutral",), 0)
+    case = follow(KeywordClassifier(), german, lenient=True)
+    assert np.isnan(case.units).all() and not case.judged
+    assert summarise([case], [(0.0, {})])["false alarms"].total == 0
+    assert threshold_here([case], 0.5, {}, "labelled safe") is None
 
 
 def test_a_share_of_nothing_is_not_zero() -> None:

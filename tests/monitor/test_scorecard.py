@@ -83,6 +83,15 @@ def test_alarms_are_counted_by_their_labels(cases: list[Followed]) -> None:
     assert (card.traces, card.steps, card.unjudged) == (6, 24, 0.0)
 
 
+@pytest.mark.parametrize("rates", [(0.5, 0.02), (0.02, 0.5)])
+def test_groups_are_counted_at_the_highest_rate(cases: list[Followed], rates: tuple[float, float]) -> None:
+    """In whatever order the rates were asked for."""
+    promise = CALIBRATION.model_copy(update={"statistics": (0.0,) * 60 + (9.0,) * 39})
+    card = scorecard(JUDGE, cases, promise, rates, draws=5)
+    assert [card.alarms[rate]["on time"].count for rate in ("0.5", "0.02")] == [2, 0]
+    assert sum(group.alarms["on time"].count for group in card.groups["source"].values()) == 2
+
+
 def test_false_alarms_are_counted_by_length(cases: list[Followed]) -> None:
     """The three safe traces are short, and one of them raises an alarm."""
     lengths = scorecard(JUDGE, cases, CALIBRATION, draws=5).lengths["0.05"]["labelled safe"]
@@ -121,6 +130,8 @@ def test_a_classifier_that_fails_has_gaps_and_no_figures() -> None:
         Failing(), [follow(Failing(), one, lenient=True) for one in TRACES], CALIBRATION, draws=5
     )
     assert card.unjudged == 1.0
+    assert card.alarms["0.05"]["false alarms"].total == 0
+    assert {count.total for count in card.lengths["0.05"]["labelled safe"].values()} == {0}
     assert card.figures["step_auroc"].value is None
     assert card.baselines["prompt only"].step_auroc is None
     assert card.baselines["keyword"].step_auroc is not None
