@@ -41,28 +41,35 @@ def fit_lexical(
     """Train a lexical classifier; the same traces and seed give the same one.
 
     Args:
-        traces: Labelled traces of at least three groups, with each of the four labels.
+        traces: Labelled traces of at least three groups, each of the four labels in more than one of them.
         seed: Decides how the traces are cut into folds.
         inputs: Puts a trace's units into their context.
 
     Raises:
-        UsageError: too few groups, or a label that no step has.
+        UsageError: too few groups, or a label that too few of them have.
     """
-    groups = len({trace.group for trace in traces})
-    missing = set(LABELS).difference(*(trace.labels for trace in traces))
-    if groups < FOLDS or missing:
-        raise UsageError(
-            f"{groups} groups, labels without a step: {', '.join(sorted(missing)) or 'none'}; "
-            f"training needs at least {FOLDS} groups and steps of every label"
-        )
     described, labels = [], []
-    for train, held_out in grouped_folds(traces, FOLDS, seed):
+    for train, held_out in _folds(traces, seed):
         first = _fit_first([traces[index] for index in train], inputs)
         rest = [traces[index] for index in held_out]
         described.append(describe(first, _steps(rest, inputs)))
         labels.append(label_indices(rest))
     second = _fit_second(np.concatenate(described), np.concatenate(labels))
     return LexicalClassifier.of(_fit_first(traces, inputs) | second)
+
+
+def _folds(traces: Sequence[LabelledTrace], seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Cut the traces into folds; what is left without any of them has to have each label."""
+    groups = len({trace.group for trace in traces})
+    folds = list(grouped_folds(traces, FOLDS, seed)) if groups >= FOLDS else []
+    known = [{label for index in train for label in traces[index].labels} for train, _ in folds]
+    missing = [label for label in LABELS if not all(label in there for there in known)]
+    if not folds or missing:
+        raise UsageError(
+            f"{groups} groups, labels in too few of them: {', '.join(missing) or 'none'}; training needs at "
+            f"least {FOLDS} groups, and steps of every label in several"
+        )
+    return folds
 
 
 def _fit_first(traces: Sequence[LabelledTrace], inputs: Inputs) -> Weights:

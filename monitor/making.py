@@ -29,6 +29,7 @@ from .calibration import Calibration, needed_for
 from .evaluation import Followed
 from .heldout import held_out
 from .labelled import scored
+from .replacing import replacing
 from .scorecard import Scorecard, scorecard
 
 __all__ = ["WORK", "make_classifier"]
@@ -100,7 +101,7 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
     plan = hashlib.sha256(json.dumps([kind, folds, said]).encode("utf-8", "replace")).hexdigest()
     path = work / "plan.json"
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")).get("plan") != plan:
+        if _planned(path) != plan:
             raise UsageError(
                 f"{folder} holds a training on other traces, or of another kind: name another folder"
             )
@@ -108,8 +109,18 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty and holds no training to go on with: name another folder")
     work.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"plan": plan, "undertow": __version__}) + "\n", encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(json.dumps({"plan": plan, "undertow": __version__}) + "\n", encoding="utf-8")
     return work
+
+
+def _planned(path: Path) -> object:
+    """Return the plan that stands in a file; None where it is damaged."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return said.get("plan") if isinstance(said, dict) else None
 
 
 def _fit(train: Train, traces: Sequence[LabelledTrace], folder: Path, progress: Progress) -> StepClassifier:
@@ -138,7 +149,7 @@ def _put(made: Path, folder: Path, name: str, temperature: float | None) -> None
 
 
 def _calibration(classifier: StepClassifier, cases: Sequence[Followed]) -> Calibration | None:
-    safe = [case.statistics() for case in cases if case.trace.trace_label == 0]
+    safe = [case.statistics() for case in cases if case.judged and case.trace.trace_label == 0]
     if len(safe) < needed_for(max(RATES)):
         return None
     return calibration_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,36 @@ def test_another_training_is_not_mixed_in(made: Path) -> None:
         make_classifier("lexical", TRACES[1:], made, folds=2)
     with pytest.raises(UsageError, match="not empty"):
         make_classifier("lexical", TRACES, made.parent, folds=2)
+
+
+def test_a_plan_that_is_damaged_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Nobody knows what the folds beside it are of."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "plan.json").write_text("")
+    with pytest.raises(UsageError, match="name another folder"):
+        make_classifier("lexical", TRACES, tmp_path, folds=2)
+
+
+def test_a_safe_trace_of_which_nothing_is_judged_is_in_no_calibration(tmp_path: Path) -> None:
+    """What it would have reached is not known, and the training that found it is not lost."""
+    unseen = LabelledTrace("zero", "", "", "zero", "Zorp?", "\u200b" * 3, ((0, 3),), ("neutral",), 0)
+    make_classifier("lexical", [*TRACES, unseen], tmp_path / "made", folds=2)
+    assert len(Monitor(tmp_path / "made", false_alarm_rate=0.1).calibration.statistics) == 12
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_label_of_too_few_requests_is_refused(tmp_path: Path, count: int) -> None:
+    """A part of the training would never see it: the error names it."""
+    few = [
+        replace(
+            one,
+            labels=tuple("drift" if label == "harm" and at > 2 * count else label for label in one.labels),
+        )
+        for at, one in enumerate(TRACES, 1)
+    ]
+    assert sum("harm" in one.labels for one in few) == count
+    with pytest.raises(UsageError, match="labels in too few of them: harm"):
+        make_classifier("lexical", few, tmp_path / "made", folds=0)
 
 
 def test_without_folds_it_promises_nothing(tmp_path: Path) -> None:
