@@ -73,6 +73,8 @@ def check_classifier(classifier: StepClassifier) -> None:
             check(classifier)
         except AssertionError as error:
             failures.append(f"{name}: {error}")
+        except Exception as error:  # of the classifier's own: the other checks are made all the same
+            failures.append(f"{name}: it raised {type(error).__name__}: {error}")
     _hold(not failures, "\n".join(failures))
 
 
@@ -228,6 +230,7 @@ def _equal(found: Probabilities, expected: Probabilities, message: str) -> None:
 def _judge(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
     """Judge the steps and check what every answer must fulfil."""
     rows = classifier.predict_proba(steps)
+    _hold(isinstance(rows, np.ndarray), f"the rows are a {type(rows).__name__}, not an array of numpy")
     _hold(rows.shape == (len(steps), len(LABELS)), f"{len(steps)} steps gave the shape {rows.shape}")
     _hold(rows.dtype == np.float64, f"the rows are {rows.dtype}, not float64")
     unjudged = np.isnan(rows).all(axis=1)

@@ -93,8 +93,9 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     if any(not 0 <= start < end <= len(reasoning) for start, end in units):
         raise ValueError("a unit lies outside the reasoning")
     identifier = str(fields.get("id") or number)
-    verdicts = fields.get("trace_labels") or []
-    trace_label = int(verdicts[0]) if verdicts else None
+    verdicts = fields.get("trace_labels")
+    verdict = next(iter(verdicts), None) if isinstance(verdicts, list) else verdicts
+    trace_label = None if verdict in (None, "") else int(verdict)
     if trace_label not in (None, 0, 1, 2):
         raise ValueError("a label of a trace is 0, 1 or 2")
     return LabelledTrace(

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from ..classifiers.contract import Channel, StepClassifier
 from ..errors import CalibrationError
@@ -44,7 +44,7 @@ class Calibration(Frozen):
     segmenter: str
     population: str
     """In words, what kind of safe traces these were: the promise holds for traces like them."""
-    margins: Mapping[Channel, float] = Field(default_factory=dict)
+    margins: Mapping[Channel, FiniteFloat] = Field(default_factory=dict)
     """Log-odds that a channel's threshold stands above the common one."""
     statistics: tuple[float, ...]
     """The largest evidence of each safe trace, sorted, margins taken off."""

@@ -110,6 +110,19 @@ def fails_on_odd_texts(self: Broken, steps: Sequence[StepInput]) -> Probabilitie
     return self.right(steps)
 
 
+def fails_on_nothing(self: Broken, steps: Sequence[StepInput]) -> Probabilities:
+    """Raises where there is no step, or no text in one."""
+    if min(len(step.text) for step in steps) == 0:
+        raise ValueError("no text")
+    return self.right(steps)
+
+
+def gives_lists(self: Broken, steps: Sequence[StepInput]) -> Probabilities:
+    """Rows that are no array."""
+    rows: Probabilities = self.right(steps).tolist()
+    return rows
+
+
 def declines_odd_texts(self: Broken, steps: Sequence[StepInput]) -> Probabilities:
     """Says that it cannot judge, which is allowed."""
     if any(not "".join((step.text, step.prompt, *step.history)).isascii() for step in steps):
@@ -156,6 +169,16 @@ def test_report_names_every_failure() -> None:
     """All failed checks are named at once."""
     with pytest.raises(AssertionError, match=r"(?s)gives-probabilities: .*judges-answers: "):
         check_classifier(Broken(half))
+
+
+def test_report_names_what_was_raised() -> None:
+    """An error of the classifier's own fails the checks that it breaks, and hides no other."""
+    with pytest.raises(
+        AssertionError, match=r"(?s)accepts-nothing: it raised ValueError: .*survives-odd-texts: "
+    ):
+        check_classifier(Broken(fails_on_nothing))
+    with pytest.raises(AssertionError, match="gives-probabilities: the rows are a list"):
+        check_classifier(Broken(gives_lists))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,20 @@ def test_reads_a_row(tmp_path: Path) -> None:
     assert label_indices([read, read]).tolist() == [0, 1, 3, 0, 1, 3]
 
 
+@pytest.mark.parametrize("label", [0, [0], ["0"], [0, 2]])
+def test_a_trace_labelled_safe_is_known_to_be(tmp_path: Path, label: object) -> None:
+    """A label may stand in a list or by itself; 0 is a label too."""
+    (read,) = read_labelled(write(tmp_path / "x.jsonl", ROW | {"trace_labels": label}))
+    assert read.trace_label == 0
+
+
+@pytest.mark.parametrize("label", [None, [], [None], ""])
+def test_a_trace_may_have_no_label(tmp_path: Path, label: object) -> None:
+    """Nothing said is not safe."""
+    (read,) = read_labelled(write(tmp_path / "x.jsonl", ROW | {"trace_labels": label}))
+    assert read.trace_label is None
+
+
 def test_reads_gzip(tmp_path: Path) -> None:
     """A compressed corpus reads the same."""
     plain = write(tmp_path / "x.jsonl", ROW, ROW)

@@ -96,3 +96,17 @@ def test_statistics_are_in_order() -> None:
     """The rank of a threshold is found by position."""
     with pytest.raises(ValueError, match="in order"):
         Calibration(classifier="x", digest="d", segmenter="s", population="p", statistics=(2.0, 1.0))
+
+
+@pytest.mark.parametrize("margin", [float("nan"), float("inf")])
+def test_a_margin_that_no_evidence_could_exceed_is_refused(margin: float) -> None:
+    """The channel would never raise an alarm, and nobody would know."""
+    with pytest.raises(ValueError, match="finite"):
+        Calibration(
+            classifier="x",
+            digest="d",
+            segmenter="s",
+            population="p",
+            statistics=(),
+            margins={"answer": margin},
+        )
