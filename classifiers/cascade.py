@@ -95,9 +95,9 @@ class CascadeClassifier(StepClassifierBase):
         rows = np.array(self.first.predict_proba(steps), dtype=np.float64)
         risk = risk_of(rows)
         unsure = np.flatnonzero(np.isnan(risk) | ((risk >= self.low) & (risk <= self.high))).tolist()
+        self._counts.add(len(steps), len(unsure))  # asked, whether it answers or not
         if unsure:
             rows[unsure] = self.second.predict_proba([steps[index] for index in unsure])
-        self._counts.add(len(steps), len(unsure))
         return rows
 
     def __getstate__(self) -> Any:

@@ -23,7 +23,7 @@ from threading import RLock
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import UsageError, WeightsError
+from ..errors import UndertowError, UsageError, WeightsError
 from .contract import LABELS, StepClassifier
 from .devices import device_named
 from .naming import PREFIXES, is_named, named
@@ -129,7 +129,7 @@ def _load_named(info: ClassifierInfo, device: str | None) -> StepClassifier:
     _as_it_is(info.name, device)
     if info.kind == "keyword":
         return _once("keyword", "", _resolve(".keyword:KeywordClassifier"))
-    return _once("entry-point", info.name, lambda: _checked(info.name, _points()[info.name].load()()))
+    return _once("entry-point", info.name, lambda: _provided(info.name))
 
 
 def _load_folder(folder: Path, device: str | None) -> StepClassifier:
@@ -182,12 +182,22 @@ def _points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
-def _checked(name: str, made: object) -> StepClassifier:
-    """Refuse what an entry point made where it is no classifier of these four labels."""
-    if not isinstance(made, StepClassifier) or tuple(made.classes_) != LABELS:
+def _provided(name: str) -> StepClassifier:
+    """Make what an entry point makes; refuse what breaks, or is no classifier of these four labels."""
+    source = f"the entry point {name!r} of {ENTRY_POINTS}"
+    try:
+        made: StepClassifier = _points()[name].load()()
+        fits = isinstance(made, StepClassifier) and tuple(made.classes_) == LABELS
+    except UndertowError:
+        raise
+    except Exception as error:
         raise UsageError(
-            f"the entry point {name!r} of {ENTRY_POINTS} does not give a StepClassifier with the "
-            f"columns {', '.join(LABELS)}; ask the package that provides it"
+            f"{source} cannot be loaded: {type(error).__name__}: {error}; ask the package that provides it"
+        ) from error
+    if not fits:
+        raise UsageError(
+            f"{source} does not give a StepClassifier with the columns {', '.join(LABELS)}; ask the package "
+            "that provides it"
         )
     return made
 

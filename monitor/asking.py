@@ -10,14 +10,25 @@ import numpy as np
 from ..classifiers.contract import Probabilities, StepClassifier, StepInput
 from ..errors import CannotJudge, MissingExtra, UsageError, WeightsError
 
-__all__ = ["BATCH", "answers", "checked", "rows_of"]
+__all__ = ["BATCH", "UNUSABLE", "answers", "checked", "rows_of"]
 
 BATCH = 512
 """Steps that are classified in one call, across traces."""
 
+UNUSABLE = (MissingExtra, UsageError, WeightsError)
+"""What a classifier raises that cannot be used at all, whatever it is asked."""
 
-def answers(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
-    """Return a row for each step, NaN where the classifier declined it, infinite where it failed on it."""
+
+def answers(
+    classifier: StepClassifier, steps: Sequence[StepInput], fatal: tuple[type[Exception], ...] = ()
+) -> Probabilities:
+    """Return a row for each step, NaN where the classifier declined it, infinite where it failed on it.
+
+    Args:
+        classifier: what is asked.
+        steps: about what.
+        fatal: errors that are raised, and count for no failure on a step.
+    """
     rows = np.full((len(steps), 4), np.inf)
     # In their order: a trace's steps share a history, of which a classifier remembers what it read.
     # One that has to pad sorts what it is given by length itself.
@@ -25,6 +36,8 @@ def answers(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabili
         part = steps[start : start + BATCH]
         try:
             rows[start : start + BATCH] = checked(classifier, part)
+        except fatal:
+            raise
         except Exception:  # one step must not take its neighbours with it: ask one by one
             for index, step in enumerate(part, start):
                 with suppress(Exception):
@@ -33,23 +46,10 @@ def answers(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabili
 
 
 def rows_of(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
-    """Return the rows of a trace's steps, NaN where there is none.
-
-    Unlike `answers` it asks no more where the classifier says itself that it cannot judge these steps.
-
-    Raises:
-        UsageError, WeightsError, MissingExtra: if the classifier cannot be used at all.
-    """
-    try:
-        return checked(classifier, steps)
-    except (UsageError, WeightsError, MissingExtra):
-        raise
-    except CannotJudge:
-        return np.full((len(steps), 4), np.nan)
-    except Exception:
-        rows = answers(classifier, steps)
-        rows[np.isinf(rows)] = np.nan
-        return rows
+    """Like `answers`, with NaN for a failure too; raises what is `UNUSABLE`."""
+    rows = answers(classifier, steps, UNUSABLE)
+    rows[np.isinf(rows)] = np.nan
+    return rows
 
 
 def checked(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:

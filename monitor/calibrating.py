@@ -16,7 +16,7 @@ import numpy as np
 from ..classifiers.contract import CHANNELS, Channel, StepClassifier
 from ..classifiers.limits import languages_of
 from ..errors import CalibrationError
-from .asking import rows_of
+from .asking import UNUSABLE, checked
 from .calibration import Calibration, joint_statistic, needed_for
 from .channel import ChannelJudge
 from .evaluation import Share, by_length
@@ -69,7 +69,13 @@ def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple
         steps = judge.cut(text, last=True)
         if not steps:
             continue
-        judge.record(steps, rows_of(classifier, judge.ask(steps)))
+        try:
+            rows = checked(classifier, judge.ask(steps))
+        except UNUSABLE:
+            raise
+        except Exception:  # a step that was not judged is enough
+            return None
+        judge.record(steps, rows)
         if judge.unjudged or not judge.has_words:
             return None
         found[channel] = judge.tracker.statistic

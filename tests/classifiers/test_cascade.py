@@ -14,7 +14,7 @@ from undertow.classifiers.conformance import CHECKS, Check
 from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.classifiers.keyword import KeywordClassifier
 from undertow.classifiers.registry import load_classifier
-from undertow.errors import UsageError, WeightsError
+from undertow.errors import CannotJudge, UsageError, WeightsError
 from undertow.testing import ScriptedClassifier
 
 STEPS = [StepInput(text) for text in ("0.05", "0.5", "0.95", "nan", "0.1")]
@@ -110,6 +110,19 @@ def test_a_folder_names_its_members(tmp_path: Path) -> None:
     path.write_text(json.dumps(said))
     with pytest.raises(WeightsError, match="another step-lexical"):
         load_classifier(tmp_path / "both")
+
+
+def test_what_the_second_fails_on_was_asked_about() -> None:
+    """The share says what was asked, whether an answer came or not."""
+
+    class Away(Fixed):
+        def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+            raise CannotJudge("nobody there")
+
+    cascade = CascadeClassifier(Fixed(), Away())
+    with pytest.raises(CannotJudge):
+        cascade.predict_proba(STEPS)
+    assert cascade.counts == (5, 3)
 
 
 def test_a_cascade_of_itself_is_refused(tmp_path: Path) -> None:

@@ -33,11 +33,16 @@ def make_nothing() -> object:
     return object()
 
 
+def make_broken() -> object:
+    """An entry point of a package that lacks what it needs."""
+    raise ModuleNotFoundError("No module named 'glim'")
+
+
 @pytest.fixture
 def entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two entry points, as if two packages were installed."""
-    points = [EntryPoint(name, f"{__name__}:{name}", registry.ENTRY_POINTS) for name in ("zorp", "nothing")]
-    made = {"zorp": make_zorp, "nothing": make_nothing}
+    """Three entry points, as if as many packages were installed."""
+    made = {"zorp": make_zorp, "nothing": make_nothing, "broken": make_broken}
+    points = [EntryPoint(name, f"{__name__}:{name}", registry.ENTRY_POINTS) for name in made]
     monkeypatch.setattr(EntryPoint, "load", lambda self: made[self.name])
     monkeypatch.setattr(
         registry, "entry_points", lambda group: points if group == registry.ENTRY_POINTS else []
@@ -123,6 +128,13 @@ def test_entry_point_that_gives_no_classifier() -> None:
     """An entry point whose result is no classifier is refused when it is loaded."""
     with pytest.raises(UsageError, match="nothing"):
         load_classifier("nothing")
+
+
+@pytest.mark.usefixtures("entry_points")
+def test_entry_point_that_breaks() -> None:
+    """Which one it is and what went wrong is said in a line."""
+    with pytest.raises(UsageError, match=r"'broken' .* cannot be loaded: ModuleNotFoundError: .*'glim'"):
+        load_classifier("broken")
 
 
 def test_listing_is_light() -> None:

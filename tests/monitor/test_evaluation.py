@@ -133,6 +133,8 @@ class Faulty(ScriptedClassifier):
         rows = super().predict_proba(steps)
         for row, step in zip(rows, steps, strict=True):
             row[0] = np.nan if "[in part]" in step.text else np.inf if "[inf]" in step.text else row[0]
+            if "[declines]" in step.text:
+                raise CannotJudge("not this one")
             if "[weights]" in step.text:
                 raise WeightsError("they are gone")
         return rows
@@ -147,19 +149,15 @@ def with_second(step: str) -> LabelledTrace:
 
 
 @pytest.mark.parametrize(
-    ("step", "judged"),
-    [
-        ("[crash] Two.", [True, False, True]),
-        ("[in part] Two.", [True, False, True]),
-        ("[inf] Two.", [False] * 3),
-    ],
-    ids=["the classifier breaks", "a row is NaN in part", "a row is no probabilities"],
+    "step",
+    ["[crash] Two.", "[in part] Two.", "[inf] Two.", "[declines] Two."],
+    ids=["the classifier breaks", "a row is NaN in part", "a row is no probabilities", "it cannot judge"],
 )
-def test_what_a_monitor_would_not_judge_is_a_gap(step: str, judged: list[bool]) -> None:
-    """A fault of the classifier costs the step, or the trace, is in no figure, and ends no evaluation."""
+def test_what_a_monitor_would_not_judge_is_a_gap(step: str) -> None:
+    """A fault of the classifier costs the step concerned, is in no figure, and ends no evaluation."""
     case = follow(Faulty(), with_second(step), lenient=True)
-    assert np.isfinite(case.units).all(axis=1).tolist() == judged
-    assert np.isfinite(case.steps["reasoning"]).all(axis=1).tolist() == judged
+    assert np.isfinite(case.units).all(axis=1).tolist() == [True, False, True]
+    assert np.isfinite(case.steps["reasoning"]).all(axis=1).tolist() == [True, False, True]
 
 
 def test_a_classifier_that_cannot_be_used_is_an_error() -> None:
