@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
         raise ValueError(f"{len(letters)} labels for {len(units)} units")
     if any(not 0 <= start < end <= len(reasoning) for start, end in units):
         raise ValueError("a unit lies outside the reasoning")
+    if any(start < end for (_, end), (start, _) in pairwise(units)):
+        raise ValueError("a unit begins before the one before it ends")
     identifier = str(fields.get("id") or number)
     verdicts = fields.get("trace_labels")
     verdict = next(iter(verdicts), None) if isinstance(verdicts, list) else verdicts

@@ -91,7 +91,7 @@ def _groups(part: str, groups: Mapping[str, Members]) -> Table:
     for name, group in groups.items():
         counts = [group.alarms.get(kind) for kind in ("false alarms", "on time", "missed")]
         shares = ("-" if count is None else _short(count) for count in counts)
-        table.add_row(plain(name, 30), f"{group.traces:,}", _number(group.step_auroc), *shares)
+        table.add_row(Text(plain(name, 30)), f"{group.traces:,}", _number(group.step_auroc), *shares)
     return table
 
 
@@ -102,7 +102,7 @@ def _baselines(card: Scorecard) -> Table:
                    *(f"found at {float(rate):.0%}" for rate in rates))  # fmt: skip
     for name, found in card.baselines.items():
         values = (found.step_auroc, found.within_trace_auroc, found.trace_auroc, *found.recall.values())
-        table.add_row(plain(name, 30), *map(_number, values))
+        table.add_row(Text(plain(name, 30)), *map(_number, values))
     return table
 
 

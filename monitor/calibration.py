@@ -123,7 +123,7 @@ def calibration_for(
         raise CalibrationError(
             f"the classifier {classifier.name!r} has no calibration"
             + (f" at {source}" if source else "")
-            + ": give one with calibration=, or a threshold promises nothing"
+            + ": make one with `undertow calibrate`, and give it with --calibration or calibration="
         )
     try:
         calibration = Calibration.model_validate_json(source.read_bytes())

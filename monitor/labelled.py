@@ -177,6 +177,8 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
             raise ValueError(
                 f"unit {number}, [{start}, {end}], lies outside the reasoning of {len(reasoning)} characters"
             )
+        if number and start < units[number - 1][1]:
+            raise ValueError(f"unit {number}, [{start}, {end}], begins before the one before it ends")
     return units
 
 

@@ -101,6 +101,8 @@ def test_unknown_fields_are_filled(tmp_path: Path) -> None:
         {"step_labels": []},
         {"units": [[0, 3], [4, 19], [20, 31]]},
         {"units": [[0, 3], [4, 4], [20, 30]]},
+        {"units": [[4, 19], [0, 3], [20, 30]]},
+        {"units": [[0, 5], [4, 19], [20, 30]]},
         {"units": [[0, 3], [4], [20, 30]]},
         {"units": [[0, 3], [4, 19], [20, float("inf")]]},
         {"trace_labels": [float("inf")]},
@@ -110,8 +112,8 @@ def test_unknown_fields_are_filled(tmp_path: Path) -> None:
         {"reasoning": ["Hm."]},
     ],
     ids=["no-json", "no-object", "too-few-labels", "unknown-letter", "no-labels", "unit-past-the-end",
-         "empty-unit", "half-a-unit", "unit-without-end", "endless-label", "no-such-label",
-         "prompt-is-a-number", "no-reasoning", "reasoning-is-a-list"],
+         "empty-unit", "units-in-disorder", "units-that-overlap", "half-a-unit", "unit-without-end",
+         "endless-label", "no-such-label", "prompt-is-a-number", "no-reasoning", "reasoning-is-a-list"],
 )  # fmt: skip
 def test_bad_row(tmp_path: Path, change: Any) -> None:
     """A row that is no labelled trace is refused by its line, without its text."""

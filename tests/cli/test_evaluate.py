@@ -50,6 +50,15 @@ def test_evaluate_prints_tables(
     assert said.count("of 0 to 9 steps") == 2 and "false, no unsafe step" in said
 
 
+def test_evaluate_shows_names_as_they_are(
+    command: Callable[..., int], corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A source or a generator with brackets in its name is no markup, and no crash."""
+    corpus.write_text(corpus.read_text().replace("made up", "[/b] [red]zorp"))
+    assert command("evaluate", str(corpus), "--classifier", "scripted", "--draws", "5") == 0
+    assert "[/b] [red]zorp" in capsys.readouterr().out
+
+
 def test_evaluate_says_what_a_cascade_escalated(
     command: Callable[..., int], corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +92,7 @@ WRONG_ROWS: dict[str, tuple[dict[str, object], str]] = {
     "too few units": ({"units": [[0, 16]]}, "row 0: its labels cannot be used: 2 labels for 1 units"),
     "too many steps": ({"units": ..., "step_labels": ["NDD"]}, "3 labels for 2 steps, as undertow cuts them"),
     "units beyond": ({"units": [[0, 16], [17, 99]]}, "unit 1, [17, 99], lies outside the reasoning of 35"),
+    "units in disorder": ({"units": [[17, 35], [0, 16]]}, "unit 1, [0, 16], begins before the one before it"),
     "units are no pairs": ({"units": [0, 16]}, "`units` are pairs of numbers"),
     "units without end": ({"units": [[0, 16], [17, float("inf")]]}, "`units` are pairs of numbers"),
     "a trace label of its own": ({"trace_labels": ["bad"]}, "`trace_labels` is 0 for a safe trace"),
