@@ -41,6 +41,9 @@ class Tap:
 
     It keeps all that runs on the model meanwhile: one thing at a time.
 
+    Raises:
+        UsageError: a layer that the model does not have.
+
     Example:
         with Tap(model, [12]) as tap:
             model.generate(**inputs)
@@ -48,7 +51,10 @@ class Tap:
     """
 
     def __init__(self, model: Any, layers: Sequence[int]) -> None:
-        self._blocks = {layer: blocks(model)[layer - 1] for layer in layers}
+        known = blocks(model)
+        if wrong := [layer for layer in layers if not 1 <= layer <= len(known)]:
+            raise UsageError(f"this model has the layers 1 to {len(known)}, and none {wrong[0]}")
+        self._blocks = {layer: known[layer - 1] for layer in layers}
         self._caught: dict[int, list[NDArray[np.float32]]] = {layer: [] for layer in layers}
         self._hooks: list[Any] = []
 

@@ -113,12 +113,16 @@ def fit_probe(
         seed: makes the folds repeatable.
 
     Raises:
-        UsageError: fewer groups than folds, or labels of one kind only.
+        UsageError: fewer groups than folds, labels of one kind only, or a layer that the model does not have.
     """
     layers = tuple(layers) or tuple(range(1, reader.layers + 1))
     labels = label_indices(traces)
-    if len({trace.group for trace in traces}) < folds or len(set(labels.tolist())) < 2:
-        raise UsageError(f"a probe needs at least {folds} groups of traces, and steps of more than one label")
+    groups = len({trace.group for trace in traces})
+    if not 2 <= folds <= groups or len(set(labels.tolist())) < 2:
+        raise UsageError(
+            f"{folds} folds of {groups} groups: a probe needs two folds or more, as many groups as "
+            "folds, and steps of more than one label"
+        )
     owner = np.repeat(np.arange(len(traces)), [len(trace.units) for trace in traces])
     at_ends = np.concatenate([_at_ends(reader, trace, layers) for trace in traces])
     before = np.stack([reader.before_reasoning(trace.prompt, layers) for trace in traces])
@@ -126,6 +130,8 @@ def fit_probe(
         (np.flatnonzero(np.isin(owner, train)), np.flatnonzero(np.isin(owner, test)))
         for train, test in grouped_folds(traces, folds, seed)
     ]
+    if any(len(set(labels[train].tolist())) < 2 for train, _ in split):
+        raise UsageError("without one of the folds all steps have the same label; give more traces")
     outside = {
         layer: _out_of_fold(at_ends[:, place], labels, split, strength) for place, layer in enumerate(layers)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,19 @@ def test_too_few_groups(reader: HiddenReader, traces: list[LabelledTrace]) -> No
     """Fewer groups than folds cannot be split honestly."""
     with pytest.raises(UsageError, match="groups"):
         fit_probe(reader, traces[:2], folds=3)
+
+
+@pytest.mark.parametrize("layer", [0, -1, 4])
+def test_a_layer_that_there_is_not(reader: HiddenReader, traces: list[LabelledTrace], layer: int) -> None:
+    """Layers count from 1: 0 is not the last one."""
+    with pytest.raises(UsageError, match=f"the layers 1 to 3, and none {layer}"):
+        fit_probe(reader, traces[:3], folds=3, layers=[layer])
+
+
+def test_a_fold_that_holds_all_of_a_label(reader: HiddenReader, traces: list[LabelledTrace]) -> None:
+    """What is left without it has one label only, from which nothing can be learned."""
+    plain = [replace(one, labels=("neutral",) * 6) for one in traces]
+    with pytest.raises(UsageError, match="the same label"):
+        fit_probe(reader, [replace(plain[0], labels=("harm",) * 6), *plain[1:4]], folds=2)
+    with pytest.raises(UsageError, match="1 folds of 4 groups"):
+        fit_probe(reader, traces[:4], folds=1)
