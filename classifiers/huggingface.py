@@ -80,7 +80,8 @@ class HuggingFaceClassifier(StepClassifierBase):
         self._each = config.problem_type == "multi_label_classification" or len(names) == 1
         self._limit = _window(self._tokenizer, config)
         self.name = f"hf:{place}"
-        self.note = note_on(set(self._map.values()))
+        told = set(self._map.values())
+        self.note = note_on({"neutral", *(told & set(UNSAFE))} if self._each else told)
         self.digest = digest_of(["hf", identity(place, revision), self._map])
 
     @classmethod

@@ -66,8 +66,8 @@ def _folds(traces: Sequence[LabelledTrace], seed: int) -> list[tuple[NDArray[np.
     missing = [label for label in LABELS if not all(label in there for there in known)]
     if not folds or missing:
         raise UsageError(
-            f"{groups} groups, labels in too few of them: {', '.join(missing) or 'none'}; training needs at "
-            f"least {FOLDS} groups, and steps of every label in several"
+            f"{groups} groups to learn from, labels in too few of them: {', '.join(missing) or 'none'}; "
+            f"needed are {FOLDS} groups and steps of every label in several: give more traces"
         )
     return folds
 

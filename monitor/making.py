@@ -103,7 +103,7 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
     if path.is_file():
         if _planned(path) != plan:
             raise UsageError(
-                f"{folder} holds a training on other traces, or of another kind: name another folder"
+                f"{folder} holds a training on other traces, of another kind or in other folds: name another"
             )
         return work
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

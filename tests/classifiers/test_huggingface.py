@@ -260,6 +260,7 @@ def test_many_labels_at_once(multi: HuggingFaceClassifier) -> None:
     with torch.no_grad():
         shares = multi._model(input_ids=ids).logits.sigmoid()
     assert rows[0] == pytest.approx([1 - float(shares.max()), 0, 0, float(shares.max())], abs=1e-6)
+    assert multi.note == "it tells neutral, harm; never aware or drift"
 
 
 def test_pinned_by_commit(folder: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_plan_that_is_damaged_is_not_gone_on_with(tmp_path: Path) -> None:
     """Nobody knows what the folds beside it are of."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "plan.json").write_text("")
-    with pytest.raises(UsageError, match="name another folder"):
+    with pytest.raises(UsageError, match="name another"):
         make_classifier("lexical", TRACES, tmp_path, folds=2)
 
 
