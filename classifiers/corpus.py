@@ -24,7 +24,15 @@ from sklearn.model_selection import KFold
 from .contract import LABELS, Label, StepInput, in_context
 from .rows import read_rows
 
-__all__ = ["LETTERS", "LabelledTrace", "grouped_folds", "label_indices", "read_labelled", "step_inputs"]
+__all__ = [
+    "LETTERS",
+    "LabelledTrace",
+    "grouped_folds",
+    "label_indices",
+    "read_labelled",
+    "step_inputs",
+    "trace_label_of",
+]
 
 LETTERS: dict[str, Label] = {label[0].upper(): label for label in LABELS}
 """N, A, D, H → the label that each stands for."""
@@ -96,11 +104,6 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     if any(start < end for (_, end), (start, _) in pairwise(units)):
         raise ValueError("a unit begins before the one before it ends")
     identifier = str(fields.get("id") or number)
-    verdicts = fields.get("trace_labels")
-    verdict = next(iter(verdicts), None) if isinstance(verdicts, list) else verdicts
-    trace_label = None if verdict in (None, "") else int(verdict)
-    if trace_label not in (None, 0, 1, 2):
-        raise ValueError("a label of a trace is 0, 1 or 2")
     return LabelledTrace(
         id=identifier,
         source=str(fields.get("source") or ""),
@@ -110,9 +113,24 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
         reasoning=reasoning,
         units=units,
         labels=tuple(LETTERS[letter] for letter in letters),
-        trace_label=trace_label,
+        trace_label=trace_label_of(fields.get("trace_labels")),
         answer=_text(fields, "answer"),
     )
+
+
+def trace_label_of(said: Any) -> int | None:
+    """Return the label of a whole trace, which stands by itself or first in a list; None where nobody said.
+
+    Raises:
+        ValueError: it is none of the three.
+    """
+    first = str(next(iter(said), None) if isinstance(said, list) else said)
+    if first in ("None", "", "nan"):  # what a table holds where nobody said
+        return None
+    label = first.removesuffix(".0")  # and what it makes of numbers among such
+    if label not in ("0", "1", "2"):
+        raise ValueError("`trace_labels` is 0 for a safe trace, 1 for a doubtful and 2 for an unsafe one")
+    return int(label)
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from ..classifiers.contract import LABELS, UNSAFE, Label
-from ..classifiers.corpus import LETTERS, LabelledTrace, label_indices, read_labelled
+from ..classifiers.corpus import LETTERS, LabelledTrace, label_indices, read_labelled, trace_label_of
 from ..classifiers.metrics import Scored
 from ..errors import InputError
 from .audit.sources import Record, read
@@ -64,7 +64,7 @@ def labelled_unsafe(trace: Trace) -> bool:
     """
     steps = trace.metadata.get("step_labels")
     unsafe = any(label in UNSAFE for label in _labels(steps)) if steps else False
-    return bool(_trace_label(trace.metadata.get("trace_labels"))) or unsafe
+    return bool(trace_label_of(trace.metadata.get("trace_labels"))) or unsafe
 
 
 def scored(cases: Iterable[Followed]) -> Scored:
@@ -150,7 +150,7 @@ def _labelled(path: Path, trace: Trace) -> LabelledTrace:
             raise ValueError("there is no `reasoning` that they could be of")
         labels = _labels(said["step_labels"])
         units = _units(said.get("units"), trace.reasoning, len(labels))
-        label = _trace_label(said.get("trace_labels"))
+        label = trace_label_of(said.get("trace_labels"))
     except ValueError as error:
         problem = f"{path}: row {trace.origin.row}: its labels cannot be used: {error}"
         raise InputError(f"{problem}; {_FORM}") from error
@@ -180,15 +180,6 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
         if number and start < units[number - 1][1]:
             raise ValueError(f"unit {number}, [{start}, {end}], begins before the one before it ends")
     return units
-
-
-def _trace_label(said: Any) -> int | None:
-    first = next(iter(said), None) if isinstance(said, list) else said
-    if first is None or str(first) in ("", "nan"):  # what a table holds where nobody said
-        return None
-    if str(first) not in ("0", "1", "2"):
-        raise ValueError("`trace_labels` is 0 for a safe trace, 1 for a doubtful and 2 for an unsafe one")
-    return int(first)
 
 
 def _labels(said: Any) -> tuple[Label, ...]:

@@ -61,14 +61,14 @@ def test_reads_a_row(tmp_path: Path) -> None:
     assert label_indices([read, read]).tolist() == [0, 1, 3, 0, 1, 3]
 
 
-@pytest.mark.parametrize("label", [0, [0], ["0"], [0, 2]])
+@pytest.mark.parametrize("label", [0, [0], ["0"], [0, 2], 0.0, "0.0"])
 def test_a_trace_labelled_safe_is_known_to_be(tmp_path: Path, label: object) -> None:
     """A label may stand in a list or by itself; 0 is a label too."""
     (read,) = read_labelled(write(tmp_path / "x.jsonl", ROW | {"trace_labels": label}))
     assert read.trace_label == 0
 
 
-@pytest.mark.parametrize("label", [None, [], [None], ""])
+@pytest.mark.parametrize("label", [None, [], [None], "", float("nan")])
 def test_a_trace_may_have_no_label(tmp_path: Path, label: object) -> None:
     """Nothing said is not safe."""
     (read,) = read_labelled(write(tmp_path / "x.jsonl", ROW | {"trace_labels": label}))
@@ -107,13 +107,16 @@ def test_unknown_fields_are_filled(tmp_path: Path) -> None:
         {"units": [[0, 3], [4, 19], [20, float("inf")]]},
         {"trace_labels": [float("inf")]},
         {"trace_labels": [3]},
+        {"trace_labels": True},
+        {"trace_labels": [0.5]},
         {"prompt": 5},
         {"reasoning": None},
         {"reasoning": ["Hm."]},
     ],
     ids=["no-json", "no-object", "too-few-labels", "unknown-letter", "no-labels", "unit-past-the-end",
          "empty-unit", "units-in-disorder", "units-that-overlap", "half-a-unit", "unit-without-end",
-         "endless-label", "no-such-label", "prompt-is-a-number", "no-reasoning", "reasoning-is-a-list"],
+         "endless-label", "no-such-label", "a-truth", "half-a-label", "prompt-is-a-number", "no-reasoning",
+         "reasoning-is-a-list"],
 )  # fmt: skip
 def test_bad_row(tmp_path: Path, change: Any) -> None:
     """A row that is no labelled trace is refused by its line, without its text."""
