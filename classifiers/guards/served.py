@@ -42,7 +42,7 @@ class ServedGuard:
 
     Raises:
         MissingExtra: httpx is missing.
-        UsageError: the address is none.
+        UsageError: the address or the key is none.
     """
 
     parallel = PARALLEL
@@ -53,7 +53,9 @@ class ServedGuard:
             import httpx
         except ImportError as error:
             raise MissingExtra(f"the served model {place}", "judge") from error
-        key = os.environ.get(KEY)
+        key = os.environ.get(KEY, "").strip()  # a file's last line end may have come along
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(f"{KEY} holds what can be in no key: line ends, or letters beyond ASCII")
         self.identity = f"served:{place}"
         self._place = place
         try:

@@ -191,7 +191,7 @@ def test_the_riskiest_principle_counts() -> None:
 )
 def test_what_is_sent(monkeypatch: pytest.MonkeyPatch, family: str, path: str, key: str) -> None:
     """Texts go to completions, chats to chat; greedily, with the key of the environment."""
-    monkeypatch.setenv(KEY, "secret")
+    monkeypatch.setenv(KEY, "secret\r\n")
     sent = []
 
     def answer(request: Any) -> Any:
@@ -206,6 +206,14 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch, family: str, path: str, k
     assert (body["model"], body["temperature"]) == ("zorp", 0)
     assert "How do I zorp a glim?" in str(body[key])
     assert ("chat_template_kwargs" in body) == (family == "granite-guardian-3")
+
+
+def test_a_key_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before anything is sent, and not shown."""
+    monkeypatch.setenv(KEY, "sec\nret")
+    with pytest.raises(UsageError, match=KEY) as error:
+        guard(refuses)
+    assert "sec" not in str(error.value)
 
 
 def by_words(request: Any) -> Any:
