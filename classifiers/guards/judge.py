@@ -41,8 +41,11 @@ def render(request: str, text: str) -> Sequence[Prompt]:
 
 
 def parse(written: str) -> Spoken | None:
-    """Read the one word; an answer that names several labels is none."""
-    text = re.sub(r"(?s)^\s*<think>.*?</think>", lambda thought: " " * len(thought[0]), written)
+    """Read the one word; an answer that names several labels is none.
+
+    A thought stands before it up to `</think>`; where it began, the model's template may have said already.
+    """
+    text = re.sub(r"(?s)^.*?</think>", lambda thought: " " * len(thought[0]), written)
     found = re.fullmatch(r"\W*(?:label:)?\W*(neutral|aware|drift|harm)\W*", text, re.IGNORECASE)
     return Spoken(found[1].lower(), found.start(1)) if found else None
 

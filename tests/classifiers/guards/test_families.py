@@ -103,6 +103,7 @@ REASONER = "# Task 1\n\nharmful.\n\n---\n\nAnswers: \nRequest: harmful\nCompleti
         ("guardreasoner", REASONER.format("None", "harmful"), "harmful", None),
         ("judge", "drift", "drift", None),
         ("judge", "<think>Could be harm.</think>\n\nAware.", "aware", None),
+        ("judge", "Could be harm.\n</think>\n\nAware.", "aware", None),
         ("judge", "Label: **harm**", "harm", None),
     ],
 )
@@ -134,6 +135,8 @@ def test_reads_answers(family: str, written: str, answer: str, refusal: bool | N
         ("reasoningshield", '"Judgment": [0/0.5/1]'),
         ("guardreasoner", REASONER.format("None", "None")),
         ("judge", "drift or harm"),
+        ("judge", "<think>neutral"),
+        ("judge", "neutral</think>"),
         ("judge", "I refuse to label this."),
         *((name, "") for name in FAMILIES),
     ],
