@@ -21,6 +21,7 @@ from ..classifiers.contract import LABELS, UNSAFE, Label
 from ..classifiers.corpus import LETTERS, LabelledTrace, label_indices, read_labelled, trace_label_of
 from ..classifiers.metrics import Scored
 from ..errors import InputError
+from .audit.plain import plain
 from .audit.sources import Record, read
 from .evaluation import Followed
 from .steps import segment
@@ -83,10 +84,18 @@ class LabelledVerdicts:
 
     A verdict is of the labelled trace with its id. The monitor's step has the label of the unit in which
     it begins; steps after the last unit have none and are left out.
+
+    Raises:
+        InputError: Two different traces have the same id.
     """
 
     def __init__(self, traces: Iterable[LabelledTrace]) -> None:
-        self._traces = {trace.id: trace for trace in traces}
+        self._traces: dict[str, LabelledTrace] = {}
+        for trace in traces:
+            if self._traces.setdefault(trace.id, trace) != trace:
+                raise InputError(
+                    f"two labelled traces have the id {plain(trace.id)}: give each one of its own"
+                )
         self._labels: list[int] = []
         self._rows: list[tuple[float, ...]] = []
         self._of: list[int] = []

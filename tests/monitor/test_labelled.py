@@ -80,3 +80,13 @@ def test_labels_are_put_to_verdicts(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 2]
     assert found.risk.tolist() == pytest.approx([0.02, 0.98])
     assert found.trace_labels.tolist() == [-1]
+
+
+def test_an_id_of_two_traces_is_refused(tmp_path: Path) -> None:
+    """The labels of one would be put to the steps of the other; the same trace twice does no harm."""
+    row = ROWS["a corpus"]
+    (one,) = read_traces([written(tmp_path, row)])
+    (other,) = read_traces([written(tmp_path, row | {"step_labels": ["NNN"]})])
+    LabelledVerdicts([one, one])
+    with pytest.raises(InputError, match="two labelled traces have the id a"):
+        LabelledVerdicts([one, other])
