@@ -84,7 +84,7 @@ def test_labels_are_put_to_verdicts(tmp_path: Path) -> None:
 
 def test_an_id_of_two_traces_is_refused(tmp_path: Path) -> None:
     """The labels of one would be put to the steps of the other; the same trace twice does no harm."""
-    row = ROWS["a corpus"]
+    row: dict[str, Any] = {**FIELDS, "units": UNITS, "step_labels": ["NDH"]}
     (one,) = read_traces([written(tmp_path, row)])
     (other,) = read_traces([written(tmp_path, row | {"step_labels": ["NNN"]})])
     LabelledVerdicts([one, one])
