@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..classifiers.contract import CHANNELS
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
 from .common import mapping_of, must_be_file, writable
@@ -73,6 +74,10 @@ def calibrate(
         _show(calibrating.promises(made), len(made.statistics), left_out + len(left.unread), out)
         if left.unsafe:
             typer.echo(f"undertow: {_counted(left.unsafe, UNSAFE)}", err=True)
+        for channel, name in (("reasoning", "reasoning"), ("answer", "an answer")):
+            if channel not in left.channels:
+                told = f"no trace here has {name}: the promise is for traces without, and no others"
+                typer.echo(f"undertow: {told}", err=True)
 
 
 UNSAFE = "left out, since their labels say that they are not safe"
@@ -80,10 +85,11 @@ UNSAFE = "left out, since their labels say that they are not safe"
 
 @dataclass
 class _Left:
-    """The rows that were left out, as they are named to the user."""
+    """The rows that were left out, as they are named to the user, and what the others hold."""
 
     unread: list[str] = field(default_factory=list)
     unsafe: list[str] = field(default_factory=list)
+    channels: set[str] = field(default_factory=set)
 
 
 def _traces(records: Iterator[Record], left: _Left) -> Iterator[Trace]:
@@ -93,6 +99,7 @@ def _traces(records: Iterator[Record], left: _Left) -> Iterator[Trace]:
     for record in records:
         problem = _problem(record)
         if isinstance(record, Trace) and not problem:
+            left.channels.update(name for name in CHANNELS if getattr(record, name))
             yield record
         else:
             named = f"{record.origin.path}, row {record.origin.row}"

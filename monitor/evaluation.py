@@ -96,6 +96,11 @@ class Followed:
         """Whether any of the monitor's steps was; without one there is no alarm, and nothing is safe."""
         return any(_judged_rows(rows).any() for rows in self.steps.values())
 
+    @property
+    def judged_whole(self) -> bool:
+        """Whether all of the monitor's steps were judged."""
+        return self.judged and all(_judged_rows(rows).all() for rows in self.steps.values())
+
     def statistics(self) -> dict[Channel, float]:
         """The largest evidence above the boundary, by channel; what a calibration is made of."""
         judged = {channel: rows for channel, rows in self.steps.items() if _judged_rows(rows).any()}

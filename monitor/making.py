@@ -97,7 +97,9 @@ def make_classifier(
 def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int) -> Path:
     """Take a folder for this training; refuse one that holds another."""
     work = folder / WORK
-    said = [[t.id, t.prompt, t.reasoning, t.units, t.labels, t.trace_label, t.group] for t in traces]
+    said = [
+        [t.id, t.prompt, t.reasoning, t.answer, t.units, t.labels, t.trace_label, t.group] for t in traces
+    ]
     plan = hashlib.sha256(json.dumps([kind, folds, said]).encode("utf-8", "replace")).hexdigest()
     path = work / "plan.json"
     if path.is_file():
@@ -149,7 +151,8 @@ def _put(made: Path, folder: Path, name: str, temperature: float | None) -> None
 
 
 def _calibration(classifier: StepClassifier, cases: Sequence[Followed]) -> Calibration | None:
-    safe = [case.statistics() for case in cases if case.judged and case.trace.trace_label == 0]
+    # What a step that was not judged would have reached is not known.
+    safe = [case.statistics() for case in cases if case.judged_whole and case.trace.trace_label == 0]
     if len(safe) < needed_for(max(RATES)):
         return None
     return calibration_of(

@@ -213,6 +213,25 @@ def test_calibrate_says_that_nothing_safe_is_left(
     assert not Path("calibration.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        pytest.param({"answer": "Yes."}, "no trace here has reasoning", id="answers"),
+        pytest.param({"reasoning": CALM}, "no trace here has an answer", id="reasoning"),
+        pytest.param({"reasoning": CALM, "answer": "Yes."}, "", id="both"),
+    ],
+)
+def test_calibrate_says_which_channel_it_did_not_see(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], row: dict[str, str], said: str
+) -> None:
+    """What was not seen is not promised."""
+    Path("safe.jsonl").write_text((json.dumps(row) + "\n") * 20)
+    assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 0
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert ("no trace here" in shown) == bool(said)
+
+
 def test_calibrate_makes_what_audit_takes(
     command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

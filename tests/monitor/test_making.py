@@ -110,11 +110,22 @@ def test_a_plan_that_is_damaged_is_not_gone_on_with(tmp_path: Path) -> None:
         make_classifier("lexical", TRACES, tmp_path, folds=2)
 
 
-def test_a_safe_trace_of_which_nothing_is_judged_is_in_no_calibration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", ["", f"{SAID['neutral']}\n\n"], ids=["nothing", "in part"])
+def test_a_safe_trace_that_is_not_judged_whole_is_in_no_calibration(tmp_path: Path, said: str) -> None:
     """What it would have reached is not known, and the training that found it is not lost."""
-    unseen = LabelledTrace("zero", "", "", "zero", "Zorp?", "\u200b" * 3, ((0, 3),), ("neutral",), 0)
+    text = f"{said}{chr(0x200B) * 3}"
+    unseen = LabelledTrace("zero", "", "", "zero", "Zorp?", text, ((0, len(text)),), ("neutral",), 0)
     make_classifier("lexical", [*TRACES, unseen], tmp_path / "made", folds=2)
     assert len(Monitor(tmp_path / "made", false_alarm_rate=0.1).calibration.statistics) == 12
+
+
+def test_other_answers_are_another_training(tmp_path: Path) -> None:
+    """The folds judged the answers as well: a training with others does not go on from them."""
+    make_classifier("lexical", TRACES, tmp_path / "made", folds=0)
+    with pytest.raises(UsageError, match="other traces"):
+        make_classifier(
+            "lexical", [replace(one, answer="Zorp.") for one in TRACES], tmp_path / "made", folds=0
+        )
 
 
 @pytest.mark.parametrize("count", [1, 2])
