@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.metrics import FIGURES, figures, resampled, spread
+from undertow.classifiers.training import FINISH
 from undertow.monitor.evaluation import Share, summarise
 from undertow.monitor.labelled import scored
 
@@ -31,9 +32,9 @@ Figure = tuple[float, NDArray[np.float64]]
 """A figure, and what it is in each draw."""
 
 
-def cases_of(name: str, traces: list[LabelledTrace], folder: Path) -> list[Cases]:
+def cases_of(name: str, seeds: Sequence[int], traces: list[LabelledTrace], folder: Path) -> list[Cases]:
     """Return what was said of every trace, seed by seed."""
-    encoders = ["step-encoder", *(f"step-encoder-{seed}" for seed in SEEDS)]
+    encoders = ["step-encoder" if seed == FINISH.seed else f"step-encoder-{seed}" for seed in seeds]
     found = [tempered_across(found_for(one, traces, folder)) for one in encoders]
     if name == "step-encoder":
         return found
@@ -76,12 +77,12 @@ def main() -> None:
     parser.add_argument("classifier", choices=["step-encoder", "step-ensemble"])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--held-out", type=Path, default=HELD_OUT)
+    seeds = (FINISH.seed, *SEEDS)
+    parser.add_argument("--seeds", type=int, nargs="+", choices=seeds, default=seeds)
     options = parser.parse_args()
-    found = [
-        described(one)
-        for one in cases_of(options.classifier, read_labelled(options.corpus), options.held_out)
-    ]
-    print(f"| figure | {' | '.join(f'seed {n}' for n in (1, *SEEDS))} | mean | 95 % interval |")
+    traces = read_labelled(options.corpus)
+    found = [described(one) for one in cases_of(options.classifier, options.seeds, traces, options.held_out)]
+    print(f"| figure | {' | '.join(f'seed {n}' for n in options.seeds)} | mean | 95 % interval |")
     print(f"|---|{'---|' * (len(found) + 2)}")
     for name in found[0]:
         values = [of[name][0] for of in found]
