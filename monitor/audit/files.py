@@ -21,7 +21,7 @@ from typing import BinaryIO
 from ...errors import InputError
 from .places import Place, Stream
 
-__all__ = ["DOCUMENT_LIMIT", "LINE_LIMIT", "Broken", "Row", "json_rows"]
+__all__ = ["DOCUMENT_LIMIT", "LINE_LIMIT", "Broken", "Row", "json_rows", "json_within"]
 
 LINE_LIMIT = 256 * 2**20
 """The longest line, in bytes, that is read."""
@@ -247,6 +247,16 @@ def _parse_at(text: str, start: int) -> tuple[object, int]:
         return Broken("nested too deeply"), start
     except ValueError:  # an integer with more digits than Python converts
         return Broken("a number with too many digits"), start
+
+
+def json_within(text: str) -> object:
+    """Return the value of JSON that stands in a text of a row, with the same lenience.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(_mend(text), strict=False)
 
 
 def _mend(text: str) -> str:

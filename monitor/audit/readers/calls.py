@@ -6,10 +6,10 @@ request were replies of earlier calls, which have rows of their own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from ...trace import NotAssessed, Origin, Trace, Unreadable
+from ..files import json_within
 from .contract import JsonObject
 from .messages import conversation, reasoning_tokens
 
@@ -197,7 +197,7 @@ def _parsed(value: object) -> object:
     if not isinstance(value, str) or value[:1] not in ("[", "{"):
         return value
     try:
-        inner = json.loads(value, strict=False)
+        inner = json_within(value)
     except (ValueError, RecursionError):
         return value
     known = inner if isinstance(inner, dict) else next(iter(_flat(inner)), None)

@@ -6,13 +6,13 @@ content, or between tags in its text. All are read, and `Trace.reasoning_from` s
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ...trace import NotAssessed, Origin, Trace, Unreadable
+from ..files import json_within
 from .channels import Part, assemble, joined
 from .contract import JsonObject, WrongType, name_of, text_of
 
@@ -152,7 +152,7 @@ def turns_of(row: JsonObject, name: str) -> list[object]:
     value = row.get(name)
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError, RecursionError):  # then it is refused as the text that it is
-            value = json.loads(value, strict=False)
+            value = json_within(value)
     if not isinstance(value, list):
         raise WrongType(name, value, "a list of messages")
     return value

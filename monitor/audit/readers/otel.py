@@ -6,11 +6,11 @@ a span a row as the SDK prints it. The messages are an attribute, as JSON text o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from ...trace import NotAssessed, Origin, Trace, Unreadable
+from ..files import json_within
 from .calls import call, renumbered, unanswered
 from .contract import JsonObject, name_of
 
@@ -89,7 +89,7 @@ def _records(span: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
 def _loaded(value: object) -> object:
     """Return messages that were saved as JSON text; any other value as it is."""
     try:
-        return json.loads(value, strict=False) if isinstance(value, str) else value
+        return json_within(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return value
 

@@ -27,6 +27,7 @@ from undertow.errors import InputError, UndertowError, UnknownFormat, UsageError
 from undertow.monitor.audit import AuditResult, audit
 from undertow.monitor.audit.compare import compare
 from undertow.monitor.audit.reopen import reopen
+from undertow.monitor.audit.sources import Record
 from undertow.monitor.audit.verdicts import read_verdicts
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.trace import Trace
@@ -105,6 +106,31 @@ def test_a_link_out_of_the_folder(jsonl: Jsonl, tmp_path: Path, monitor: Monitor
     with pytest.raises(InputError, match=r"is a link that leads (out of|nowhere)"):
         audit(runs, monitor=monitor, out=tmp_path / "v.jsonl")
     assert not (tmp_path / "v.jsonl").exists()
+
+
+HALF = json.dumps([{"role": "assistant", "content": "Half \ud800 a pair.", "parts": [], "model": "m\udfff"}])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "i", "messages": HALF},
+        {"type": "GENERATION", "id": "i", "traceId": "t", "input": "P", "output": HALF},
+        {"span_id": "i", "attributes": {"gen_ai.output.messages": HALF.replace("[]", '[{"content": "\\ud800"}]')}},
+    ],
+    ids=["messages", "langfuse", "otel"],
+)
+def test_half_a_surrogate_pair_in_json_within_json(
+    jsonl: Jsonl, tmp_path: Path, monitor: Monitor, row: dict[str, Any]
+) -> None:
+    """Text that no file could hold is replaced wherever it was hidden, and the verdict can be written."""
+    seen: list[Record] = []
+    out = tmp_path / "v.jsonl"
+    audit(jsonl(row), monitor=monitor, out=out, each=lambda record, _: seen.append(record))
+    (record,) = seen
+    assert isinstance(record, Trace)
+    assert "\ufffd" in f"{record.answer}"
+    assert [verdict.id for verdict in read_verdicts(out)] == [record.id]
 
 
 def test_a_parquet_with_the_wrong_schema(jsonl: Jsonl, tmp_path: Path, monitor: Monitor) -> None:
