@@ -11,9 +11,12 @@ A row is read as an audit reads it, whatever the format of its columns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any
+
+import numpy as np
 
 from ...errors import UsageError
 from ..monitor import Monitor
@@ -32,6 +35,8 @@ COLUMNS = (
     "undertow_verdicts",
 )
 """The columns that `judge_columns` gives."""
+
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: no verdict could be written with it
 
 
 def judge_columns(
@@ -70,9 +75,20 @@ def judge_columns(
 
 
 def _row(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
-    """Return a row as JSON would have it: pandas says NaN where nothing is."""
-    held = (None if isinstance(value, float) and isnan(value) else value for value in values)
-    return dict(zip(names, held, strict=True))
+    return dict(zip(names, map(_cell, values), strict=True))
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell as JSON would have it: pandas says NaN where nothing is, and keeps lists as arrays."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_cell(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _cell(one) for name, one in value.items()}
+    if isinstance(value, str):
+        return _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _sum(verdicts: Sequence[TraceVerdict]) -> tuple[Any, ...]:

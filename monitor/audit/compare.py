@@ -32,7 +32,9 @@ from ..intervals import wilson
 from ..monitor import Monitor
 from ..trace import Frozen, Origin, Trace
 from ..verdict import Quadrant, TraceVerdict
-from .run import Each, audit
+from .finding import find
+from .places import STDIN
+from .run import Each, audit, target
 from .sources import Record
 from .summary import AuditResult
 
@@ -123,13 +125,18 @@ def compare(
     Raises:
         InputError: As for `audit`; or the two have no prompt and no id in common.
     """
-    made = {name: options.pop(name) for name in ("classifier", "false_alarm_rate") if name in options}
+    base = [against] if isinstance(against, str | Path) else list(against)
+    places = find(path for path in base if str(path) != STDIN)
+    for name in ("out", "report"):
+        target(options.get(name), places)  # what is written must not take the place of the other side
+    own = ("classifier", "false_alarm_rate", "calibration")
+    made = {name: options.pop(name) for name in own if name in options}
     judge = monitor or Monitor(made.pop("classifier", DEFAULT), **made)
     # No engine: what `each` is given is what the two are compared by.
     shared = ("format", "mapping", "cache", "cache_size", "workers", "progress")
     of_both = {name: options[name] for name in shared if name in options}
     before, after = _Sides(), _Sides()
-    first = audit(against, monitor=judge, each=before.add, **of_both)
+    first = audit(base, monitor=judge, each=before.add, **of_both)
 
     def both(record: Record, verdict: TraceVerdict) -> None:
         after.add(record, verdict)

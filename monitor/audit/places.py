@@ -65,6 +65,10 @@ class Place:
             system, inside = remote(self.name)
             return int(system.size(inside) or 0)
 
+    def is_at(self, path: Path) -> bool:
+        """Return whether this is the file at `path`, by whatever name."""
+        return self.path is not None and path.exists() and path.samefile(self.path)
+
     @contextmanager
     def open(self) -> Iterator[Stream]:
         """Open the place and unpack it.

@@ -23,12 +23,13 @@ from ..verdict import TraceVerdict
 from .cache import SIZE, CachedClassifier
 from .distributed import audit_on_ray
 from .journal import Journal
+from .places import Place
 from .sources import Record, Source, open_sources
 from .summary import AuditResult, Summary
 from .workers import Recipe, Workers
 from .writers import writer_for, writing
 
-__all__ = ["Each", "Progress", "audit"]
+__all__ = ["Each", "Progress", "audit", "target"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after each verdict with how many bytes of the input lie behind, and of how many."""
@@ -101,7 +102,8 @@ def audit(
     empty = tuple(source.place.name for source in sources if source.reader is None)
     if len(empty) == len(sources):
         raise InputError(f"nothing to audit: no rows in {', '.join(empty) or 'no files'}")
-    page, verdicts = _target(report, sources), _target(out, sources)
+    places = [source.place for source in sources]
+    page, verdicts = target(report, places), target(out, places)
     _check(page, verdicts, redact=redact, evidence=evidence, resume=resume)
     judge = monitor or Monitor(classifier, false_alarm_rate=false_alarm_rate, calibration=calibration)
     recipe = Recipe.of(judge, cache, cache_size)
@@ -194,13 +196,13 @@ def _check(page: Path | None, verdicts: Path | None, *, redact: bool, evidence: 
         raise UsageError(f"the verdicts and the report cannot both be {page}")
 
 
-def _target(path: str | Path | None, sources: Sequence[Source]) -> Path | None:
+def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
     """Return the file to write; refuse what would overwrite an input or is no place for a file."""
     if path is None:
         return None
-    target = Path(path)
-    if not target.parent.is_dir() or (target.exists() and not target.is_file()):
-        raise UsageError(f"cannot write {target}: not a file in a folder that exists")
-    if any(source.is_at(target) for source in sources):
-        raise UsageError(f"cannot write {target}: it is one of the files to audit")
-    return target
+    found = Path(path)
+    if not found.parent.is_dir() or (found.exists() and not found.is_file()):
+        raise UsageError(f"cannot write {found}: not a file in a folder that exists")
+    if any(place.is_at(found) for place in inputs):
+        raise UsageError(f"cannot write {found}: it is one of the files to audit")
+    return found

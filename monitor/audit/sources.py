@@ -49,10 +49,6 @@ class Source:
         """What the user named, as a path; where it is no file on this machine, none is there."""
         return self.place.path or Path(self.place.name)
 
-    def is_at(self, path: Path) -> bool:
-        """Return whether this is the file at `path`, by whatever name."""
-        return self.place.path is not None and path.exists() and path.samefile(self.place.path)
-
     def records(self) -> Iterator[tuple[Record, int]]:
         """Yield the records in order, each with how many bytes of the file lie before its end."""
         for row in _rows(self.place, self.columns):

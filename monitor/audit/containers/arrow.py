@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -44,8 +43,8 @@ def table_rows(place: Place) -> Iterator[Row]:
         try:
             for batch, read in batches:
                 for start in range(0, batch.num_rows, _ROWS):
-                    for row in batch.slice(start, _ROWS).to_pylist(maps_as_pydicts="lossy"):
-                        yield Row(index, _plain_row(row), read)
+                    for row in _dictionaries(batch.slice(start, _ROWS)):
+                        yield Row(index, row, read)
                         index += 1
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             detail = f"damaged: {type(error).__name__}; nothing after it in this file can be read"
@@ -81,17 +80,31 @@ def _line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def _plain_row(row: dict[str, Any]) -> object:
-    """Return a row as if it had been JSON: other kinds of values as text, bytes as text if they are."""
-    held = {name: value for name, value in row.items() if value is not None}
-    value: object = json.loads(json.dumps(held, default=_as_text))
-    return value
+def _dictionaries(batch: Any) -> Iterator[dict[str, object]]:
+    """Yield the rows of a batch as if they had been JSON."""
+    for at in range(batch.num_rows):
+        cells = zip(batch.schema.names, (column[at] for column in batch.columns), strict=True)
+        yield {name: _value(cell) for name, cell in cells if cell.is_valid}
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return f"({len(value)} bytes)"
-    return str(value)
+def _value(cell: Any) -> object:
+    """Return what a cell holds; an object that says of what type it is, where Python has no such value.
+
+    There are years above 9999, unknown time zones, bytes that are no text, two fields of one name. Such a
+    cell costs its row nothing, unless it is one that is read: then it is of a wrong type, and no text.
+    """
+    try:
+        return _plain(cell.as_py(maps_as_pydicts="lossy"))
+    except Exception:  # of any kind: what is asked for the value are the libraries of its type
+        return {"unreadable": str(cell.type)}
+
+
+def _plain(value: object) -> object:
+    """Return a value of Python as JSON has it: other kinds as text, bytes as text if they are."""
+    if isinstance(value, dict):
+        return {str(_plain(name)): _plain(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -109,6 +109,7 @@ def test_a_link_out_of_the_folder(jsonl: Jsonl, tmp_path: Path, monitor: Monitor
 
 
 HALF = json.dumps([{"role": "assistant", "content": "Half \ud800 a pair.", "parts": [], "model": "m\udfff"}])
+PARTS = HALF.replace("[]", '[{"content": "\\ud800"}]')
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,10 @@ HALF = json.dumps([{"role": "assistant", "content": "Half \ud800 a pair.", "part
     [
         {"id": "i", "messages": HALF},
         {"type": "GENERATION", "id": "i", "traceId": "t", "input": "P", "output": HALF},
-        {"span_id": "i", "attributes": {"gen_ai.output.messages": HALF.replace("[]", '[{"content": "\\ud800"}]')}},
+        {
+            "span_id": "i",
+            "attributes": {"gen_ai.output.messages": HALF.replace("[]", '[{"content": "\\ud800"}]')},
+        },
     ],
     ids=["messages", "langfuse", "otel"],
 )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 import pytest
 
 from undertow.errors import UsageError
@@ -47,6 +48,14 @@ def test_several_turns_are_one_row(monitor: Monitor) -> None:
     assert found["undertow_flagged"] == [True, None, False, None]
     assert found["undertow_not_assessed"][3] == "wrong_types"
     assert found["undertow_verdicts"][0].count("\n") == 2
+
+
+def test_cells_of_other_kinds(monitor: Monitor) -> None:
+    """Arrays of a frame are lists, and half a surrogate pair keeps no row from its verdict."""
+    turn = {"role": "assistant", "content": np.array([{"type": "text", "text": DRIFT}])}
+    found = judge_columns({"id": ["\ud800"], "messages": [np.array([turn])]}, monitor=monitor)
+    assert (found["undertow_flagged"], found["undertow_not_assessed"]) == ([True], ["no_reasoning"])
+    assert json.loads(found["undertow_verdicts"][0])["id"] == "\ufffd"
 
 
 def test_mappings_and_unknown_columns(monitor: Monitor) -> None:

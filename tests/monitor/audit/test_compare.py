@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from undertow.errors import InputError
+from undertow.errors import InputError, UsageError
 from undertow.monitor.audit.compare import compare, paired_change
 from undertow.monitor.intervals import wilson
 from undertow.monitor.monitor import Monitor
@@ -82,6 +83,26 @@ def test_nothing_in_common(jsonl: Jsonl, monitor: Monitor) -> None:
     """Audits of different prompts cannot be compared, and the error says what might help."""
     with pytest.raises(InputError, match="prompt=FIELD"):
         compare(jsonl(row("a", SAFE)), jsonl(row("b", SAFE), name="base.jsonl"), monitor=monitor)
+
+
+def test_a_calibration_is_of_both(jsonl: Jsonl, monitor: Monitor) -> None:
+    """The thresholds that are asked for are those of both sides."""
+    strict = monitor.calibration.model_copy(update={"statistics": (50.0,) * 99})
+    files = jsonl(row("a", DRIFT)), jsonl(row("a", DRIFT), name="base.jsonl")
+    result = compare(*files, classifier=monitor.classifier, calibration=strict)
+    assert (result.rate_after, result.rate_before) == (0, 0)
+    assert result.after.monitor.threshold == result.before.monitor.threshold == 50
+
+
+@pytest.mark.parametrize("option", ["out", "report"])
+def test_the_other_side_is_not_overwritten(jsonl: Jsonl, monitor: Monitor, option: str) -> None:
+    """What is written takes the place of no input, of either side; nothing is judged before that is said."""
+    base = jsonl(row("a", SAFE), name="base.jsonl")
+    before, told = base.read_bytes(), []
+    with pytest.raises(UsageError, match="one of the files to audit"):
+        options: dict[str, Any] = {option: base, "progress": lambda *_: told.append(1)}
+        compare(jsonl(row("a", DRIFT)), [base], monitor=monitor, **options)
+    assert (base.read_bytes(), told) == (before, [])
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,38 @@ def test_all_kinds_of_values(tmp_path: Path) -> None:
     parquet(tmp_path / "t.parquet", pa.Table.from_pylist([PLAIN | extra]))
     held = one(tmp_path / "t.parquet").metadata
     assert (held["when"], held["price"], held["raw"], held["text"]) == (
-        "2026-01-01 00:00:00", "1.5", "(1 bytes)", "t",
+        "2026-01-01 00:00:00", "1.5", {"unreadable": "binary"}, "t",
     )  # fmt: skip
     assert "gone" not in held
     json.dumps(held)
+
+
+ODD: dict[str, pa.Array] = {
+    "a year above 9999": pa.array([2**50], pa.timestamp("s")),
+    "an unknown zone": pa.array([1], pa.timestamp("us", "Mars/Olympus")),
+    "keys that are no text": pa.array([[(b"\xff", 1)]], pa.map_(pa.binary(), pa.int64())),
+    "two fields of one name": pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+    "no UTF-8": pa.array([b"\xff"]).view(pa.string()),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
+def test_values_that_python_does_not_have(tmp_path: Path, odd: pa.Array) -> None:
+    """Such a cell costs its row nothing beside the texts; in the place of a text it is of a wrong type."""
+    arrow_file(tmp_path / "beside.arrow", pa.table({"answer": ["A"], "odd": odd}))
+    found = one(tmp_path / "beside.arrow")
+    assert (found.answer, list(found.metadata["odd"])) == ("A", ["unreadable"])
+    arrow_file(tmp_path / "read.arrow", pa.table({"reasoning": ["R"], "answer": odd}))
+    (record,) = read(tmp_path / "read.arrow")
+    assert isinstance(record, Unreadable)
+    assert record.problem.detail == "answer holds an object; expected text"
+
+
+def test_keys_that_are_no_text(tmp_path: Path) -> None:
+    """The keys of a map are names, as in JSON."""
+    held = pa.array([[(1.5, "v")]], pa.map_(pa.float64(), pa.string()))
+    arrow_file(tmp_path / "t.arrow", pa.table({"answer": ["A"], "held": held}))
+    assert one(tmp_path / "t.arrow").metadata == {"held": {"1.5": "v"}}
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["one set", "splits"])
