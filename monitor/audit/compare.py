@@ -127,7 +127,7 @@ def compare(
     """
     base = [against] if isinstance(against, str | Path) else list(against)
     places = find(path for path in base if str(path) != STDIN)
-    for name in ("out", "report"):
+    for name in ("out", "report", "cache"):
         target(options.get(name), places)  # what is written must not take the place of the other side
     own = ("classifier", "false_alarm_rate", "calibration")
     made = {name: options.pop(name) for name in own if name in options}

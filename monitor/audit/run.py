@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -104,7 +104,7 @@ def audit(
         raise InputError(f"nothing to audit: no rows in {', '.join(empty) or 'no files'}")
     places = [source.place for source in sources]
     page, verdicts = target(report, places), target(out, places)
-    _check(page, verdicts, redact=redact, evidence=evidence, resume=resume)
+    _check(page, verdicts, target(cache, places), redact=redact, evidence=evidence, resume=resume)
     judge = monitor or Monitor(classifier, false_alarm_rate=false_alarm_rate, calibration=calibration)
     recipe = Recipe.of(judge, cache, cache_size)
     escalation = Escalation(judge.classifier)
@@ -184,7 +184,15 @@ def _records(sources: Sequence[Source], ends: deque[int]) -> Iterator[Record]:
         before += source.size
 
 
-def _check(page: Path | None, verdicts: Path | None, *, redact: bool, evidence: bool, resume: bool) -> None:
+def _check(
+    page: Path | None,
+    verdicts: Path | None,
+    cache: Path | None,
+    *,
+    redact: bool,
+    evidence: bool,
+    resume: bool,
+) -> None:
     """Refuse what would do nothing, or overwrite itself."""
     if redact and page is None:
         raise UsageError("redact is about the report: ask for one with report (--report FILE.html)")
@@ -192,8 +200,10 @@ def _check(page: Path | None, verdicts: Path | None, *, redact: bool, evidence: 
         raise UsageError("evidence is shown in the report: ask for one with report (--report FILE.html)")
     if resume and verdicts is None:
         raise UsageError("resume goes on with a file of verdicts: name it with out (--out FILE.jsonl)")
-    if page is not None and page == verdicts:
-        raise UsageError(f"the verdicts and the report cannot both be {page}")
+    names = {"verdicts": verdicts, "report": page, "cache": cache}
+    for (one, path), (other, same) in combinations(names.items(), 2):
+        if path is not None and same is not None and path.resolve() == same.resolve():
+            raise UsageError(f"the {one} and the {other} cannot both be {path}")
 
 
 def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:

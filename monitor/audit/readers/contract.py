@@ -72,10 +72,15 @@ def text_of(row: JsonObject, field: str) -> str | None:
 
 
 def first_held(row: JsonObject, names: Sequence[str]) -> str | None:
-    """Return the first of `names` that holds text, or else blank text, or else anything but null."""
+    """Return the first of `names` that holds text, or else a list, blank text, or anything but null.
+
+    A list that holds something is most likely the part, cut up: blank text beside it must not hide it.
+    """
     held = [name for name in names if row.get(name) is not None]
     texts = [name for name in held if isinstance(row[name], str)]
-    return next((name for name in texts if str(row[name]).strip()), next(iter([*texts, *held]), None))
+    full = [name for name in texts if str(row[name]).strip()]
+    lists = [name for name in held if isinstance(row[name], list) and row[name]]
+    return next(iter([*full, *lists, *texts, *held]), None)
 
 
 def name_of(row: JsonObject, names: Sequence[str], origin: Origin) -> str:

@@ -133,8 +133,10 @@ def test_a_mapping_of_no_part_is_refused() -> None:
         ({"reasoning": ["R"], "answer": "A"}, "reasoning holds a list; expected text"),
         ({"reasoning": "R", "answer": {"text": "A"}}, "answer holds an object; expected text"),
         ({"reasoning": True}, "reasoning holds true or false; expected text"),
+        ({"reasoning": [{"text": "R"}], "cot": "", "answer": "A"}, "reasoning holds a list; expected text"),
+        ({"reasoning": "R", "response": " ", "output": ["A"]}, "output holds a list; expected text"),
     ],
-    ids=["number", "list", "object", "boolean"],
+    ids=["number", "list", "object", "boolean", "list beside blank text", "answer beside blank text"],
 )
 def test_wrong_types(row: dict[str, Any], message: str) -> None:
     """A part that is no text is named with what it is, and nothing of what it holds is said."""

@@ -162,16 +162,23 @@ def test_records_are_let_go(jsonl: Jsonl, monitor: Monitor, monkeypatch: pytest.
         ({"out": "v.csv"}, r"end in \.jsonl"),
         ({"out": "no/v.jsonl"}, "a folder that exists"),
         ({"out": "."}, "a folder that exists"),
-        ({"out": "x.jsonl", "report": "x.jsonl"}, "cannot both be"),
+        ({"out": "x.jsonl", "report": "x.jsonl"}, "verdicts and the report cannot both be"),
+        ({"cache": "t.jsonl"}, "one of the files to audit"),
+        ({"out": "x.sqlite", "cache": "../{}/x.sqlite"}, "verdicts and the cache cannot both be"),
     ],
-    ids=["out is input", "report is input", "ending", "no folder", "a folder", "the same"],
-)
+    ids=[
+        "out is input", "report is input", "ending", "no folder", "a folder", "the same", "cache is input",
+        "cache is out",
+    ],
+)  # fmt: skip
 def test_what_cannot_be_written_is_refused_first(
     jsonl: Jsonl, monitor: Monitor, tmp_path: Path, options: dict[str, str], message: str
 ) -> None:
     """A target that would overwrite the input, or is no place for a file, is refused before any work."""
     told: list[int] = []
-    targets: dict[str, Any] = {name: tmp_path / value for name, value in options.items()}
+    targets: dict[str, Any] = {
+        name: tmp_path / value.format(tmp_path.name) for name, value in options.items()
+    }
     with pytest.raises(UsageError, match=message):
         audit(jsonl(SAFE), monitor=monitor, progress=lambda done, _: told.append(done), **targets)
     assert told == []
