@@ -20,7 +20,7 @@ from ...errors import UndertowError
 from ..trace import NotAssessed, Origin, Trace, Unreadable
 from ..verdict import Mark, StepVerdict, TraceVerdict, steps_of
 from .finding import find
-from .places import Place
+from .places import STDIN, Place
 from .sources import Record, Source, open_sources
 from .verdicts import read_verdicts
 
@@ -102,6 +102,8 @@ class _Library:
 
     def _shelf(self, name: str) -> _Shelf | str:
         """Open the transcript of that name; if that cannot be done, say why."""
+        if name == STDIN:
+            return "it was read from standard input, which cannot be read again"
         place = self._where(name)
         if place is None:
             return f"several of the transcripts could be {name}"

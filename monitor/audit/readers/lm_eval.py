@@ -6,7 +6,6 @@ does not show it, so the `results_*.json` of the same run, which stands beside i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import ClassVar
 
 from ...profiles import profile_for
 from ...trace import NotAssessed, Origin, Trace, Unreadable
+from ..files import json_within
 from .calls import question
 from .channels import assemble
 from .contract import JsonObject, WrongType, name_of
@@ -114,7 +114,7 @@ def _run(path: str) -> _Run:
     try:
         if results is None or results.stat().st_size > _LIMIT:
             return _Run()
-        saved = json.loads(results.read_bytes())
+        saved = json_within(results.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return _Run()
     config = saved.get("config") if isinstance(saved, dict) else None

@@ -82,8 +82,8 @@ class MessagesReader:
         return {"conversation": (self.messages,), **_NAMES}
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has the field."""
-        return self.messages in row
+        """Return whether the row has the field: rows of several formats saved as one table have them all."""
+        return row.get(self.messages) is not None
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
         """Yield a record for each turn of the assistant, and for each broken message."""

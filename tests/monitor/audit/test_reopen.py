@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from collections.abc import Callable
@@ -69,6 +70,18 @@ def test_each_format_is_read_again(name: str, monitor: Monitor, tmp_path: Path) 
     pairs = list(reopen(tmp_path / "v.jsonl"))
     assert [record for record, _ in pairs] == list(read(sample(name)))
     assert [verdict for _, verdict in pairs] == list(read_verdicts(tmp_path / "v.jsonl"))
+
+
+def test_standard_input_is_not_read_again(
+    monitor: Monitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came from standard input stands nowhere; the record says so, and sends nobody to look for it."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(DRIFT).encode())))
+    audit("-", monitor=monitor, out=tmp_path / "v.jsonl")
+    ((record, verdict),) = reopen(tmp_path / "v.jsonl")
+    assert isinstance(record, Unreadable)
+    assert verdict.flagged
+    assert "standard input, which cannot be read again" in record.problem.detail
 
 
 def test_turns_and_broken_rows_keep_their_place(saved: Saved) -> None:

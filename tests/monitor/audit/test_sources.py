@@ -42,8 +42,15 @@ def test_each_reader_keeps_the_contract(reader: Reader) -> None:
 
 @pytest.mark.parametrize(
     ("row", "name"),
-    [(PLAIN, "fields"), (CHAT, "openai-chat"), (SHAREGPT, "sharegpt"), (PLAIN | CHAT, "openai-chat")],
-    ids=["fields", "openai-chat", "sharegpt", "both"],
+    [
+        (PLAIN, "fields"),
+        (CHAT, "openai-chat"),
+        (SHAREGPT, "sharegpt"),
+        (PLAIN | CHAT, "openai-chat"),
+        (PLAIN | {"messages": None, "conversations": None}, "fields"),
+        (SHAREGPT | {"messages": None, "answer": None}, "sharegpt"),
+    ],
+    ids=["fields", "openai-chat", "sharegpt", "both", "null beside fields", "null beside sharegpt"],
 )
 def test_detection(jsonl: Jsonl, row: dict[str, Any], name: str) -> None:
     """A row has the first format that knows it, whatever its file is called."""
