@@ -49,7 +49,7 @@ class Journal:
         resume: Whether to go on with what an earlier run left; else it is thrown away.
 
     Raises:
-        UsageError: Another run is writing to `out`.
+        UsageError: Another run is writing to `out`, or no file can be made beside it.
         UndertowError: The journal cannot be made or read.
     """
 
@@ -58,6 +58,9 @@ class Journal:
         self._number, self._kept, self._saved, self._removed = 0, 0, monotonic(), False
         try:
             self._base = sqlite3.connect(self.path, timeout=0.0, isolation_level=None)
+        except sqlite3.Error as error:  # there is no base to close
+            raise self._explained(error, out) from error
+        try:
             self._open(resume)
         except sqlite3.DatabaseError as error:
             self._base.close()
@@ -145,7 +148,9 @@ class Journal:
         if not self._number and not self._removed:
             self.path.unlink(missing_ok=True)
 
-    def _explained(self, error: sqlite3.DatabaseError, out: Path) -> UndertowError:
+    def _explained(self, error: sqlite3.Error, out: Path) -> UndertowError:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN":
+            return UsageError(f"cannot write {out}: no file {self.path.name} can be made beside it")
         if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
             return UsageError(f"another run is writing to {out}: wait for it, or give this one another --out")
         if getattr(error, "sqlite_errorname", "") in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):

@@ -146,6 +146,14 @@ def test_a_damaged_journal_is_noticed(
         audit(path, monitor=monitor, out=out, resume=True)
 
 
+@pytest.mark.parametrize("name", ["v.jsonl", f"{'v' * 245}.jsonl"], ids=["taken", "too long"])
+def test_no_journal_can_be_made(jsonl: Jsonl, monitor: Monitor, tmp_path: Path, name: str) -> None:
+    """A place where no file can be made, as in a folder that is closed, is wrong usage, said in a line."""
+    (tmp_path / ".v.jsonl.journal").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write .*journal can be made beside it"):
+        audit(jsonl(*ROWS), monitor=monitor, out=tmp_path / name)
+
+
 def test_a_full_disk(jsonl: Jsonl, monitor: Monitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that cannot grow ends the run with a word on what to do; what it has is taken up again."""
     rows = [{**row, "reasoning": f"{row['reasoning']} {'So it is. ' * 80}"} for row in ROWS]
