@@ -68,7 +68,10 @@ def main() -> None:
     try:
         app(prog_name="undertow")
     except UndertowError as error:
-        print(f"undertow: {error}", file=sys.stderr)
+        from ..monitor.audit.plain import plain
+
+        # The names of files in it are foreign: a folder may come from anywhere.
+        print("\n".join(plain(line, len(line)) for line in f"undertow: {error}".split("\n")), file=sys.stderr)
         raise SystemExit(2) from None
     except SystemExit as end:
         raise SystemExit(_status(end)) from None

@@ -53,6 +53,13 @@ def test_an_error_is_never_a_verdict(
     assert str(error) in shown.err
 
 
+def test_an_error_forges_no_output(capsys: pytest.CaptureFixture[str], run: Run, tmp_path: Path) -> None:
+    """The name of a file in a folder cannot move the cursor."""
+    (tmp_path / "a\x1b[2J\u202eb.jsonl").write_text('{"zorp": 1}\n')
+    assert run("audit", str(tmp_path)) == 2
+    assert "a\ufffd[2J\ufffdb.jsonl has no known format" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments", [("zorp",), ("audit", "--zorp"), ("audit", "no/such/file.jsonl")], ids=" ".join
 )
