@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from ...errors import InputError
@@ -66,8 +67,8 @@ def json_rows(
 
     Args:
         place: The file.
-        is_row: Whether an object that is the whole file is itself a row. If it is not, and has
-            a list of objects under one of the usual names (`data`, `rows`, …), those are the rows.
+        is_row: Whether an object is a row. If the whole file is one that is not, and has lists of rows under
+            the usual names (`data`, `rows`, …), those are the rows; or else the first list of objects there.
 
     Raises:
         InputError: The file cannot be opened or read, or is a list above `DOCUMENT_LIMIT`.
@@ -198,8 +199,11 @@ def _single(text: str, size: int, is_row: Callable[[Mapping[str, object]], bool]
     value = Broken("not UTF-8") if _FOREIGN_BYTE.search(text) else _parse(text)
     inside: list[object] = [value]
     if isinstance(value, dict) and not is_row(value):
-        lists = (value[name] for name in _CONTAINERS if isinstance(value.get(name), list))
-        inside = next((members for members in lists if any(isinstance(m, dict) for m in members)), inside)
+        lists = [value[name] for name in _CONTAINERS if isinstance(value.get(name), list)]
+        known = [one for one in lists if any(isinstance(m, dict) and is_row(m) for m in one)]
+        inside = list(chain(*known)) or next(
+            (m for m in lists if any(isinstance(o, dict) for o in m)), inside
+        )
     yield from (Row(index, member, size) for index, member in enumerate(inside))
 
 

@@ -57,6 +57,19 @@ def test_detection(jsonl: Jsonl, row: dict[str, Any], name: str) -> None:
     assert one(jsonl(row, name="log.txt")).origin.format == name
 
 
+@pytest.mark.parametrize(
+    ("document", "ids"),
+    [
+        ({"results": [PLAIN], "data": [CHAT, 3]}, ["c", "t:1", "p"]),
+        ({"data": [{"text": "?"}], "results": [PLAIN], "items": [{"name": "x"}]}, ["p"]),
+    ],
+    ids=["two lists of rows", "one among others"],
+)
+def test_all_lists_of_rows_in_a_document(jsonl: Jsonl, document: dict[str, Any], ids: list[str]) -> None:
+    """Of the lists in a document those that hold rows are read, and none of them hides another."""
+    assert [record.id for record in read(jsonl(document, name="t.json"))] == ids
+
+
 def test_a_mixed_file_is_read_row_by_row(jsonl: Jsonl) -> None:
     """Each row is read in its own format; what has none is a record of the file's format."""
     path = jsonl(3, {"text": "?"}, CHAT, PLAIN, SHAREGPT, [1], {"answer": 7})
