@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ...errors import InputError
 from .places import Place, Stream
@@ -253,7 +253,7 @@ def _parse_at(text: str, start: int) -> tuple[object, int]:
         return Broken("a number with too many digits"), start
 
 
-def json_within(text: str) -> object:
+def json_within(text: str) -> Any:
     """Return the value of JSON that stands in a text of a row, with the same lenience.
 
     Raises:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ....errors import InputError, MissingExtra
@@ -104,7 +104,7 @@ def _sample(archive: ZipFile, info: ZipInfo, model: str | None) -> object:
     from inspect_ai.log import EvalSample, resolve_sample_attachments
 
     try:
-        saved = cast(dict[str, Any], json_within(_unpacked(archive, info).decode()))
+        saved: dict[str, Any] = json_within(_unpacked(archive, info).decode())
         light = {name: value for name, value in saved.items() if name not in _HEAVY}
         sample = EvalSample.model_validate(light)
         return _row(resolve_sample_attachments(sample, "full"), model)
