@@ -151,10 +151,19 @@ def _explained(
 
 
 def _classifier(stamp: MonitorStamp, name: str | None) -> StepClassifier:
-    """Load what gave a verdict; another in its place would explain another score."""
+    """Load what gave a verdict; another in its place would explain another score.
+
+    A server is asked only if the user names it: a file of verdicts may send the texts anywhere.
+    """
+    from ..classifiers.naming import is_named, named
     from ..classifiers.registry import load_classifier
     from ..monitor.audit.plain import plain
 
+    if name is None and is_named(stamp.classifier) and named(stamp.classifier).address:
+        raise UsageError(
+            f"the verdicts are from {plain(stamp.classifier, 200)}, which --evidence would send texts to: "
+            "name it with --classifier if it is to be asked"
+        )
     found = load_classifier(name or stamp.classifier)
     if found.digest != stamp.digest:
         raise UsageError(

@@ -77,6 +77,19 @@ def test_evidence_is_the_same_from_saved_verdicts(undertow: Command) -> None:
     assert Path("report.html").read_bytes() != Path("a.html").read_bytes()
 
 
+def test_a_file_of_verdicts_sends_no_text_to_a_server(
+    undertow: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that only the verdicts name is not asked, since they may come from anywhere."""
+    lines = Path("v.jsonl").read_text(encoding="utf-8")
+    judge = "judge:m@http://127.0.0.1:9/v1"
+    Path("v.jsonl").write_text(lines.replace('"classifier":"scripted"', f'"classifier":"{judge}"'))
+    assert undertow("report", "v.jsonl", "--evidence") == 2
+    assert f"from {judge}, which --evidence would send texts to" in capsys.readouterr().err
+    assert undertow("report", "v.jsonl", "--evidence", "--classifier", judge) == 2
+    assert "is now sha256:" in capsys.readouterr().err
+
+
 def test_evidence_comes_from_the_classifier_of_the_verdicts(
     undertow: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
