@@ -87,6 +87,7 @@ class Following(Session):
 
     def feed(self, delta: str, channel: Channel | None = None) -> list[StepVerdict]:
         """Take more of the generation, as `Session.feed`; note where it stands."""
+        steps = self._flush() if channel is not None else []
         if self._holds and channel is not None:
             self.placed.append(Placed(channel, channel, self._lengths[channel], delta))
         elif self._holds:
@@ -94,14 +95,14 @@ class Following(Session):
         if channel is not None:
             self._shift(channel, self._lengths[channel], self._fed)
         self._fed += len(delta)
-        steps = super().feed(delta, channel)
+        steps += super().feed(delta, channel)
         for text in self._parser.held[self._ahead_seen :]:
             self._take_ahead(text)
         return steps
 
     def quiet(self, delta: str, channel: Channel | None) -> bool:
         """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
-        if len(delta) > _SHORT or not (channel or self._parser.passes(delta)):
+        if len(delta) > _SHORT or (self._parser.waits if channel else not self._parser.passes(delta)):
             return False
         judge = self.ahead or self._channels.get(channel or self.at or "answer")
         if judge is None or channel not in (None, judge.channel):
@@ -109,6 +110,12 @@ class Following(Session):
         if channel == self.at and self.ahead is None:  # it goes where the text before it went
             return not judge.closes(delta)
         return not judge.may_close(delta)
+
+    def _flush(self) -> list[StepVerdict]:
+        """Take what waits for a tag, as `Session` does; what is left of the raw text is markers."""
+        steps = super()._flush()
+        self._mark(self._raw_at + len(self.raw))
+        return steps
 
     def close(self) -> TraceVerdict:
         """End the generation, as `Session.close`; what is left of the raw text is markers."""

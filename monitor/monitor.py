@@ -211,23 +211,26 @@ class Session:
         """
         if self.verdict is not None:
             raise UsageError("the session is closed: open another for another generation")
-        if channel is not None:
-            self._structured = True
-            return self._take(channel, delta)
-        new = []
-        for segment in self._parser.feed(delta):
-            new += self._take_segment(segment)
-        return new
+        if channel is None:
+            return self._take_segments(self._parser.feed(delta))
+        self._structured = True
+        return [*self._flush(), *self._take(channel, delta)]
 
     def close(self) -> TraceVerdict:
         """End the generation; return the verdict. Closing twice gives the same verdict."""
         if self.verdict is None:
-            for segment in self._parser.close():
-                self._take_segment(segment)
+            self._take_segments(self._parser.close())
             for channel in self._channels:
                 self._take(channel, "", last=True)
             self.verdict = self._monitor.conclude(self.trace, self._channels)
         return self.verdict
+
+    def _flush(self) -> list[StepVerdict]:
+        """Take what waits for a tag: where a channel is given, what came before it comes first."""
+        return self._take_segments(self._parser.flush()) if self._parser.waits else []
+
+    def _take_segments(self, segments: Iterable[Segment]) -> list[StepVerdict]:
+        return [step for segment in segments for step in self._take_segment(segment)]
 
     def _take_segment(self, segment: Segment) -> list[StepVerdict]:
         """Keep blocks of reasoning apart, as `parse` does."""

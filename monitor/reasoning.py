@@ -165,6 +165,11 @@ class ReasoningParser:
         """The texts whose channel nothing has told yet, since the beginning; empty once it is told."""
         return self._held if self._channel is None else ()
 
+    @property
+    def waits(self) -> bool:
+        """Whether any text has been taken and not yet released."""
+        return bool(self.held) or len(self._tail) > self._context
+
     def passes(self, delta: str) -> bool:
         """Whether this text holds no part of a marker; False may err where a text waits."""
         text = self._tail + delta
@@ -195,15 +200,21 @@ class ReasoningParser:
         self._advance(text, final=False)
         return self._released()
 
+    def flush(self) -> list[Segment]:
+        """Return all that waits, as if the text ended here; more of it may be fed."""
+        self._advance(self._tail, final=True)
+        if self._channel is None:
+            self._settle(self._assumed)
+        return self._released()
+
     def close(self) -> list[Segment]:
         """End the text, fix `truncated`, and return the rest. A second call returns nothing."""
-        if not self._closed:
-            self._closed = True
-            self._advance(self._tail, final=True)
-            if self._channel is None:
-                self._settle(self._assumed)
-            self._truncated = self._channel == "reasoning"
-        return self._released()
+        if self._closed:
+            return []
+        self._closed = True
+        rest = self.flush()
+        self._truncated = self._channel == "reasoning"
+        return rest
 
     def _released(self) -> list[Segment]:
         out, self._out = self._out, []

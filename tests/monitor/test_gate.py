@@ -169,6 +169,31 @@ def test_structured_verdicts_are_the_audits(action: Action) -> None:
     assert verdict_of(gate) == verdict
 
 
+@pytest.mark.parametrize("blocks", [True, False], ids=["in blocks", "in one go"])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_answer_before_the_reasoning(*, action: Action, blocks: bool) -> None:
+    """Text of which no tag told its channel is judged, and stands, before what came in channels after it."""
+    first, thought, bad = f"{GOOD} [neutral] It goes on. ", f"{GOOD} ", f"{BAD} {BAD} {GOOD}"
+    monitor = scripted_monitor()
+    gate = Gate(monitor, Policy(action=action, diversion="Sorry."))
+    left: list[Piece] = []
+    deltas: list[tuple[str, Channel | None]] = [(first, None), (thought, "reasoning"), (bad, "answer")]
+    for delta in deltas:
+        left += [*gate.feed(*delta), *(gate.pause() if blocks else ())]
+    left += gate.close()
+    ends = {"redact": bad.replace(f"{BAD} {BAD}", REPLACED), "stop": "", "divert": "Sorry."}
+    assert text_of(left) == first + thought + ends.get(action, bad)
+    (verdict,) = monitor.judge([Trace(reasoning=thought, answer=first + bad)])
+    assert verdict_of(gate) == verdict
+
+
+def test_the_beginning_of_a_tag_before_the_reasoning() -> None:
+    """What might have become a tag keeps its place as well."""
+    gate = Gate(scripted_monitor(), "redact")
+    left = run(gate, [f"<think>{GOOD}</think>a <", ("reasoning", GOOD), ("answer", "b")])
+    assert (text_of(left), gate.trace.answer) == (f"<think>{GOOD}</think>a <{GOOD}b", "a <b")
+
+
 def test_a_policy_for_each_channel() -> None:
     """Reasoning is only watched, the answer is stopped."""
     gate = Gate(scripted_monitor(), Policy(answer="stop"))
