@@ -78,7 +78,7 @@ class ChatAnswer(Answer):
         holder.setdefault("text" if self._raw else "content", None)
         for channel, run in itertools.groupby(pieces, key=lambda piece: piece.channel):
             _put(holder, self._field(index, channel), "".join(piece.text for piece in run))
-        choice["logprobs"] = None
+        _untold(choice)
         if index in self.ended:
             choice["finish_reason"] = self.reason(index)
 
@@ -102,10 +102,10 @@ class ChatAnswer(Answer):
         holder = choice
         if "text" not in choice:
             holder = choice["delta"] = choice.get("delta") or {}
+        _untold(choice)
         pieces = [piece for text in texts for piece in self.feed(text)]
         if texts:
             _bare(holder)
-            choice["logprobs"] = None
         acts = any(holder.get(name) for name in ("tool_calls", "function_call"))
         if acts:
             pieces += self.pause(index)
@@ -169,6 +169,13 @@ def _bare(holder: Json, *, keep_calls: bool = True) -> None:
         holder.pop(name, None)
 
 
+def _untold(choice: Json) -> None:
+    """Take out what says the text of a choice once more, token by token."""
+    for name in ("logprobs", "token_ids"):
+        if choice.get(name):
+            choice[name] = None
+
+
 def _kept(part: Json) -> Json | None:
     """Return what stays of a reasoning detail: what is encrypted, and signatures."""
     if part.get("type") not in _SAID:
@@ -182,8 +189,9 @@ def _put(holder: Json, field: str, text: str) -> Json:
     if name in _LISTS:
         holder[name] = [{"type": what, _SAID[what]: text}, *(holder.get(name) or ())]
     elif what:
-        thought = {"type": what, what: [{"type": "text", "text": text}]}
-        holder[name] = [*(holder.get(name) or ()), thought]
+        said = holder.get(name) or []
+        before = [{"type": "text", "text": said}] if isinstance(said, str) else said
+        holder[name] = [*before, {"type": what, what: [{"type": "text", "text": text}]}]
     elif isinstance(holder.get(name), list):
         holder[name].append({"type": "text", "text": text})
     else:
