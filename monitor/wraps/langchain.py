@@ -44,6 +44,8 @@ _FORM = ("model_provider", "output_version")
 """What a chunk's `response_metadata` says of the form of its content."""
 _OWN = ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__")
 """All that a model of pydantic's has."""
+_TOKENS, _PARSED = "logprobs", "parsed"
+"""Where the text of a message stands once more."""
 KEY = "undertow"
 """Where a message's `response_metadata` holds the verdict, as JSON."""
 
@@ -122,7 +124,15 @@ def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
     """
     plain = _keeping(kind)
 
+    judge = (
+        f"{monitor.classifier.digest} {monitor.false_alarm_rate} {policy.model_dump(exclude={'callback'})}"
+    )
+
     class Judging(plain):  # type: ignore[misc, valid-type]
+        def _get_llm_string(self, *args: Any, **kwargs: Any) -> str:
+            """Name the entry of a cache: what was not judged, or otherwise, is not what is asked for."""
+            return f"{super()._get_llm_string(*args, **kwargs)}---undertow {judge}"
+
         def _generate(self, messages: Sequence[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
             result = _as(plain, self)._generate(messages, *args, **kwargs)
             return _whole(_answer(monitor, policy, messages), result)
@@ -263,6 +273,7 @@ class _Following:
         self._near: Any = ChatGenerationChunk(message=AIMessageChunk(content=""))
         self._blocks: dict[str, Any] = {}
         self._form: Json = {}
+        self._concluded = False
 
     def before(self, chunk: Any) -> tuple[Json, list[Text]]:
         """Return what a chunk says."""
@@ -270,7 +281,8 @@ class _Following:
         self._blocks |= near(chunk.message.content)
         self._form |= {name: said for name, said in chunk.message.response_metadata.items() if name in _FORM}
         payload = _payload(chunk.message, "delta")
-        if any((chunk.generation_info or {}).get(name) for name in _ENDS):
+        ends = any((chunk.generation_info or {}).get(name) for name in _ENDS)
+        if ends or _PARSED in chunk.message.additional_kwargs:  # which may leave only where all may
             payload["choices"][0]["finish_reason"] = "stop"
         return {**payload, "like": chunk}, self.answer.read(payload)
 
@@ -278,7 +290,8 @@ class _Following:
         """Yield what leaves."""
         for out in outs:
             chunk = self._chunk(out.payload)
-            if out.verdict is not None:
+            if out.verdict is not None and not self._concluded:  # LangChain adds chunks up: twice is too much
+                self._concluded = True
                 chunk = _with(chunk, _said_of(chunk.message, out.verdict))
             if out.alarm is not None:
                 more = {"undertow_alarm": out.alarm.model_dump(mode="json")}
@@ -298,6 +311,8 @@ class _Following:
         choice = payload["choices"][0]
         delta, like = choice["delta"], payload.get("like")
         if like is not None:
+            if self.answer.asked.holds:
+                like = _untold(like, changed=self.answer.changed(0))
             own = like.message
             mute = not delta.get("content") and not any(delta.get(name) for name in _FIELDS)
             return _with(like, _bare(own)) if mute and _speaks(own) else like
@@ -311,6 +326,19 @@ class _Following:
             response_metadata=self._form | ended,
         )
         return ChatGenerationChunk(message=message)
+
+
+def _untold(made: Any, *, changed: bool) -> Any:
+    """Return a generation or a chunk without what says its text once more: by its tokens, or parsed."""
+    message, info = made.message, made.generation_info
+    kwargs = _without(message.additional_kwargs, _PARSED) if changed else message.additional_kwargs
+    update = {"additional_kwargs": kwargs, "response_metadata": _without(message.response_metadata, _TOKENS)}
+    info = info and _without(info, _TOKENS)
+    return made.model_copy(update={"message": message.model_copy(update=update), "generation_info": info})
+
+
+def _without(holder: Json, name: str) -> Json:
+    return {key: value for key, value in holder.items() if key != name}
 
 
 def _with(chunk: Any, message: Any) -> Any:
@@ -341,11 +369,12 @@ def _whole(answer: Answer, result: ChatResult) -> ChatResult:
     judged = answer.whole(payload)
     made = []
     for index, (choice, generation) in enumerate(zip(judged["choices"], result.generations, strict=True)):
-        message = generation.message
+        left = generation
         if answer.asked.holds and index in answer.gates and answer.changed(index):
-            message = _rewritten(message, choice, ended=index in answer.ended)
-        message = _said_of(message, answer.verdicts.get(index) or chief(answer.verdicts))
-        made.append(_with(generation, message))
+            left = _untold(generation, changed=True)
+            left = _with(left, _rewritten(left.message, choice, ended=index in answer.ended))
+        verdict = answer.verdicts.get(index) or chief(answer.verdicts)
+        made.append(_with(left, _said_of(left.message, verdict)))
     return result.model_copy(update={"generations": made})
 
 

@@ -116,9 +116,11 @@ class ResponsesAnswer(Answer):
         name, _, end = payload["type"].rpartition(".")
         if end == "done" and name.endswith(("_text", ".refusal")):
             payload["refusal" if name.endswith(".refusal") else "text"] = self._text(payload, name)
+            _untold(payload)
         elif name.endswith("_part") and end == "done":
             part = payload["part"]
             part["refusal" if part["type"] == "refusal" else "text"] = self._text(payload, part["type"])
+            _untold(part)
         elif payload["type"] == "response.output_item.done":
             payload["item"] = self._item(payload["output_index"], payload["item"])
         elif "response" in payload and payload["type"] in _FINAL:
@@ -192,6 +194,12 @@ class ResponsesAnswer(Answer):
             if self.asked.holds:
                 payload = self._numbered(payload if self.ended or not final else self._told(payload))
             yield Out(payload, self.verdicts[0] if final else None)
+
+
+def _untold(holder: Json) -> None:
+    """Take out what says a text once more, token by token."""
+    if holder.get("logprobs"):
+        holder["logprobs"] = []
 
 
 def _object(value: Any) -> Json:

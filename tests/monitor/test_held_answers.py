@@ -1,4 +1,4 @@
-"""Chat completions that a policy holds back: what goes on of their parts and of what stands beside the text."""
+"""Answers that a policy holds back: what goes on of their parts, and of what stands beside the text."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from undertow.monitor.wraps.answers import Asked
-from undertow.monitor.wraps.chat import ChatAnswer
 from undertow.monitor.policy import Policy
+from undertow.monitor.wraps.answers import Answer, Asked
+from undertow.monitor.wraps.chat import ChatAnswer
+from undertow.monitor.wraps.responses import ResponsesAnswer
 from undertow.testing import scripted_monitor
 
 Json: TypeAlias = dict[str, Any]
@@ -22,9 +23,15 @@ TOLD: Json = {"logprobs": {"content": [{"token": "zorp", "logprob": -0.1}]}, "to
 holding = pytest.mark.parametrize("action", ["redact", "stop", "divert"])
 
 
-def answer_under(action: Any) -> ChatAnswer:
+def answer_under(action: Any, kind: type[Answer] = ChatAnswer) -> Answer:
     """Return what judges an answer under a policy."""
-    return ChatAnswer(Asked(scripted_monitor(), Policy(action=action, diversion="Sorry.")))
+    return kind(Asked(scripted_monitor(), Policy(action=action, diversion="Sorry.")))
+
+
+def streamed(answer: Answer, payloads: Sequence[Json]) -> str:
+    """Return all that leaves of a stream, as JSON."""
+    left = [out.payload for payload in payloads for out in answer.take(payload, answer.read(payload))]
+    return json.dumps([*left, *(out.payload for out in answer.end())])
 
 
 def text(said: str) -> Json:
@@ -58,11 +65,7 @@ def test_tokens_do_not_say_what_was_held_back(action: str) -> None:
     deltas = [{"role": "assistant"}, {"content": GOOD}, {"content": ""}, {"content": BAD}, {"content": ""}]
     choices = [{"index": 0, "delta": delta, "finish_reason": None, **TOLD} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "finish_reason": "stop", **TOLD})
-    answer, left = answer_under(action), []
-    for choice in choices:
-        chunk = {"id": "a", "model": "m", "choices": [choice]}
-        left += answer.take(chunk, answer.read(chunk))
-    said = json.dumps([out.payload for out in [*left, *answer.end()]])
+    said = streamed(answer_under(action), [{"id": "a", "model": "m", "choices": [c]} for c in choices])
     assert "One is fine." in said
     assert "zorp" not in said
     assert "[7, 8]" not in said
@@ -75,3 +78,20 @@ def test_nor_in_a_whole_answer(action: str) -> None:
     choice = {"index": 0, "message": message, "finish_reason": "stop", **TOLD}
     left = answer_under(action).whole({"id": "a", "model": "m", "choices": [choice]})["choices"][0]
     assert (left["logprobs"], left["token_ids"]) == (None, None)
+
+
+@holding
+def test_nor_where_a_text_is_repeated(action: str) -> None:
+    """In the Responses API the events that end a part say its text again, and its tokens."""
+    whole = GOOD + BAD
+    at = {"output_index": 0, "item_id": "i", "content_index": 0}
+    tokens = TOLD["logprobs"]["content"]
+    part = {"type": "output_text", "text": whole, "annotations": [], "logprobs": tokens}
+    events: list[Json] = [
+        {"type": "response.output_text.delta", **at, "delta": whole, "logprobs": tokens},
+        {"type": "response.output_text.done", **at, "text": whole, "logprobs": tokens},
+        {"type": "response.content_part.done", **at, "part": part},
+    ]
+    said = streamed(answer_under(action, ResponsesAnswer), events)
+    assert "One is fine." in said
+    assert "zorp" not in said
