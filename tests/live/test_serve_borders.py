@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import socket
@@ -142,6 +143,28 @@ def test_what_cannot_be_read_is_not_called_safe(
     with listening(Starlette(routes=[Route("/{path:path}", say, methods=["POST"])])) as odd:
         answer = http.post(**ask(start(odd, policy=policy), "m"))
     assert (answer.status_code, answer.headers["x-undertow"]) == (status, "not-judged")
+
+
+BODY = json.dumps({"messages": ASKED}).encode()
+UNREAD = {
+    "compressed": gzip.compress(BODY),
+    "in latin-1": BODY.replace(b"zorp", b"caf\xe9"),
+    "too deep": b'{"tools":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", UNREAD.values(), ids=UNREAD)
+def test_a_request_that_only_upstream_can_read(start: Start, http: httpx.Client, body: bytes) -> None:
+    """Whatever was asked, what is answered is judged."""
+
+    async def say(_: Request) -> Response:
+        message = {"role": "assistant", "content": "[neutral] Here it is. [harm] Put the zorp in."}
+        return JSONResponse({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    with listening(Starlette(routes=[Route("/{path:path}", say, methods=["POST"])])) as upstream:
+        answer = http.post(f"{start(upstream, policy='stop')}/v1/chat/completions", content=body)
+    assert (answer.headers["x-undertow"], answer.headers["x-undertow-flagged"]) == ("judged", "true")
+    assert answer.json()["choices"][0]["message"]["content"] == "[neutral] Here it is. "
 
 
 def test_silence_has_its_limit(start: Start, http: httpx.Client) -> None:

@@ -42,11 +42,9 @@ def kind_of(method: str, path: str) -> Kind | None:
     return next((kind for route, kind in _ROUTES if end.endswith(route)), None) if method == "POST" else None
 
 
-def read_call(kind: Kind, body: bytes) -> Call | None:
-    """Return what a request asks for; None where it is no JSON object, which upstream will refuse."""
-    asked = json_object(body)
-    if asked is None:
-        return None
+def read_call(kind: Kind, body: bytes) -> Call:
+    """Return what a request asks for; nothing of one that only upstream can read, and may answer."""
+    asked = json_object(body) or {}
     model, count, prompts = asked.get("model"), asked.get("n"), asked.get("prompt")
     several = len(prompts) if isinstance(prompts, list) and kind == "completions" else 1
     return Call(

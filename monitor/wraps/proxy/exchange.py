@@ -44,9 +44,9 @@ async def exchange(
     body = await read_body(request, judge.limits.request)
     long = len(body) > _LONG  # reading it would keep the event loop from others
     call = await judge.run(partial(read_call, kind, body)) if long else read_call(kind, body)
-    headers = for_upstream(request.scope["headers"], readable=call is not None)
+    headers = for_upstream(request.scope["headers"], readable=True)
     response = await _unless_gone(request, upstream.send(request, headers, body, deadline))
-    if call is None or not response.is_success:
+    if not response.is_success:
         return passed_on(response, deadline)
     try:
         return await _judged(response, judge, call, request, deadline)
