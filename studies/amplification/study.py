@@ -53,10 +53,9 @@ def study(
         UsageError: There is nothing to study.
     """
     if (table is None or not table.observations) and not prefixes:
-        why = (
-            "" if table is None else "; " + "; ".join(f"{reason} ({n})" for reason, n in table.aside.items())
-        )
-        raise UsageError(f"no record has a cell of the design{why}")
+        aside = {} if table is None else table.aside
+        why = "; ".join(f"{reason} ({n})" for reason, n in aside.items()) or "there is no record"
+        raise UsageError(f"no record has a cell of the design: {why}")
     made: list[Section | None] = []
     found: list[Comparison] = []
     lead = []

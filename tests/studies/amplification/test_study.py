@@ -167,8 +167,10 @@ def test_without_two_arms_nothing_is_claimed(tmp_path: Path) -> None:
 
 def test_nothing_to_study_is_an_error() -> None:
     """Not an empty page; and beside prefixes, transcripts without a cell are still spoken of."""
-    with pytest.raises(UsageError, match="no record has a cell"):
+    with pytest.raises(UsageError, match=r"no record has a cell of the design: no mode \(3\)$"):
         study(Table((), {"no mode": 3}), DESIGN)
+    with pytest.raises(UsageError, match=r"design: there is no record$"):
+        study(Table((), {}), DESIGN)
     prefixes = [PrefixTrace(str(i), str(i), "ab", (0, 1, 2), (True, bool(i % 2), False)) for i in range(4)]
     made = study(Table((), {"no mode": 3}), DESIGN, prefixes)
     assert made.lead.startswith("No record of the transcripts")
