@@ -111,8 +111,7 @@ class ChatAnswer(Answer):
             pieces += self.pause(index)
         yield from self._spoken(index, pieces)
         if self.cut(index):
-            self.ended.add(index)
-            self._late += self._ending(index)
+            self._finish(index)
         elif choice.get("finish_reason"):
             self._late.append({**payload, "choices": [choice]})
         elif acts or not texts or holder.get("role"):

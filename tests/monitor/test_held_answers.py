@@ -95,3 +95,12 @@ def test_nor_where_a_text_is_repeated(action: str) -> None:
     said = streamed(answer_under(action, ResponsesAnswer), events)
     assert "One is fine." in said
     assert "zorp" not in said
+
+
+def test_an_answer_ends_once() -> None:
+    """Text that comes after its choice was called ended, and is flagged, gives no second end."""
+    said = [({"content": GOOD}, None), ({}, "stop"), ({"content": BAD}, None)]
+    chunks = [{"id": "a", "choices": [{"index": 0, "delta": d, "finish_reason": end}]} for d, end in said]
+    left = json.loads(streamed(answer_under("stop"), chunks))
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in left]
+    assert [reason for reason in reasons if reason] == ["content_filter"]
