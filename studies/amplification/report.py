@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -121,7 +122,7 @@ def _section(section: Section) -> list[RenderableType]:
         parts.append(Text(plain(section.text, 2000)))
     if section.rows:
         columns, rows = _upright(section)
-        table = Table(*(plain(column) for column in columns), box=None, padding=(0, 2, 0, 0))
+        table = Table(*(escape(plain(column)) for column in columns), box=None, padding=(0, 2, 0, 0))
         table.header_style = "dim"
         for row in rows:
             table.add_row(*(Text(plain(cell, 200)) for cell in row))

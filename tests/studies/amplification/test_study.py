@@ -34,7 +34,7 @@ from undertow.studies.amplification.sections import models
 from undertow.studies.amplification.study import regressions, study
 from undertow.testing import ScriptedClassifier, scripted_monitor
 
-HOSTILE = "<script>alert(1)</script>\u202e"
+HOSTILE = "<script>alert(1)</script>\u202e [/zorp]"
 DESIGN = Design.model_validate(
     {
         "fields": {"prompt": "pid", "mode": "arm", "state": "state", "seed": "seed"},
@@ -250,7 +250,9 @@ def test_hostile_values_are_escaped() -> None:
     assert "\u202e" not in html
     console = Console(width=80, record=True, file=StringIO())
     report.show(made, console)
-    assert "\u202e" not in console.export_text()
+    shown = console.export_text()
+    assert "\u202e" not in shown
+    assert shown.count("[/zorp]") == 7  # wherever a section has one
 
 
 def test_steps_get_their_attribution(tmp_path: Path) -> None:
