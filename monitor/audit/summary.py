@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from typing import Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Literal, Self, TypeAlias, get_args
 
 from pydantic import ConfigDict, Field, computed_field, model_validator
 
@@ -97,14 +98,22 @@ class AuditResult(Frozen):
         return 1 if self.flagged else 3 if self.full < self.records else 0
 
 
-class Summary:
-    """Counts verdicts: `add` each, then ask for the `result`."""
+_Place: TypeAlias = tuple[int, ...]
 
-    def __init__(self) -> None:
+
+class Summary:
+    """Counts verdicts: `add` each, then ask for the `result`.
+
+    Args:
+        files: Each file's place in the input, where verdicts come in another order than their records.
+    """
+
+    def __init__(self, files: Mapping[str, int] | None = None) -> None:
+        self._files = files
         self._tally = Tally()
         self._onsets = [0] * (_GRAINS + 1)
         self._first = 0
-        self._worst: list[tuple[float, int, Worst]] = []
+        self._worst: list[tuple[float, _Place, Worst]] = []
 
     def add(self, verdict: TraceVerdict) -> None:
         """Count one verdict."""
@@ -114,21 +123,27 @@ class Summary:
             self._onsets[round(reasoning.onset.fraction * _GRAINS)] += 1
             self._first += reasoning.onset.step == 0
         if verdict.flagged and verdict.onset is not None and verdict.risk is not None:
-            # Of equal risks the one that came first is kept.
-            self._keep(verdict.risk, -self._tally.total, _worst(verdict))
+            # Of equal risks the first in the input is kept.
+            self._keep(verdict.risk, self._place(verdict.origin), _worst(verdict))
 
     def merge(self, other: Summary) -> None:
         """Count what another one counted after this one."""
         before = self._tally.total
         for risk, place, worst in other._worst:
-            self._keep(risk, place - before, worst)
+            self._keep(risk, (place[0] - before,) if self._files is None else place, worst)
         self._tally.merge(other._tally)
         self._onsets = [one + two for one, two in zip(self._onsets, other._onsets, strict=True)]
         self._first += other._first
 
-    def _keep(self, risk: float, place: int, worst: Worst) -> None:
-        keep = heapq.heappush if len(self._worst) < _WORST else heapq.heappushpop
-        keep(self._worst, (risk, place, worst))
+    def _place(self, origin: Origin) -> _Place:
+        """Say how far from the beginning a record stands; the nearer, the more."""
+        if self._files is None:
+            return (-self._tally.total,)
+        return (-self._files.get(origin.path or "", 0), -(origin.row or 0), -(origin.turn or 0))
+
+    def _keep(self, risk: float, place: _Place, worst: Worst) -> None:
+        held = [*self._worst, (risk, place, worst)]
+        self._worst = heapq.nlargest(_WORST, held, key=lambda one: one[:2])
 
     def result(self, empty_files: tuple[str, ...] = (), escalated: float | None = None) -> AuditResult:
         """Return the figures. At least one verdict must have been counted."""
@@ -152,9 +167,7 @@ class Summary:
                 histogram=tuple(tally.onsets),
                 quartiles=self._quartiles(),
             ),
-            worst=tuple(
-                worst for *_, worst in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)
-            ),
+            worst=tuple(worst for *_, worst in self._worst),
             empty_files=empty_files,
             monitor=next(iter(tally.stamps)),
             escalated=escalated,
