@@ -41,9 +41,8 @@ class Tale:
         """Cut a text at places that have nothing to do with its words or tags."""
         dice, parts = random.Random(text), []
         while text:
-            length = dice.randint(1, self.longest)
-            parts.append(text[:length])
-            text = text[length:]
+            parts.append(text[: dice.randint(1, self.longest)])
+            text = text[len(parts[-1]) :]
         return parts
 
 
@@ -78,13 +77,12 @@ class Replay:
 
     def was_left(self, model: str) -> bool:
         """Whether a client of a model went away; waited for, as a server sees it late, and told once."""
-        until = time.monotonic() + 10
-        while model not in self.cut:
-            if time.monotonic() > until:
-                return False
+        for _ in range(1000):
+            if model in self.cut:
+                self.cut.remove(model)
+                return True
             time.sleep(0.01)
-        self.cut.remove(model)
-        return True
+        return False
 
 
 @contextmanager
@@ -141,15 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
                 return
-            if fault == "wait" and number == len(events) - 4:
-                self._wait_for_the_end()
+            waits = fault == "wait" and number == len(events) - 4
+            if waits and select.select([self.connection], [], [], 5)[0]:
+                raise BrokenPipeError  # the client has gone; else it clearly stays
             self._chunk(event)
         self._chunk(b"")
-
-    def _wait_for_the_end(self) -> None:
-        """Go on only when the client has gone, or when it clearly stays."""
-        if select.select([self.connection], [], [], 5)[0]:
-            raise BrokenPipeError
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
