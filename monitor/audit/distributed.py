@@ -167,9 +167,9 @@ def _counted(
     expected = Counter[str]()
     for file, count in zip(files, counting, strict=True):
         expected[file.shown] += ray.get(count)
-    order = {file.shown: place for place, file in enumerate(files)}
-    summary, found = Summary(order), Counter[str]()
-    for part, task in [(part, judged.remote(part, order)) for part in parts]:
+    names = [file.shown for file in files]
+    summary, found = Summary(names), Counter[str]()
+    for part, task in [(part, judged.remote(part, names)) for part in parts]:
         one, counts = ray.get(task)
         if not counts:
             part.unlink()
@@ -189,8 +189,8 @@ def _count_records(name: str, format: str | None, mapping: Mapping[str, str] | N
     return sum(1 for source in sources for _ in source.records())
 
 
-def _count_verdicts(part: Path, order: Mapping[str, int]) -> tuple[Summary, Counter[str]]:
-    summary, counts = Summary(order), Counter[str]()
+def _count_verdicts(part: Path, files: Sequence[str]) -> tuple[Summary, Counter[str]]:
+    summary, counts = Summary(files), Counter[str]()
     for line in parquet.read(part):
         verdict = TraceVerdict.model_validate_json(line)
         summary.add(verdict)

@@ -113,7 +113,7 @@ def audit(
             raise UsageError("the engine ray needs out, and has no report, no resume and no each")
         return audit_on_ray(sources, verdicts, recipe, workers=workers, format=format, mapping=mapping)
     write = writer_for(verdicts) if verdicts is not None else None
-    summary = Summary()
+    summary = Summary(place.name for place in places)
     with ExitStack() as stack:
         judge = recipe.cached(judge)
         if isinstance(judge.classifier, CachedClassifier):

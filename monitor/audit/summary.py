@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Literal, Self, TypeAlias, get_args
 
 from pydantic import ConfigDict, Field, computed_field, model_validator
@@ -98,18 +98,19 @@ class AuditResult(Frozen):
         return 1 if self.flagged else 3 if self.full < self.records else 0
 
 
-_Place: TypeAlias = tuple[int, ...]
+_Place: TypeAlias = tuple[int, int, int]
+"""Of equal risks the first in the input is shown, in whatever order they come: minus file, row and turn."""
 
 
 class Summary:
     """Counts verdicts: `add` each, then ask for the `result`.
 
     Args:
-        files: Each file's place in the input, where verdicts come in another order than their records.
+        files: The files of the input, in their order.
     """
 
-    def __init__(self, files: Mapping[str, int] | None = None) -> None:
-        self._files = files
+    def __init__(self, files: Iterable[str]) -> None:
+        self._files = {name: place for place, name in enumerate(files)}
         self._tally = Tally()
         self._onsets = [0] * (_GRAINS + 1)
         self._first = 0
@@ -123,27 +124,19 @@ class Summary:
             self._onsets[round(reasoning.onset.fraction * _GRAINS)] += 1
             self._first += reasoning.onset.step == 0
         if verdict.flagged and verdict.onset is not None and verdict.risk is not None:
-            # Of equal risks the first in the input is kept.
-            self._keep(verdict.risk, self._place(verdict.origin), _worst(verdict))
+            origin = verdict.origin
+            place = (-self._files.get(origin.path or "", 0), -(origin.row or 0), -(origin.turn or 0))
+            self._keep((verdict.risk, place, _worst(verdict)))
 
     def merge(self, other: Summary) -> None:
-        """Count what another one counted after this one."""
-        before = self._tally.total
-        for risk, place, worst in other._worst:
-            self._keep(risk, (place[0] - before,) if self._files is None else place, worst)
+        """Count what another one counted."""
+        self._keep(*other._worst)
         self._tally.merge(other._tally)
         self._onsets = [one + two for one, two in zip(self._onsets, other._onsets, strict=True)]
         self._first += other._first
 
-    def _place(self, origin: Origin) -> _Place:
-        """Say how far from the beginning a record stands; the nearer, the more."""
-        if self._files is None:
-            return (-self._tally.total,)
-        return (-self._files.get(origin.path or "", 0), -(origin.row or 0), -(origin.turn or 0))
-
-    def _keep(self, risk: float, place: _Place, worst: Worst) -> None:
-        held = [*self._worst, (risk, place, worst)]
-        self._worst = heapq.nlargest(_WORST, held, key=lambda one: one[:2])
+    def _keep(self, *found: tuple[float, _Place, Worst]) -> None:
+        self._worst = heapq.nlargest(_WORST, [*self._worst, *found], key=lambda one: one[:2])
 
     def result(self, empty_files: tuple[str, ...] = (), escalated: float | None = None) -> AuditResult:
         """Return the figures. At least one verdict must have been counted."""

@@ -37,12 +37,12 @@ def test_the_parts_make_the_whole(jsonl: Jsonl, tmp_path: Path, monkeypatch: pyt
     assert len(tables) > 5
     judge = distributed._Judge(Recipe.of(scripted_monitor()), parquet.schema())
     (tmp_path / "parts").mkdir()
-    order = {"t.jsonl": 0}
-    summary, counts = Summary(order), Counter[str]()
+    files = ["t.jsonl"]
+    summary, counts = Summary(files), Counter[str]()
     for number, table in reversed(list(enumerate(tables))):
         part = tmp_path / "parts" / f"{number:03}.parquet"
         arrow.write_table(judge(table), part)
-        one, some = distributed._count_verdicts(part, order)
+        one, some = distributed._count_verdicts(part, files)
         summary.merge(one)
         counts += some
     assert summary.result() == expected
