@@ -48,7 +48,8 @@ def delimited_rows(place: Place, delimiter: str) -> Iterator[Row]:
     """Yield a row for each record after the first, which names the columns.
 
     A record with more or fewer cells than there are columns is broken: its text stands, at least in
-    part, under a wrong name. An empty cell is no field.
+    part, under a wrong name; so is one with a text in each of two columns of one name. An empty cell is no
+    field.
     """
     # A process-wide setting, and too low for a transcript; it is never made lower.
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
@@ -97,4 +98,10 @@ def _row(names: list[str], cells: list[str], line: int) -> object:
         return Broken(f"line {line}: {len(cells)} cells where there are {len(names)} columns")
     if any("\ud800" <= character <= "\udfff" for cell in cells for character in cell if character > "\ud7ff"):
         return Broken(f"line {line}: not UTF-8")
-    return {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+    row: dict[str, object] = {}
+    for name, cell in zip(names, cells, strict=True):
+        if cell and name and name in row:
+            return Broken(f"line {line}: two columns are named {name}")
+        if cell:
+            row[name] = cell
+    return row

@@ -236,6 +236,17 @@ def test_broken_lines_of_text(tmp_path: Path) -> None:
     ]
 
 
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    """No text takes another's place unsaid: a record with both is broken, one with either is read."""
+    path = tmp_path / "t.csv"
+    path.write_text("reasoning,answer,reasoning,,\nR,A,S,1,2\nR,A,,1,2\n,A,S,,\n")
+    assert outline(path) == [
+        "line 2: two columns are named reasoning",
+        {"reasoning": "R", "answer": "A", "": "2"},
+        {"reasoning": "S", "answer": "A"},
+    ]
+
+
 def test_a_quote_that_never_ends(tmp_path: Path) -> None:
     """What an open quote swallows is a broken record, and never judged as one text."""
     path = tmp_path / "t.csv"
