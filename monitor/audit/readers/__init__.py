@@ -19,6 +19,7 @@ from ....errors import UndertowError, UsageError
 from .anthropic import AnthropicReader
 from .contract import JsonObject, Reader, WrongType
 from .fields import ROLES, FieldsReader
+from .gemini import GeminiReader
 from .inspect import InspectReader, ScoutReader
 from .langfuse import LangfuseReader
 from .langsmith import LangSmithReader
@@ -50,6 +51,7 @@ READERS: tuple[Reader, ...] = (
     OpenAIBatchReader(),
     OpenAIResponsesReader(),
     AnthropicReader(),
+    GeminiReader(),
     LiteLLMReader(),
     LangfuseReader(),
     LangSmithReader(),

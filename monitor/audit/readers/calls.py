@@ -16,7 +16,18 @@ from .messages import conversation, reasoning_tokens
 __all__ = ["call", "choices", "question", "renumbered", "replies", "response_message", "unanswered"]
 
 _HOLDERS = ("messages", "message", "output", "outputs", "response", "text", "completion", "result")
-_QUESTIONS = ("messages", "input", "inputs", "prompt", "question", "query", "kwargs", "request", "body")
+_QUESTIONS = (
+    "messages",
+    "contents",
+    "input",
+    "inputs",
+    "prompt",
+    "question",
+    "query",
+    "kwargs",
+    "request",
+    "body",
+)
 _LANGCHAIN = {"ai": "assistant", "aimessage": "assistant", "aimessagechunk": "assistant",
               "human": "user", "humanmessage": "user", "system": "system", "systemmessage": "system",
               "tool": "tool", "toolmessage": "tool"}  # fmt: skip

@@ -36,6 +36,7 @@ _THINKING: Mapping[str, Sequence[str]] = {
     "reasoning.text": ("text",),
 }
 _ENCRYPTED = frozenset({"reasoning.encrypted", "redacted_thinking"})
+_SPENT = re.compile("reasoning|thinking|thoughts")
 _SUMMARISER = re.compile(r"claude(?!.*3[-.]7)", re.IGNORECASE)
 """Anthropic's models since Claude 4 give a summary where Claude 3.7 Sonnet gave its thinking."""
 
@@ -138,7 +139,7 @@ def reasoning_tokens(usage: object) -> int:
         return max(map(reasoning_tokens, usage), default=0)
     if not isinstance(usage, dict):
         return 0
-    named = (value for name, value in usage.items() if "reasoning" in name or "thinking" in name)
+    named = (value for name, value in usage.items() if _SPENT.search(name))
     counts = [int(value) for value in named if isinstance(value, int | float) and 0 < value < 10**12]
     return max([*counts, *(reasoning_tokens(value) for value in usage.values())], default=0)
 
@@ -253,6 +254,10 @@ def _gather(value: object, source: str, where: str, found: _Found) -> None:
         summary = _text(part, "summary", where) or ""
         found.encrypted, found.summarised = True, found.summarised or bool(summary)
         found.parts.append(Part(f"{source}:summary", summary))
+    elif part.get("thought") is True:  # of the Gemini API, which gives summaries
+        text = _text(part, "text", where) or ""
+        found.summarised |= bool(text.strip())
+        found.parts.append(Part(f"{source}:thought", text))
     elif what in _THINKING:
         name = next((name for name in _THINKING[what] if part.get(name) is not None), "text")
         text, short = _text(part, name, where) or "", part.get("summary")
