@@ -68,8 +68,8 @@ class EnsembleClassifier(StepClassifierBase):
         """
         from .registry import ON_DEVICE, load_classifier
 
-        members = []
-        for name, digest in manifest.settings.get("members", {}).items():
+        members, named = [], manifest.settings.get("members")
+        for name, digest in named.items() if isinstance(named, dict) else ():
             place = _place(folder, name)
             kind = read_manifest(place).kind
             if name == folder.name or kind == "ensemble":

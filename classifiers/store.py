@@ -42,6 +42,14 @@ def _plain_name(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_plain_name)]
+
+
+def _finite(settings: dict[str, Any]) -> dict[str, Any]:
+    """Let through only what JSON can hold, of which the digest is taken."""
+    json.dumps(settings, allow_nan=False)
+    return settings
+
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -55,7 +63,7 @@ class Manifest(BaseModel):
     """Which code reads the folder, such as `lexical` or `encoder`."""
     name: str = Field(min_length=1)
     """What the classifier is called in verdicts."""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: Annotated[dict[str, Any], AfterValidator(_finite)] = Field(default_factory=dict)
     """Whatever the kind needs to know beside its weights; plain JSON."""
     files: dict[FileName, Sha256] = Field(default_factory=dict)
     """The SHA-256 of each file, in hex."""
@@ -109,7 +117,9 @@ def write_manifest(
     """
     try:
         digests = {_plain_name(file): _sha256(folder / file) for file in files}
-        manifest = Manifest(kind=kind, name=name, settings=json.loads(_dumps(settings)), files=digests)
+        manifest = Manifest(
+            kind=kind, name=name, settings=json.loads(json.dumps(dict(settings))), files=digests
+        )
     except OSError as error:
         raise WeightsError(
             f"{error.filename}: cannot be read; write the files before the manifest"
@@ -135,10 +145,6 @@ def _parse(path: Path) -> Manifest:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise WeightsError(f"{path}: {place}: {first['msg']}; {_REMEDY}") from error
-
-
-def _dumps(settings: Mapping[str, Any]) -> str:
-    return json.dumps(dict(settings), allow_nan=False)
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_a_missing_member_is_an_error(folder: Path) -> None:
     """An ensemble does not quietly go on with the rest."""
     shutil.rmtree(folder.parent / "step-other")
     with pytest.raises(WeightsError, match="step-other"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize("members", ["null", "[]", "{}", '"both"'])
+def test_members_that_are_no_members(folder: Path, members: str) -> None:
+    """A manifest that names none is refused, whatever it holds in their place."""
+    path = folder / "classifier.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["settings"]["members"] = json.loads(members)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(WeightsError, match="names no members"):
         load_classifier(folder)
 
 

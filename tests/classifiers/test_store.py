@@ -80,8 +80,17 @@ def test_no_manifest(tmp_path: Path) -> None:
         {"files": {"weights.json": "abc"}},
         {"files": {"../weights.json": "0" * 64}},
         {"extra": 1},
+        {"settings": {"x": [float("inf")]}},
     ],
-    ids=["newer-format", "kind-not-text", "no-kind", "short-digest", "path-outside", "unknown-field"],
+    ids=[
+        "newer-format",
+        "kind-not-text",
+        "no-kind",
+        "short-digest",
+        "path-outside",
+        "unknown-field",
+        "infinite",
+    ],
 )
 def test_broken_manifest(folder: Path, fields: dict[str, Any]) -> None:
     """A manifest that is not of the known shape is refused as weights, not as a crash."""
