@@ -75,6 +75,7 @@ def test_a_megabyte_without_a_space_can_be_opened(write: Write, open_page: Open)
     long = "z" * 1_000_000
     trace = Trace(id=long, model=long, prompt=long, reasoning=long, answer=long, metadata={long: long})
     page = open_page(write([trace]))
+    page.set_viewport_size({"width": 800, "height": 900})  # in no font are names shorter than this
     width = "document.documentElement.scrollWidth <= innerWidth"
     assert page.evaluate(width)
     page.locator(".row").first.click()
