@@ -31,7 +31,7 @@ def audit(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run to the same --out that was broken off.")
+        bool, typer.Option("--resume", help="Continue an interrupted run to the same --out.")
     ] = False,
     against: Annotated[
         list[str] | None,
@@ -43,22 +43,22 @@ def audit(
         list[str] | None,
         typer.Option(
             metavar="WHAT",
-            help="What the exit status is about: flagged, flagged>5%, incomplete, incomplete>1%, worse, "
+            help="What sets the exit status: flagged, flagged>5%, incomplete, incomplete>1%, worse, "
             "never. Can be repeated.",
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page to read here; it opens offline.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report here; it opens offline.")
     ] = None,
     evidence: Annotated[
         bool,
         typer.Option(
-            "--evidence", help="Say in the report which steps and words moved the score of what is flagged."
+            "--evidence", help="Show in the report which steps and words moved the score of flagged traces."
         ),
     ] = False,
     redact: Annotated[
         bool,
-        typer.Option("--redact", help="Leave out of the page all text that was not judged safe, for good."),
+        typer.Option("--redact", help="Leave text that was not judged safe out of the report, for good."),
     ] = False,
     false_alarm_rate: FalseAlarmRate = 0.05,
     engine: Annotated[
@@ -67,18 +67,18 @@ def audit(
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Judge in N processes, one core each. Left out, this one judges."),
+        typer.Option(metavar="N", help="Judge in N processes, one core each; by default in this one."),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Remember here, across runs, what was judged; holds no text."),
+        typer.Option(metavar="FILE", help="Keep judgements here across runs; holds no text."),
     ] = None,
-    cache_size: Annotated[int, typer.Option(metavar="MB", help="How much --cache may take.")] = 1024,
+    cache_size: Annotated[int, typer.Option(metavar="MB", help="The largest size of --cache.")] = 1024,
     classifier: Classifier = DEFAULT,
     device: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Where torch runs an encoder: cuda, cpu; auto for a GPU if there is one."
+            metavar="NAME", help="Run the encoder on torch: cuda, cpu, or auto for a GPU if there is one."
         ),
     ] = None,
     calibration: Annotated[
@@ -92,7 +92,7 @@ def audit(
         bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")
     ] = False,
 ) -> None:
-    """Judge saved transcripts, and say where their reasoning drifts toward harm."""
+    """Judge saved transcripts, and show where their reasoning drifts toward harm."""
     mapping = mapping_of(map or ())
     from ..classifiers.registry import load_classifier
     from ..monitor import audit as runtime

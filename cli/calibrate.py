@@ -28,7 +28,7 @@ __all__ = ["calibrate"]
 def calibrate(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="SAFE", help="Transcripts that are safe, of the kind to be monitored."),
+        typer.Argument(metavar="SAFE", help="Safe transcripts, of the kind to be monitored."),
     ],
     *,
     classifier: Classifier = DEFAULT,
@@ -36,16 +36,19 @@ def calibrate(
         "calibration.json"
     ),
     segmenter: Annotated[
-        str, typer.Option(metavar="NAME", help="How steps are cut: sentence, paragraph, discourse, window.")
+        str,
+        typer.Option(
+            metavar="NAME", help="How text is split into steps: sentence, paragraph, discourse, window."
+        ),
     ] = "sentence",
     population: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="In words, what kind of traces these are.")
+        str | None, typer.Option(metavar="TEXT", help="A description of these traces.")
     ] = None,
     format: Format = None,
     map: Map = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find thresholds that keep a promise: at most so many false alarms per safe trace.
+    """Find thresholds that keep a promised false-alarm rate per trace.
 
     All traces given are taken to be safe, but for those whose labels say otherwise: they are left out.
     Use the result with `undertow audit --calibration FILE`.

@@ -27,7 +27,7 @@ def evaluate(
     *,
     classifier: Annotated[
         str,
-        typer.Option(metavar="NAME", help="What is evaluated: see `undertow classifiers`, or a folder."),
+        typer.Option(metavar="NAME", help="The classifier: a name from `undertow classifiers`, or a folder."),
     ] = DEFAULT,
     calibration: Annotated[
         Path | None,
@@ -35,19 +35,17 @@ def evaluate(
     ] = None,
     rate: Annotated[
         list[float] | None,
-        typer.Option(metavar="RATE", help="False alarms per safe trace. Can be repeated; 0.05 and 0.01."),
+        typer.Option(metavar="RATE", help="A false-alarm rate. Can be repeated; by default 0.05 and 0.01."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write all figures here.")] = None,
     figures: Figures = None,
-    draws: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Draws of the bootstrap behind the intervals.")
-    ] = 200,
+    draws: Annotated[int, typer.Option(min=2, metavar="N", help="Bootstrap draws for the intervals.")] = 200,
     format: Format = None,
     map: Map = None,
     quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")] = False,
 ) -> None:
-    """Say what a classifier is worth on labelled steps, by source, and beside baselines.
+    """Measure a classifier on labelled steps, by source and beside baselines.
 
     Steps that it cannot judge are in no figure and are counted. On traces that a classifier was
     trained on the figures flatter it.

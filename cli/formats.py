@@ -6,7 +6,7 @@ __all__ = ["formats"]
 
 
 def formats() -> None:
-    """List the formats that `undertow audit` knows, and what it reads of each."""
+    """List the formats that `undertow audit` knows, and the fields that it reads."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

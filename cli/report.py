@@ -41,18 +41,19 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.html", help="The page; report.html if neither this nor --figures is given."
+            metavar="FILE.html", help="The report; by default report.html, unless --figures is given."
         ),
     ] = None,
     figures: Figures = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Labelled traces of the same ids: adds `reliability` to --figures."
+            metavar="FILE", help="Labelled traces with the same ids: adds `reliability` to --figures."
         ),
     ] = None,
     redact: Annotated[
-        bool, typer.Option("--redact", help="Leave text that was not judged safe out of the page.")
+        bool,
+        typer.Option("--redact", help="Leave text that was not judged safe out of the report, for good."),
     ] = False,
     evidence: Annotated[
         bool,
@@ -62,22 +63,22 @@ def report(
     ] = False,
     classifier: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="For --evidence, if the verdicts' own has another name by now."),
+        typer.Option(metavar="NAME", help="The classifier for --evidence, if its name has changed."),
     ] = None,
     transcripts: Annotated[
         list[Path] | None,
         typer.Option(metavar="PATH", help="Where the transcripts are now, if moved. Can be repeated."),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="As for `undertow audit`, if it was told.")
+        str | None, typer.Option(metavar="NAME", help="As given to `undertow audit`, if it was.")
     ] = None,
     map: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART=FIELD", help="As for `undertow audit`, if it was told."),
+        typer.Option(metavar="PART=FIELD", help="As given to `undertow audit`, if it was."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page to read, and figures to print, of saved verdicts.
+    """Make an HTML report, and figures, from saved verdicts.
 
     The texts are read again from the transcripts. A trace whose text is missing, or is no longer the
     one that was judged, is shown without it, and says so.

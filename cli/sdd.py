@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["sdd"]
 
 sdd = typer.Typer(
-    help="Self-Degraded Defense: pairs, training, and what harm and capability are then.",
+    help="Self-Degraded Defense: build pairs, train, and measure harm and capability.",
     no_args_is_help=True,
 )
 
 _SOURCE = "A file of rows (JSON, CSV, Parquet, …), or hf:org/name@revision#split."
 
 PromptField = Annotated[
-    str | None, typer.Option(metavar="FIELD", help="Which field holds the prompt, if not told.")
+    str | None, typer.Option(metavar="FIELD", help="The field that holds the prompt, if not found.")
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option(metavar="FIELD=VALUE", help="Take these rows only, such as is_safe=false. Can be repeated."),
+    typer.Option(metavar="FIELD=VALUE", help="Use only these rows, such as is_safe=false. Can be repeated."),
 ]
 
 
@@ -44,26 +44,26 @@ def build(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write pairs.jsonl and build.json here.")],
     prompt_field: PromptField = None,
     category_field: Annotated[
-        str, typer.Option(metavar="FIELD", help="Which field holds the prompt's category.")
+        str, typer.Option(metavar="FIELD", help="The field that holds the prompt's category.")
     ] = "category",
     response_field: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="Which field holds the response, if not told.")
+        str | None, typer.Option(metavar="FIELD", help="The field that holds the response, if not found.")
     ] = None,
     where: Where = None,
     count: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Prompts at most, even over categories.")
+        int, typer.Option(min=1, metavar="N", help="At most this many prompts, balanced over categories.")
     ] = 8000,
     threshold: Annotated[
         float, typer.Option(metavar="COSINE", help="The largest similarity that counts as irrelevant.")
     ] = 0.25,
     tries: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Responses drawn for a prompt at most.")
+        int, typer.Option(min=1, metavar="N", help="At most this many responses drawn per prompt.")
     ] = 50,
     encoder: Annotated[
         str, typer.Option(metavar="NAME", help="auto, tfidf, or a sentence encoder: org/name@revision.")
     ] = "auto",
     refusal: Annotated[bool, typer.Option("--refusal", help="Begin each response with a refusal.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the draws.")] = 0,
 ) -> None:
     """Pair harmful prompts with good responses that have nothing to do with them."""
     from ..studies.finetuning.sdd.build import Plan, build, write_pairs
@@ -103,16 +103,16 @@ def train(
     lr: Annotated[float | None, typer.Option(metavar="RATE", help="Another learning rate.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Another number of steps.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Another number of pairs a step.")
+        int | None, typer.Option(min=1, metavar="N", help="Another number of pairs per step.")
     ] = None,
-    at_once: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pairs that a device takes at once.")
+    at_once: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pairs per device at once.")] = None,
+    longest: Annotated[
+        int | None, typer.Option(min=8, metavar="N", help="At most this many tokens per pair.")
     ] = None,
-    longest: Annotated[int | None, typer.Option(min=8, metavar="N", help="Tokens of a pair at most.")] = None,
     lora: Annotated[
         int, typer.Option(min=0, metavar="RANK", help="Train adapters of this rank; 0 trains all weights.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Of the order.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the order.")] = 0,
 ) -> None:
     """Train the defence into a model: it learns the pairs' responses, by the published recipe."""
     from ..studies.finetuning.sdd.build import read_pairs
@@ -144,39 +144,43 @@ def train(
 def evaluate(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL", help="Folders, or org/name@revision; the first is compared to."),
+        typer.Argument(
+            metavar="MODEL", help="Folders, or org/name@revision; the others are compared with the first."
+        ),
     ],
     *,
-    prompts: Annotated[list[str], typer.Option(metavar="SOURCE", help="What they are asked. " + _SOURCE)],
+    prompts: Annotated[list[str], typer.Option(metavar="SOURCE", help="The prompts to ask. " + _SOURCE)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write the page and the responses here.")],
     classifier: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="What judges, a guard as well. Can be repeated."),
+        typer.Option(metavar="NAME", help="A classifier that judges, or a guard. Can be repeated."),
     ] = None,
     calibration: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="Of a classifier that has none, from `undertow calibrate`. Can be repeated."
+            metavar="FILE", help="From `undertow calibrate`, for a classifier without one. Can be repeated."
         ),
     ] = None,
     false_alarm_rate: FalseAlarmRate = 0.05,
     prompt_field: PromptField = None,
     where: Where = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Prompts at most.")] = None,
-    tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Tokens that a response may have.")] = 512,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most this many prompts.")] = None,
+    tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most this many tokens per response.")
+    ] = 512,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Prompts at once.")] = 8,
     task: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A task of lm-evaluation-harness. Can be repeated."),
     ] = None,
     task_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where tasks of your own are described.")
+        Path | None, typer.Option(metavar="DIR", help="The folder that describes your own tasks.")
     ] = None,
     task_limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Questions of each task at most.")
+        int | None, typer.Option(min=1, metavar="N", help="At most this many questions per task.")
     ] = None,
 ) -> None:
-    """Ask models, have the responses judged, and measure what they can still do."""
+    """Ask models, judge their responses, and measure their capability."""
     with needing("measuring SDD", "sdd"):
         from ..studies.amplification import report
     from ..studies.finetuning.sdd.build import choose

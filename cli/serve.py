@@ -39,24 +39,24 @@ _PATIENT = 120
 def serve(
     *,
     upstream: Annotated[
-        str, typer.Option(metavar="URL", help="The server behind it: its root, with or without /v1.")
+        str, typer.Option(metavar="URL", help="The server behind the proxy: its root, with or without /v1.")
     ],
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8700,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8700,
     policy: Annotated[
         str, typer.Option(metavar="ACTION", help="At the alarm: observe, flag, redact, stop or divert.")
     ] = "observe",
     reasoning: Annotated[
-        str | None, typer.Option(metavar="ACTION", help="Something else at an alarm in the reasoning.")
+        str | None, typer.Option(metavar="ACTION", help="At an alarm in the reasoning, if not --policy.")
     ] = None,
     answer: Annotated[
-        str | None, typer.Option(metavar="ACTION", help="Something else at an alarm in the answer.")
+        str | None, typer.Option(metavar="ACTION", help="At an alarm in the answer, if not --policy.")
     ] = None,
     on_error: Annotated[
         str | None,
         typer.Option(
             metavar="open|closed",
-            help="Whether what could not be judged may pass. If not given: not where text is held back.",
+            help="Whether text that could not be judged passes; by default not where text is held back.",
         ),
     ] = None,
     false_alarm_rate: FalseAlarmRate = 0.05,
@@ -65,14 +65,14 @@ def serve(
         str,
         typer.Option(
             metavar="NAME",
-            help="How upstream's model marks its reasoning, where neither its name nor a tag tells.",
+            help="How the model marks its reasoning, if neither its name nor a tag shows it.",
         ),
     ] = "auto",
     max_body: Annotated[
-        int, typer.Option("--max-body", metavar="MIB", min=1, help="The longest request that is taken.")
+        int, typer.Option("--max-body", metavar="MIB", min=1, help="The longest request that is accepted.")
     ] = 16,
     silence: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long upstream may say nothing.")
+        float, typer.Option(metavar="SECONDS", min=1, help="How long upstream may send nothing.")
     ] = 600.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log nothing but errors.")] = False,
 ) -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["study"]
 
-study = typer.Typer(help="Studies: what reasoning does to risk.", no_args_is_help=True)
+study = typer.Typer(
+    help="Studies: does reasoning amplify harm, and does a defence hold?", no_args_is_help=True
+)
 study.add_typer(sdd, name="sdd")
 
 
@@ -36,7 +38,8 @@ def amplification(
     ] = None,
     *,
     design: Annotated[
-        Path | None, typer.Option(metavar="FILE.yaml", help="Which field says what; the margin; the cells.")
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="The meaning of the fields, the margin, and the cells."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write study.json, study.html and the figures here.")
@@ -53,7 +56,7 @@ def amplification(
     ] = None,
     classifier: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What judges the steps, as in an audit; `none`: labels alone."),
+        typer.Option(metavar="NAME", help="The classifier, as in an audit; `none` uses labels alone."),
     ] = None,
     false_alarm_rate: FalseAlarmRate = 0.05,
     map: Map = None,
@@ -63,7 +66,7 @@ def amplification(
     ] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the mixed-effects models.")] = False,
 ) -> None:
-    """Ask of transcripts whether the chain of thought amplifies harm.
+    """Test on transcripts whether the chain of thought amplifies harm.
 
     The outcome is one of three: the data support the claim, refute it, or leave it open.
     """
@@ -115,14 +118,14 @@ def _judged(
 def finetuning(
     *,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Write all here; what is there already is not made again.")
+        Path, typer.Option(metavar="DIR", help="Write everything here; what exists is not made again.")
     ] = Path("finetuning-study"),
     quick: Annotated[bool, typer.Option("--quick", help="Few seeds and a short sweep: minutes.")] = False,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many organisms are made anew.")
+        int | None, typer.Option(metavar="N", min=1, help="How many organisms to train from scratch.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="Processes; by default one per core.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
@@ -145,7 +148,7 @@ def plan(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write the plan and its script here.")],
     design: Annotated[
-        Path | None, typer.Option(metavar="FILE.yaml", help="The cells and the margin that are wished for.")
+        Path | None, typer.Option(metavar="FILE.yaml", help="The cells and the margin that you want.")
     ] = None,
     more: Annotated[
         float, typer.Option(metavar="SHARE", help="Prompts you expect to be harmed with reasoning only.")
@@ -153,9 +156,9 @@ def plan(
     less: Annotated[
         float, typer.Option(metavar="SHARE", help="Prompts you expect to be harmed without reasoning only.")
     ] = 0.05,
-    power: Annotated[float, typer.Option(metavar="POWER", help="The power that is wished for.")] = 0.8,
+    power: Annotated[float, typer.Option(metavar="POWER", help="The power that you want.")] = 0.8,
 ) -> None:
-    """Plan a study: its cells, how many prompts it takes, and a script that makes the calls."""
+    """Plan a study: its cells, the number of prompts, and a script that makes the calls."""
     from rich.console import Console
 
     from ..studies.amplification.design import read_design

@@ -18,14 +18,14 @@ def train(
     paths: Labelled,
     *,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The classifier's folder; a run that broke off resumes.")
+        Path, typer.Option(metavar="DIR", help="The classifier's folder; an interrupted run resumes.")
     ],
     kind: Annotated[
         str, typer.Option(metavar="KIND", help="lexical (minutes, no extra) or encoder (needs `train`).")
     ] = "lexical",
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Its name in verdicts; that of the folder if not given."),
+        typer.Option(metavar="NAME", help="Its name in verdicts; by default the folder's."),
     ] = None,
     folds: Annotated[
         int, typer.Option(min=0, metavar="N", help="Folds for its figures and its threshold; 0 for none.")
@@ -36,8 +36,8 @@ def train(
 ) -> None:
     """Train a classifier on labelled steps.
 
-    The folder holds its weights, its calibration and its card in the end; name it wherever a
-    classifier is asked for. The network uses a GPU where torch finds one.
+    The folder will hold its weights, its calibration and its card; name the folder wherever a
+    classifier is asked for. The encoder uses a GPU if torch finds one.
     """
     from ..monitor.labelled import read_traces
     from ..monitor.making import make_classifier

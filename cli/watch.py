@@ -23,7 +23,8 @@ __all__ = ["watch"]
 
 def watch(
     prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What is asked; for a text on stdin, what was asked.")
+        str,
+        typer.Argument(metavar="PROMPT", help="The prompt; for a text on stdin, the prompt that it answers."),
     ] = "",
     *,
     url: Annotated[
@@ -39,18 +40,18 @@ def watch(
     key_from: Annotated[
         str, typer.Option(metavar="VARIABLE", help="The environment variable that holds the server's key.")
     ] = "OPENAI_API_KEY",
-    max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="How long it may get.")] = 4096,
+    max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="The most tokens to generate.")] = 4096,
     reasoning: Annotated[
         bool, typer.Option("--reasoning", help="The text on stdin is all reasoning, without tags.")
     ] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Watch a tiny, harmless model that ships with undertow drift.")
+        bool, typer.Option("--demo", help="Watch a tiny, harmless model drift; it ships with undertow.")
     ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the generation at the alarm.")] = False,
     false_alarm_rate: FalseAlarmRate = 0.05,
     classifier: Classifier = DEFAULT,
 ) -> None:
-    """Show one generation as it is written: each step with what it does, the risk, the alarm.
+    """Show one generation as it is written: each step's label and risk, and the alarm.
 
     Reads a text on standard input, or asks a server (--url, --model) or a local model (--model FOLDER).
     Each step has its number, a letter (n neutral, a aware, d drift, h harm, ? not judged) and its risk.
