@@ -63,12 +63,12 @@ READERS: tuple[Reader, ...] = (
     EngineReader(),
     MessagesReader(
         name="openai-chat",
-        description="OpenAI chat messages; a trace for each turn of the assistant",
+        description="OpenAI chat messages; one trace per assistant turn",
         messages="messages",
     ),
     MessagesReader(
         name="sharegpt",
-        description="ShareGPT conversations; a trace for each turn of gpt",
+        description="ShareGPT conversations; one trace per gpt turn",
         messages="conversations",
     ),
     FieldsReader(),

@@ -68,7 +68,7 @@ class FieldsReader:
     """Part to field: the only name that the part is then looked for under."""
 
     name: str = "fields"
-    description: str = "a field for each part of a trace; --map names others"
+    description: str = "one field per part of a trace; --map sets other names"
 
     def __post_init__(self) -> None:
         """Check the mapping."""

@@ -22,7 +22,7 @@ class InspectReader:
     """Reads samples; the log itself is read by inspect_ai (monitor/audit/containers/inspect_log.py)."""
 
     name = "inspect"
-    description = "samples of Inspect's logs (.eval, .json); a trace for each turn of the assistant"
+    description = "samples of Inspect's logs (.eval, .json); one trace per assistant turn"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {**_FIELDS, "id": ("id and epoch",)}
 
     def matches(self, row: JsonObject) -> bool:
@@ -50,7 +50,7 @@ class ScoutReader:
     """Reads transcripts of Inspect Scout, whose messages are JSON within a column."""
 
     name = "scout"
-    description = "transcripts of Inspect Scout (Parquet); a trace for each turn of the assistant"
+    description = "transcripts of Inspect Scout (Parquet); one trace per assistant turn"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {**_FIELDS, "id": ("transcript_id",)}
 
     def matches(self, row: JsonObject) -> bool:

@@ -32,7 +32,7 @@ class LmEvalReader:
     """Reads the replies to one document, as the model gave them (`resps`)."""
 
     name = "lm-eval"
-    description = "samples of lm-evaluation-harness; a trace for each reply"
+    description = "samples of lm-evaluation-harness; one trace per reply"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {
         "reply": ("resps[][]",),
         "prompt": ("arguments.gen_args_0.arg_0",),

@@ -16,7 +16,7 @@ class OpenAICompletionReader:
     """Reads rows with `choices`, alone, under `response`, or beside the request's `messages`."""
 
     name = "openai-completion"
-    description = "replies of an OpenAI-compatible server (OpenAI, vLLM, SGLang); a trace for each choice"
+    description = "replies of an OpenAI-compatible server (OpenAI, vLLM, SGLang); one trace per choice"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {
         "reply": ("choices[].message", "choices[].text", "response.choices[]"),
         "prompt": ("messages", "prompt", "request.messages"),

@@ -25,7 +25,7 @@ class OpenTelemetryReader:
     """Reads the replies in spans and events."""
 
     name = "otel"
-    description = "OpenTelemetry GenAI spans and events: OTLP as JSON, or a span a row"
+    description = "OpenTelemetry GenAI spans and events: OTLP as JSON, or one span per row"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {
         "reply": (_OUTPUT,),
         "prompt": (_INPUT,),

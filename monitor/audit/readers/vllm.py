@@ -17,7 +17,7 @@ class EngineReader:
     """Reads raw generations, whose reasoning stands between tags, one of which the prompt may have opened."""
 
     name = "vllm"
-    description = "raw outputs of vLLM's and SGLang's offline engines; a trace for each sample"
+    description = "raw outputs of vLLM's and SGLang's offline engines; one trace per sample"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {
         "reply": ("outputs[].text", "text beside meta_info"),
         "prompt": ("prompt",),
