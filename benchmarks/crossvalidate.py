@@ -2,7 +2,7 @@
 
     python benchmarks/crossvalidate.py keyword
     python benchmarks/crossvalidate.py step-lexical
-    python benchmarks/crossvalidate.py step-encoder      two to three hours on two cores
+    python benchmarks/crossvalidate.py step-encoder      about four hours on two cores
     python benchmarks/crossvalidate.py step-ensemble     from what the last two said
     python benchmarks/crossvalidate.py step-robust       beside the encoders of above; minutes
 
