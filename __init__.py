@@ -1,13 +1,13 @@
 """undertow: a chain-of-thought safety monitor.
 
-Under a calm answer there can be a current in the reasoning that pulls toward harm. undertow
-reads the reasoning step by step, says what each step does, and where the current begins.
+Beneath a calm answer, the reasoning may pull toward harm. undertow reads the reasoning step by
+step, labels what each step does, and shows where the drift toward harm begins.
 
     from undertow import audit
 
     result = audit(["transcripts.jsonl"], report="report.html")
 
-Names load when they are first used, so that `import undertow` is quick and light.
+Public names are imported on first use, so `import undertow` stays fast and light.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """Every error that undertow raises.
 
     UndertowError
-    ├── UsageError           an argument that cannot be; says which values can
-    ├── InputError           a path that cannot be opened or read as transcripts
-    │   └── UnknownFormat    readable, but in no known shape
-    ├── WeightsError         weights that are missing, or not the ones their digest names
+    ├── UsageError           an argument has an invalid value; the message says what is valid
+    ├── InputError           a path cannot be opened, or not read as transcripts
+    │   └── UnknownFormat    the file is readable, but in no known format
+    ├── WeightsError         weights are missing, or do not match their digest
     ├── CalibrationError     no threshold for this classifier, rate or number of safe traces
-    ├── CannotJudge          a classifier declines or fails on a step: becomes NOT_ASSESSED
-    └── MissingExtra         an optional dependency is absent; holds the pip command
+    ├── CannotJudge          a classifier declines or fails on a step: recorded as not judged
+    └── MissingExtra         an optional dependency is missing; the message has the pip command
 
-Two kinds of failure are kept apart. What is wrong with one row of the input, or with one
-trace, becomes a record (`NotAssessed` in its verdict) and the run goes on. What is wrong
-with the machinery (no such file, a wrong digest, a full disk) raises.
+There are two kinds of failure. A fault in one input row or one trace becomes a record
+(`NotAssessed` in its verdict) and the run continues. A fault in the machinery (no such file, a
+wrong digest, a full disk) raises.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ class UndertowError(Exception):
 
 
 class UsageError(UndertowError, ValueError):
-    """An argument has a value that it cannot have."""
+    """An argument has an invalid value."""
 
 
 class InputError(UndertowError):
-    """A path cannot be opened, or not be read as transcripts."""
+    """A path cannot be opened, or cannot be read as transcripts."""
 
 
 class UnknownFormat(InputError):
-    """A file is readable but has the shape of no known transcript format."""
+    """A file is readable, but in no known transcript format."""
 
 
 class WeightsError(UndertowError):
-    """Weights are missing, damaged, or not those that their digest names."""
+    """Weights are missing, damaged, or do not match their digest."""
 
 
 class CalibrationError(UndertowError):
-    """No threshold can be given for this classifier at this false-alarm rate."""
+    """No threshold is available for this classifier at this false-alarm rate."""
 
 
 class CannotJudge(UndertowError):
-    """A classifier cannot judge; the steps concerned become NOT_ASSESSED, never safe."""
+    """A classifier cannot judge; the affected steps count as not judged, never as safe."""
 
 
 class MissingExtra(UndertowError, ImportError):

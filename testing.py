@@ -1,8 +1,8 @@
-"""For the tests of code that uses undertow: a scripted classifier, and checks for your own.
+"""Helpers for testing code that uses undertow: a scripted classifier, and checks for your own.
 
-`ScriptedClassifier` says what the test wants. It needs no weights, and so shows what the code
-around it does with each kind of judgement. `check_classifier` holds a classifier of your own to
-what the monitor relies on; `CHECKS` has the checks one by one.
+`ScriptedClassifier` returns the judgements that a test asks for. It needs no weights, so a test can
+show how the surrounding code handles each kind of judgement. `check_classifier` tests that your own
+classifier does what the monitor relies on; `CHECKS` holds the individual checks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["CHECKS", "ScriptedClassifier", "check_classifier", "scripted_monitor
 
 
 class ScriptedClassifier:
-    """Reads the label off the step: `[drift]`, `[harm]`, `[aware]`; `[nan]` declines, `[crash]` fails.
+    """Judges a step by a label in its text, such as `[drift]`; `[nan]` declines, `[crash]` raises.
 
-    Any other step gets probabilities from a hash of all that it may depend on, so that a context
-    that differs between two ways through the monitor shows.
+    Any other step gets probabilities from a hash of the step and its whole context, so a test notices if
+    two paths through the monitor give a step different contexts.
     """
 
     name = "scripted"
@@ -33,7 +33,7 @@ class ScriptedClassifier:
     classes_: NDArray[np.str_] = np.array(LABELS)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the rows."""
+        """Return one row of probabilities per step, shape (n, 4)."""
         return np.array([self._row(step) for step in steps]).reshape(len(steps), 4)
 
     def _row(self, step: StepInput) -> NDArray[np.float64]:
@@ -55,7 +55,7 @@ class ScriptedClassifier:
 def scripted_monitor(
     classifier: StepClassifier | None = None, *, threshold: float = 1.0, segmenter: str = "sentence"
 ) -> Monitor:
-    """Return a monitor around a scripted classifier, its threshold set by hand."""
+    """Return a monitor with a scripted classifier and a fixed threshold, in log-odds of risk."""
     classifier = classifier or ScriptedClassifier()
     calibration = Calibration(
         classifier=classifier.name,

@@ -1,4 +1,4 @@
-"""Asking a classifier: what it says is held to be probabilities, and no step costs another its row."""
+"""Calls a classifier: checks that it returns probabilities, and isolates the steps on which it fails."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from ..errors import CannotJudge, MissingExtra, UsageError, WeightsError
 __all__ = ["BATCH", "UNUSABLE", "answers", "checked", "rows_of"]
 
 BATCH = 512
-"""Steps that are classified in one call, across traces."""
+"""The number of steps classified in one call, across traces."""
 
 UNUSABLE = (MissingExtra, UsageError, WeightsError)
-"""What a classifier raises that cannot be used at all, whatever it is asked."""
+"""Errors of a classifier that cannot be used at all, whatever its input."""
 
 
 def answers(
     classifier: StepClassifier, steps: Sequence[StepInput], fatal: tuple[type[Exception], ...] = ()
 ) -> Probabilities:
-    """Return a row for each step, NaN where the classifier declined it, infinite where it failed on it.
+    """Return one row per step, shape (n, 4): NaN if the classifier declined it, infinite if it failed on it.
 
     Args:
-        classifier: what is asked.
-        steps: about what.
-        fatal: errors that are raised, and count for no failure on a step.
+        classifier: the classifier to call.
+        steps: the steps to classify.
+        fatal: errors that are re-raised when a batch raises them, rather than counted as failures.
     """
     rows = np.full((len(steps), 4), np.inf)
-    # In their order: a trace's steps share a history, of which a classifier remembers what it read.
-    # One that has to pad sorts what it is given by length itself.
+    # Keep the order: the steps of a trace share a history, and classifiers cache what they read of it.
+    # A classifier that pads its input sorts by length itself.
     for start in range(0, len(steps), BATCH):
         part = steps[start : start + BATCH]
         try:
             rows[start : start + BATCH] = checked(classifier, part)
         except fatal:
             raise
-        except Exception:  # one step must not take its neighbours with it: ask one by one
+        except Exception:  # one bad step must not fail its neighbours: classify them one by one
             for index, step in enumerate(part, start):
                 with suppress(Exception):
                     rows[index] = checked(classifier, [step])[0]
@@ -46,17 +46,17 @@ def answers(
 
 
 def rows_of(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
-    """Like `answers`, with NaN for a failure too; raises what is `UNUSABLE`."""
+    """Return rows as `answers` does, but with NaN for failures too; raise `UNUSABLE` errors."""
     rows = answers(classifier, steps, UNUSABLE)
     rows[np.isinf(rows)] = np.nan
     return rows
 
 
 def checked(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
-    """Return what a classifier says of some steps; a row that is NaN in part is NaN.
+    """Return the classifier's rows, scaled to sum to 1, shape (n, 4); a partly NaN row becomes all NaN.
 
     Raises:
-        CannotJudge: if that is not a row of probabilities for each of them.
+        CannotJudge: if the result is not one row of probabilities per step.
     """
     rows = np.asarray(classifier.predict_proba(steps), dtype=np.float64)
     if rows.shape != (len(steps), 4):

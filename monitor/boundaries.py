@@ -1,8 +1,8 @@
-"""Where a step of reasoning ends: the strategies of `StepSegmenter`, and how one is applied.
+"""Rules for where a step of reasoning ends: the strategies of `StepSegmenter`, and their scanner.
 
-A `Scanner` reads one step's text from its first character on and says where the step ends, if it
-can tell yet. Every rule decides on characters alone, never on where a chunk ended: where what it
-needs to see has not come it waits (None), and a decision once given holds for every continuation.
+A `Scanner` reads the text of one step from its first character and reports where the step ends, once
+the text shows it. Every rule depends on characters alone, never on chunk borders. A rule that needs
+characters that have not arrived yet waits (None); a decision, once made, holds for every continuation.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from .sentences import (
 __all__ = ["LOOKAHEAD", "STRATEGIES", "Scanner", "Strategy"]
 
 LOOKAHEAD = 64
-"""How far behind the longest step a rule may look, in characters."""
+"""How far beyond the longest step a rule may look, in characters."""
 
 _WAIT, _GO_ON = -1, -2
 _FOREVER = 1 << 62
 
 
 class _Line(NamedTuple):
-    """A line break, or several with nothing but space between them."""
+    """One line break, or several with only white space between them."""
 
     end: int
-    """Where the text before it ends."""
+    """Where the text before the break ends."""
     after: int
-    """Where the text goes on."""
+    """Where the text after the break begins."""
     breaks: int
 
 
 def _paragraph_line(text: str, line: _Line, final: bool) -> bool | None:
-    """Only a blank line ends a paragraph."""
+    """End a paragraph only at a blank line."""
     if line.breaks > 1:
         return True
     return False if final or line.after < len(text) else None
@@ -55,7 +55,7 @@ _ITEM_LIMIT = 7
 
 
 def _sentence_line(text: str, line: _Line, final: bool) -> bool | None:
-    """A line ends a step unless the next one goes on in lower case, as wrapped text does."""
+    """End a step at a line break, unless the next line continues in lower case, as wrapped text does."""
     if line.breaks > 1:
         return True
     if line.after == len(text):
@@ -71,7 +71,7 @@ _CONTINUES = frozenset({"and", "first", "next", "or", "then"})
 
 
 def _discourse_line(text: str, line: _Line, final: bool) -> bool | None:
-    """A line that ends in no full stop ends a step only where a new thought or a heading follows.
+    """End a step at a line break without a full stop only if a new thought or a heading follows.
 
     So a lead-in ("This gives:") stays with the formula or the list that it introduces, and the
     lines of a calculation, a list or a table of "label: value" stay together.
@@ -87,7 +87,7 @@ def _discourse_line(text: str, line: _Line, final: bool) -> bool | None:
 
 
 def _begins_prose(word: str) -> bool:
-    """Whether a line that begins with `word` is prose, not a formula or a list item."""
+    """Return whether a line whose first word is `word` is prose, not a formula or a list item."""
     if not word[:1].isalpha() or word[0].islower() or "_" in word:
         return False
     return word in ("A", "I") if len(word) == 1 and word.isupper() else not word[1:2].isupper()
@@ -97,16 +97,16 @@ _Rule = Callable[[str, "re.Match[str]", bool], bool | None]
 
 
 class Strategy(NamedTuple):
-    """What ends a step."""
+    """The rules that decide where a step ends. Each returns None if it needs more text."""
 
     line: Callable[[str, _Line, bool], bool | None]
-    """Whether a line break does."""
+    """Decides whether a line break ends the step."""
     stops: dict[str, _Rule]
-    """Whether a full stop or the like does."""
+    """Decide whether a sentence-ending mark ends the step, by the name of the token's group."""
     tokens: re.Pattern[str]
-    """What to look at; the name of the group that matches says which rule to ask."""
+    """Matches the places to examine; the name of the matching group selects the rule."""
     trigger: re.Pattern[str]
-    """Characters of which each token has one: new text without any cannot end a step."""
+    """Matches some character of every token: until `Scanner.wake`, text without a match ends no step."""
 
 
 _TOKENS = rf"(?P<fence>`{{3,}})|(?P<span>{OPENING})|(?P<line>[{LINE_BREAKS}])"
@@ -122,11 +122,11 @@ STRATEGIES: dict[str, Strategy] = {
     "discourse": Strategy(_discourse_line, _SENTENCES, *_PROSE),
     "window": Strategy(_paragraph_line, {}, *_NOTHING),
 }
-"""By name. `window` finds no end at all, so that every step is as long as it may be."""
+"""The strategies by name. `window` never finds an end, so every step is as long as allowed."""
 
 
 class Scanner:
-    """Looks for the end of one step after the other, remembering what it has read of this one."""
+    """Finds the end of one step after another, and remembers how far it has read in the current one."""
 
     def __init__(self, strategy: Strategy) -> None:
         self.wake = 1
@@ -137,24 +137,24 @@ class Scanner:
         self._fences: list[int] = []
 
     def fork(self) -> Self:
-        """Return a scanner that reads on from here on its own."""
+        """Return an independent copy that continues from here."""
         other = copy(self)
         other._fences = self._fences.copy()
         return other
 
     def begin(self, end: int) -> None:
-        """The step that was being read ends at `end`; the next one begins behind it."""
+        """Move on to the next step; the current one ends at `end`."""
         self._fenced = self.fenced_at(end)
         self._fences.clear()
         self._pos = 0
         self.wake = 1
 
     def fenced_at(self, pos: int) -> bool:
-        """Whether `pos` is within a code fence, as far as has been read."""
+        """Return whether `pos` lies in a code fence, as far as the text has been read."""
         return self._fenced ^ bool(sum(fence <= pos for fence in self._fences) % 2)
 
     def find(self, text: str, final: bool) -> int:
-        """Where the step that begins `text` ends; -1 if the text so far does not tell."""
+        """Return where the step at the start of `text` ends, or -1 if the text does not show it."""
         self.wake = _FOREVER
         while True:
             fenced = self._fenced ^ bool(len(self._fences) % 2)
@@ -204,7 +204,7 @@ class Scanner:
         return self._answer(decision, text, stop.end(), stop.end())
 
     def _answer(self, ends: bool | None, text: str, go_on: int, end: int = _GO_ON) -> int:
-        """What a rule's decision means: `end`, to go on at `go_on`, or to wait for one more character."""
+        """Turn a rule's decision into `end`, `_GO_ON` (at `go_on`) or `_WAIT` (for one more character)."""
         if ends is None:
             self.wake = len(text) + 1
             return _WAIT

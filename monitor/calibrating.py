@@ -1,8 +1,8 @@
-"""A calibration from a user's own safe traces.
+"""Makes a calibration from a user's own safe traces.
 
-What is kept of each trace is the most evidence that any of its steps reached (monitor/calibration.py).
-A trace with a step that could not be judged is left out: what that step would have reached is not
-known, and a threshold found without it would be too low.
+A calibration keeps one number per trace: the highest evidence that any of its steps reached
+(monitor/calibration.py). A trace with an unjudged step is left out: the evidence of that step is
+unknown, and a threshold found without it would be too low.
 """
 
 from __future__ import annotations
@@ -25,39 +25,42 @@ from .trace import Trace
 __all__ = ["RATES", "Promise", "calibrate", "calibration_of", "margins_of", "promises", "reached"]
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.10)
-"""False alarms per safe trace that people ask for."""
+"""Common false-alarm rates: the share of safe traces that may raise an alarm."""
 
 ANSWERS = 0.2
-"""About which share of the alarms on safe traces the answers may earn."""
+"""Approximate share of the false alarms that answers may cause."""
 
 Reached = Mapping[Channel, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A rate, and what so many traces can say of it."""
+    """What a calibration can promise for one false-alarm rate."""
 
     rate: float
     needed: int
-    """Safe traces from which on it can be promised."""
+    """The smallest number of safe traces that supports this rate."""
     threshold: float | None
-    """In log-odds of risk; None where there are too few traces."""
+    """In log-odds of risk; None if there are too few traces."""
     low: float | None
     high: float | None
-    """Where the rate on traces like these really lies, in 95 of 100 such calibrations: the promise
-    holds in the mean over calibrations, and one of few traces may be off."""
+    """The true rate on such traces lies between `low` and `high` in 95 of 100 calibrations of this size: the
+    promise holds on average over calibrations, and a single one from few traces may be off."""
     lengths: Mapping[str, Share] = field(default_factory=dict)
-    """How many of the calibration's own traces lie above the threshold, by length; empty where not known."""
+    """The share of the calibration's own traces above the threshold, by length; empty if that is unknown."""
 
 
 def reached(classifier: StepClassifier, trace: Trace, segmenter: str = "sentence") -> Reached | None:
-    """Return the most evidence that each channel of a trace reached; None if a step was not judged."""
+    """Return the highest evidence in each channel of a trace.
+
+    None if the trace has no text, a step was not judged, or a channel has no words.
+    """
     found = _followed(classifier, trace, segmenter)
     return None if found is None else found[1]
 
 
 def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple[int, Reached] | None:
-    """Return how many steps the reasoning has, and what `reached` does."""
+    """Return the number of reasoning steps and what `reached` returns; None if that is None."""
     english_only = languages_of(classifier) == ("en",)
     found: dict[Channel, float] = {}
     length = 0
@@ -73,7 +76,7 @@ def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple
             rows = checked(classifier, judge.ask(steps))
         except UNUSABLE:
             raise
-        except Exception:  # a step that was not judged is enough
+        except Exception:  # one unjudged step rules the trace out
             return None
         judge.record(steps, rows)
         if judge.unjudged or not judge.has_words:
@@ -92,20 +95,20 @@ def calibrate(
     segmenter: str = "sentence",
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[Calibration, int]:
-    """Find what a classifier's evidence reaches on safe traces.
+    """Calibrate a classifier on safe traces.
 
     Args:
-        classifier: what judges the steps.
-        traces: safe traces, such as those that will be monitored; nobody checks that they are safe.
-        population: in words, what kind of traces these are.
-        segmenter: how steps are cut.
-        progress: called after each trace with how many lie behind.
+        classifier: the classifier to calibrate.
+        traces: safe traces like those to be monitored; that they are safe is not checked.
+        population: a description of the traces, in words.
+        segmenter: the strategy that cuts the steps.
+        progress: called after each trace with the number of traces processed.
 
     Returns:
-        The calibration, and how many traces were left out because a step was not judged.
+        The calibration, and the number of traces left out because they were not judged in full.
 
     Raises:
-        CalibrationError: there are too few traces for a promise of any use.
+        CalibrationError: if there are too few traces for even the highest of `RATES`.
     """
     found: list[tuple[int, Reached]] = []
     left_out = 0
@@ -141,15 +144,15 @@ def calibration_of(
     segmenter: str = "sentence",
     lengths: Sequence[int] = (),
 ) -> Calibration:
-    """Make the calibration that safe traces give, by the most evidence that each of them reached.
+    """Make a calibration from the highest evidence that each safe trace reached.
 
     Args:
-        found: what `reached` says of each trace.
-        classifier: the name of what judged the steps.
-        digest: its digest.
-        population: in words, what kind of traces these are.
-        segmenter: how steps were cut.
-        lengths: how many steps the reasoning of each has, where that is to be kept.
+        found: the result of `reached` for each trace.
+        classifier: the name of the classifier that judged the steps.
+        digest: the classifier's digest.
+        population: a description of the traces, in words.
+        segmenter: the strategy that cut the steps.
+        lengths: the number of reasoning steps of each trace, if it is to be stored.
     """
     margins = margins_of(found)
     most = [joint_statistic(one, margins) for one in found]
@@ -166,7 +169,7 @@ def calibration_of(
 
 
 def margins_of(found: Sequence[Reached]) -> dict[Channel, float]:
-    """Find the answers' margin from traces that have both channels; none where they are few."""
+    """Return the answers' margin, found on traces that have both channels; empty if these are too few."""
     both = [one for one in found if len(one) == len(CHANNELS)]
     if len(both) < needed_for(0.05 * ANSWERS):
         return {}
@@ -176,9 +179,9 @@ def margins_of(found: Sequence[Reached]) -> dict[Channel, float]:
 
 
 def promises(calibration: Calibration, rates: Sequence[float] = RATES) -> list[Promise]:
-    """Say which rates a calibration can promise, and how far a single one may be off.
+    """Return what a calibration can promise for each rate, and how far a single calibration may be off.
 
-    The rate that a threshold from n traces really has is itself drawn from a Beta distribution
+    The true rate of a threshold found on n traces is itself a draw from a Beta distribution
     (Vovk, "Conditional validity of inductive conformal predictors", 2012).
     """
     from scipy.stats import beta

@@ -1,18 +1,17 @@
-"""The threshold with a promise: at most a wished share of safe traces raises an alarm.
+"""The threshold and its promise: at most the requested share of safe traces raises an alarm.
 
-Conformal prediction on traces. Every safe trace of a calibration set is walked through the
-monitor, and what is kept of it is one number, the largest evidence above the boundary that any
-of its steps reached. A new safe trace from the same population is as likely to rank anywhere
-among them, so with the k-th smallest of n as threshold, k = ceil((n + 1)(1 - rate)), it raises an
-alarm with probability at most `rate` (Vovk et al., 2005; Angelopoulos & Bates, 2023). The promise
-is *per trace*, over all of its steps and both of its channels, on the average of traces like those
-of the calibration.
+This is conformal prediction on traces. Every safe trace of a calibration set passes through the
+monitor and leaves one number: the largest evidence above the boundary that any of its steps reached.
+A new safe trace from the same population is equally likely to take any rank among them. With the
+k-th smallest of n as threshold, k = ceil((n + 1)(1 - rate)), it therefore raises an alarm with
+probability at most `rate` (Vovk et al., 2005; Angelopoulos & Bates, 2023). The promise is *per
+trace*, over all of its steps and both channels, on average over traces like those used for calibration.
 
-What ships is cross-conformal, and so approximate: each safe trace was judged by a classifier
-that had not seen its request, while the classifier that ships has seen them all.
+The calibrations that ship are cross-conformal, and so approximate: each safe trace was judged by a
+classifier that had not seen its request, while the classifier that ships has seen them all.
 
-The numbers themselves are stored, not a table of thresholds, so every rate that n traces can
-support is to be had and no other.
+A calibration stores the numbers themselves, not a table of thresholds. It can therefore serve every
+rate that n traces support, and no other.
 """
 
 from __future__ import annotations
@@ -31,25 +30,25 @@ from .trace import Frozen
 __all__ = ["FILE", "Calibration", "calibration_for", "joint_statistic", "needed_for"]
 
 FILE = "calibration.json"
-"""The name under which a calibration lies in its classifier's folder."""
+"""The name of the calibration file in its classifier's folder."""
 
 
 class Calibration(Frozen):
-    """What safe traces reached under one classifier and one way of cutting steps."""
+    """The evidence that safe traces reached, for one classifier and one segmentation strategy."""
 
     format: Literal["undertow.calibration/1"] = "undertow.calibration/1"
     classifier: str
     digest: str
-    """The classifier's digest; a calibration is good for no other weights."""
+    """The classifier's digest; the calibration is valid for no other weights."""
     segmenter: str
     population: str
-    """In words, what kind of safe traces these were: the promise holds for traces like them."""
+    """A description of the safe traces: the promise holds for traces like them."""
     margins: Mapping[Channel, FiniteFloat] = Field(default_factory=dict)
-    """Log-odds that a channel's threshold stands above the common one."""
+    """How far a channel's threshold lies above the common one, in log-odds."""
     statistics: tuple[float, ...]
-    """The largest evidence of each safe trace, sorted, margins taken off."""
+    """The largest evidence above the boundary in each safe trace, less its channel's margin; sorted."""
     lengths: tuple[int, ...] = ()
-    """How many steps the reasoning of each of them has, in the same order; empty where that is not known."""
+    """The number of reasoning steps of each trace, in the order of `statistics`; empty if unknown."""
 
     @field_validator("statistics")
     @classmethod
@@ -59,7 +58,7 @@ class Calibration(Frozen):
         return statistics
 
     def supports(self, rate: float) -> bool:
-        """Whether there are traces enough for a false-alarm rate."""
+        """Return whether there are enough traces for a false-alarm rate."""
         return 0.0 < rate < 1.0 and _rank(len(self.statistics), rate) <= len(self.statistics)
 
     def threshold(self, rate: float) -> float:
@@ -88,7 +87,7 @@ class Calibration(Frozen):
 
 
 def needed_for(rate: float) -> int:
-    """Return how many safe traces a false-alarm rate needs."""
+    """Return the smallest number of safe traces that supports a false-alarm rate."""
     return math.ceil(1 / rate - 1e-9) - 1
 
 
@@ -97,22 +96,22 @@ def _rank(n: int, rate: float) -> int:
 
 
 def joint_statistic(found: Mapping[Channel, float], margins: Mapping[Channel, float]) -> float:
-    """Reduce a trace's evidence by channel to one number: the most of it, margins taken off."""
+    """Return a trace's largest evidence over its channels, each less its margin."""
     return max(value - margins.get(channel, 0.0) for channel, value in found.items())
 
 
 def calibration_for(
     classifier: StepClassifier, segmenter: str, given: Calibration | Path | None = None
 ) -> Calibration:
-    """Load the calibration that belongs to a classifier.
+    """Load the calibration of a classifier.
 
     Args:
-        classifier: what judges the steps; its `folder`, where it has one, holds `calibration.json`.
-        segmenter: how steps are cut; a threshold found for other steps would promise nothing.
-        given: a calibration, or a file of one, to use instead.
+        classifier: the classifier; its `folder`, if it has one, holds `calibration.json`.
+        segmenter: the strategy that cuts the steps; a threshold found for other steps promises nothing.
+        given: a calibration, or the path of one, to use instead.
 
     Raises:
-        CalibrationError: if there is none, or it belongs to other weights or other steps.
+        CalibrationError: if there is none, or it is for other weights or another strategy.
     """
     if isinstance(given, Calibration):
         _must_fit(given, classifier, segmenter, "the calibration given")
