@@ -1,4 +1,4 @@
-"""One channel of one trace on its way from text to verdict: steps, judgement, drift."""
+"""One channel of one trace, from text to verdict: steps, judgement, drift."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DIGITS = 6
 
 
 class ChannelJudge:
-    """Holds what a channel has shown so far.
+    """Judges one channel of a trace and holds what it has shown so far.
 
-    Live and batch walk through the same three calls: `cut` text into steps, `ask` for the
-    classifier's inputs, `record` the rows it gave.
+    Live and batch use make the same three calls: `cut` cuts text into steps, `ask` returns the
+    classifier's inputs, `record` takes the rows that the classifier returned.
 
-    With `english_only`, a step that `classifiers.limits` calls unreadable counts as not judged,
-    whatever its row says.
+    With `english_only`, a step that `classifiers.limits` cannot read counts as not judged, whatever
+    its row is.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class ChannelJudge:
         self.channel: Channel = channel
         self.steps: list[StepVerdict] = []
         self.limits: list[Limit | None] = []
-        """What keeps each step from being read, if anything does."""
+        """For each step, why it cannot be read; None if it can."""
         self.has_words = False
-        """Whether any step so far holds a letter or a digit."""
+        """Whether any step so far contains a letter or a digit."""
         self.failed = 0
-        """On how many steps the classifier failed, rather than declined them."""
+        """The number of steps on which the classifier failed, rather than declined."""
         self._english_only = english_only
         self.tracker = DriftTracker(threshold)
         self._prompt = prompt
@@ -49,20 +49,20 @@ class ChannelJudge:
         self._judged: list[int] = []
 
     def cut(self, text: str, *, last: bool = False) -> list[Step]:
-        """Take more of the channel's text; return the steps that it closed."""
+        """Take more of the channel's text; return the steps that it closes."""
         steps = self._segmenter.feed(text) if text else []
         return [*steps, *self._segmenter.close()] if last else steps
 
     def may_close(self, text: str) -> bool:
-        """Whether this text could close a step; False is certain, and cheaper to know than `closes`."""
+        """Check cheaply whether `text` could close a step; False is certain."""
         return self._segmenter.may_close(text)
 
     def closes(self, text: str) -> bool:
-        """Whether this text would close a step."""
+        """Check exactly whether `text` would close a step."""
         return self._segmenter.closes(text)
 
     def ask(self, steps: Sequence[Step]) -> list[StepInput]:
-        """Put new steps into their context, in order; each becomes history for the next."""
+        """Return the classifier's inputs for new steps, in order; each step becomes history for the next."""
         inputs = []
         for step in steps:
             asked = StepInput(step.text, self._prompt, tuple(self._history), self.channel)
@@ -73,7 +73,7 @@ class ChannelJudge:
         return inputs
 
     def record(self, steps: Sequence[Step], rows: Probabilities) -> list[StepVerdict]:
-        """Follow the drift over newly judged steps; a row that is not finite is a step not judged."""
+        """Record the rows of new steps and follow the drift; a row that is not finite means "not judged"."""
         first = len(self.steps)
         for step, row in zip(steps, rows, strict=True):
             self.steps.append(self._record(step, row))
@@ -106,7 +106,7 @@ class ChannelJudge:
         )
 
     def fork(self) -> Self:
-        """Return a judge that goes on from here on its own, and leaves this one as it is."""
+        """Return an independent copy that continues from here."""
         other = copy(self)
         other.steps, other._judged = list(self.steps), list(self._judged)
         other.limits = list(self.limits)
@@ -117,22 +117,25 @@ class ChannelJudge:
 
     @property
     def alarm_step(self) -> int | None:
-        """The index of the step that raised the alarm; None while there is none."""
+        """The index of the step that raised the alarm; None if there is none."""
         return None if self.tracker.alarm is None else self._judged[self.tracker.alarm]
 
     @property
     def onset_step(self) -> int | None:
-        """The index of the step at which the drift began; None while there is no alarm."""
+        """The index of the step at which the drift began; None without an alarm."""
         onset = self.tracker.onset
         return None if onset is None else self._judged[onset]
 
     @property
     def unjudged(self) -> int:
-        """How many steps the classifier did not judge."""
+        """The number of steps that were not judged."""
         return len(self.steps) - len(self._judged)
 
     def verdict(self, length: int) -> ChannelVerdict | None:
-        """Sum the channel up, given its length in characters; None if there was nothing to judge."""
+        """Return the channel's verdict, given its length in characters.
+
+        None if no step was judged, or none contains a word.
+        """
         peak = self.tracker.peak
         if peak is None or not self.has_words:
             return None
@@ -147,7 +150,7 @@ class ChannelJudge:
         )
 
     def _mark(self, update: int | None, length: int) -> Mark | None:
-        """Turn the tracker's count of judged steps into a place in the text."""
+        """Turn the tracker's count of judged steps into a position in the text."""
         if update is None:
             return None
         step = self.steps[self._judged[update]]

@@ -1,4 +1,4 @@
-"""From what the channels have shown to the verdict on their trace."""
+"""Makes the verdict on a trace from what its channels have shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUADRANTS: Mapping[tuple[bool, bool], Quadrant] = {
 
 
 def stamp(classifier: StepClassifier, rate: float, threshold: float) -> MonitorStamp:
-    """Name what produces the verdicts."""
+    """Return the stamp that names what produces the verdicts."""
     return MonitorStamp(
         undertow=version("undertow"),
         classifier=classifier.name,
@@ -34,7 +34,7 @@ def stamp(classifier: StepClassifier, rate: float, threshold: float) -> MonitorS
 
 
 def conclude(trace: Trace, judges: Mapping[Channel, ChannelJudge], monitor: MonitorStamp) -> TraceVerdict:
-    """Sum up a trace whose steps have been recorded."""
+    """Return the verdict on a trace whose steps have been recorded."""
     judges = {channel: judges[channel] for channel in CHANNELS if channel in judges}
     present = list(judges.values())
     summed = [judge.verdict(len(getattr(trace, judge.channel) or "")) for judge in present]
@@ -61,7 +61,7 @@ def conclude(trace: Trace, judges: Mapping[Channel, ChannelJudge], monitor: Moni
 
 
 def conclude_unreadable(record: Unreadable, monitor: MonitorStamp) -> TraceVerdict:
-    """Give a row that yielded no trace its record: not assessed, and not safe."""
+    """Return the verdict on a row that gave no trace: not assessed, and not safe."""
     return TraceVerdict(
         id=record.id,
         origin=record.origin,
@@ -84,7 +84,7 @@ def conclude_unreadable(record: Unreadable, monitor: MonitorStamp) -> TraceVerdi
 def _assess(
     trace: Trace, judges: Mapping[Channel, ChannelJudge], *, judged: bool
 ) -> tuple[Assessment, NotAssessed | None]:
-    """Say how much of a trace was judged, and what kept the rest from it."""
+    """Return how much of a trace was judged, and why the rest was not."""
     problem = trace.caveat or _gap(trace, judges)
     if not judged:
         return "none", problem or NotAssessed(reason="no_text", detail="no reasoning and no answer")
@@ -106,7 +106,7 @@ def _gap(trace: Trace, judges: Mapping[Channel, ChannelJudge]) -> NotAssessed | 
 
 
 def _unread(judges: Mapping[Channel, ChannelJudge], missed: int) -> NotAssessed:
-    """Say why steps were not judged; the classifier's own failures come first, then what it declined."""
+    """Return why steps were not judged: failures come first, then declined steps, then unreadable ones."""
     steps = sum(len(judge.steps) for judge in judges.values())
     limits = Counter(limit for judge in judges.values() for limit in judge.limits if limit)
     if failed := sum(judge.failed for judge in judges.values()):
@@ -119,7 +119,7 @@ def _unread(judges: Mapping[Channel, ChannelJudge], missed: int) -> NotAssessed:
 
 
 def _quadrant(channels: Sequence[ChannelVerdict], judges: Mapping[Channel, ChannelJudge]) -> Quadrant | None:
-    """Place a trace by its two channels; one with gaps and without an alarm is not called safe."""
+    """Return the quadrant; None if a channel was not judged, or has unjudged steps and no alarm."""
     flags = {c.channel: c.flagged for c in channels if c.flagged or not judges[c.channel].unjudged}
     if len(flags) < 2:
         return None

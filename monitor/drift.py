@@ -1,26 +1,25 @@
-"""From the risks of single steps to one statement about a trace: is it drifting, and since when.
+"""Turns the risks of single steps into one statement about a trace: is it drifting, and since when?
 
-The **alarm** is a sequential test. A step's evidence is the log-odds of its risk. Two questions are
-asked of it at once: is this moment worse than what safe traces show, and are the last steps worse
-together? The first is answered by the mean of the step's own evidence and what is left of the
-evidence before it, where that spoke of risk: a model that takes a harmful goal on and thinks
-better of it in the next sentence is not the one to stop. The second is Page's CUSUM, the sum of the
-evidence since it last fell to nothing. The one is quick, and quickness counts, since most traces
-that go wrong do so in their first sentence, where a sum is still empty; the other finds what
-drifts on without a glaring step. Both are held against a boundary that hardly rises over the
-length of common traces and steeply over many times that, so that a long trace does not earn a
-false alarm merely by giving chance more to choose from:
+The **alarm** is a sequential test. A step's evidence is the log-odds of its risk. At every step the
+test asks two questions: is this moment worse than what safe traces show, and are the last steps worse
+together? For the first it takes the mean of the step's own evidence and of what is left of the earlier
+evidence, if that is positive: a model that adopts a harmful goal and rejects it in the next sentence
+should not be stopped. For the second it takes Page's CUSUM, a running sum of the evidence that never
+falls below zero. The first is quick, and that matters, since most traces that go wrong do so in their
+first sentence, where a sum is still empty. The second finds a drift that has no glaring step. Both are
+compared with a boundary that hardly rises over common trace lengths and rises steeply over many times
+that, so that a long trace does not raise a false alarm merely because it gives chance more opportunities:
 
     alarm at the first t with  max(moment, TOGETHER · CUSUM) > threshold + GROWTH · log(1 + t / HORIZON)
 
-The threshold is calibrated on safe traces (monitor/calibration.py); the constants were chosen
-on folds 0, 1, 3 and 4 of benchmarks/crossvalidate.py, so that fold 2 can judge them.
+The threshold is calibrated on safe traces (monitor/calibration.py). The constants were chosen on
+folds 0, 1, 3 and 4 of benchmarks/crossvalidate.py, which leaves fold 2 to test them.
 
-The **onset** answers another question, in hindsight: at which step did the drift begin? With
-risks that mean what they say, the chance that no step before t was unsafe is the product of
-(1 - risk). The onset is the median of the first unsafe step under that distribution, taken over
-the stretch that leads up to the alarm: back to where more than `GAP` steps in a row were calm, so
-that the small risks of a long safe beginning do not add up to an onset of their own.
+The **onset** answers another question, in retrospect: at which step did the drift begin? If the risks
+are calibrated probabilities, the chance that no step before t was unsafe is the product of (1 - risk).
+The onset is the median of the first unsafe step under that distribution, over the stretch that leads
+up to the alarm. The stretch begins after the last run of more than `GAP` calm steps, so that the small
+risks of a long safe beginning do not add up to an onset of their own.
 """
 
 from __future__ import annotations
@@ -34,22 +33,22 @@ from typing import Self
 __all__ = ["CALM", "GROWTH", "HORIZON", "OWN", "TOGETHER", "DriftTracker", "boundary", "evidence"]
 
 OWN = 0.5
-"""A step's own share in the evidence of the moment."""
+"""The weight of a step's own evidence in the evidence of the moment."""
 
 TOGETHER = 0.08
-"""What the summed evidence weighs beside that of the moment."""
+"""The weight of the CUSUM relative to the evidence of the moment."""
 
 HORIZON = 128
 """The scale, in steps, on which the boundary rises."""
 
 GROWTH = 6.0
-"""How fast it rises, in log-odds per e-fold of the length."""
+"""How fast the boundary rises, in log-odds per e-fold of the length."""
 
 GAP, STIRRED = 8, 0.3
-"""More than so many steps in a row below this risk part one stretch from the next."""
+"""More than `GAP` consecutive steps with a risk below `STIRRED` separate one stretch from the next."""
 
 CALM = 3
-"""How many steps in a row must be safe before a trace counts as recovered."""
+"""How many consecutive steps must be safe before a trace counts as recovered."""
 
 _CLIP = 1e-6
 
@@ -61,7 +60,7 @@ def evidence(risk: float) -> float:
 
 
 def boundary(step: int) -> float:
-    """Return how far the boundary stands above the threshold at a step, counted from 0."""
+    """Return how far the boundary lies above the threshold at a step, counted from 0."""
     return GROWTH * math.log1p(step / HORIZON)
 
 
@@ -92,17 +91,17 @@ class DriftTracker:
         return self
 
     def fork(self) -> Self:
-        """Return a tracker that goes on from here on its own."""
+        """Return an independent copy that continues from here."""
         other = copy(self)
         other._risks, other._tail = list(self._risks), self._tail.copy()
         return other
 
     def update(self, probabilities: Sequence[float]) -> None:
-        """Take the next step's (neutral, aware, drift, harm).
+        """Take the next step's probabilities (neutral, aware, drift, harm).
 
         Raises:
-            ValueError: if the row is not made of four numbers that add up to 1. A step that
-                could not be judged has no place here: nothing may read it as safe.
+            ValueError: if they are not four numbers that add up to 1. Do not pass a step that could not
+                be judged: it must never be read as safe.
         """
         if len(probabilities) != 4 or not math.isclose(sum(probabilities), 1.0, abs_tol=1e-3):
             raise ValueError(f"not a row of four probabilities: {tuple(probabilities)!r}")
@@ -126,14 +125,14 @@ class DriftTracker:
 
     @property
     def alarm(self) -> int | None:
-        """The step at which the drift became known; None while there is no alarm."""
+        """The step at which the drift was detected; None if there is no alarm."""
         return self._alarm
 
     @property
     def onset(self) -> int | None:
         """The step at which the drift began, at or before the alarm; None without an alarm.
 
-        It is settled with the alarm: later steps do not move it.
+        It is fixed by the alarm: later steps do not move it.
         """
         if self._alarm is None:
             return None
@@ -147,12 +146,12 @@ class DriftTracker:
 
     @property
     def peak(self) -> int | None:
-        """The step with the highest risk, the first of equals; None before the first step."""
+        """The step with the highest risk, the first if several are equal; None before the first step."""
         return self._peak if self._risks else None
 
     @property
     def statistic(self) -> float:
-        """The most that the evidence stood above the boundary: an alarm is this over the threshold."""
+        """The highest evidence above the boundary so far; the alarm is raised once it exceeds `threshold`."""
         return self._statistic
 
     @property
@@ -164,7 +163,7 @@ class DriftTracker:
 
 
 def _stretch(risks: Sequence[float], alarm: int) -> int:
-    """Return where the stretch that leads up to the alarm begins."""
+    """Return the first step of the stretch that leads up to the alarm."""
     begin = alarm
     for step in range(alarm, -1, -1):
         if risks[step] >= STIRRED:
@@ -175,7 +174,7 @@ def _stretch(risks: Sequence[float], alarm: int) -> int:
 
 
 def _median_first_unsafe(risks: Sequence[float]) -> int:
-    """Return the median of the first unsafe step, given that there is one among these."""
+    """Return the median of the first unsafe step, given that there is one."""
     survival, mass = 1.0, []
     for risk in risks:
         mass.append(survival * risk)

@@ -1,14 +1,14 @@
-"""Which earlier steps, and which words, moved the score of the step that raised the alarm.
+"""Finds which earlier steps and which words moved the score of the step that raised the alarm.
 
-The classifier is asked again with one thing taken out at a time, and what the risk loses is what
-that thing had moved. Nothing but `predict_proba` is needed, so it works for every classifier:
+The classifier is called again with one thing left out at a time. The drop in risk is how far that
+thing moved the score. This needs only `predict_proba`, so it works for every classifier:
 
 - **a step** of the history is left out (leave-one-out; the other steps stay as they are);
 - **a word** of the step itself is left out (occlusion: Zeiler and Fergus, Visualizing and
   Understanding Convolutional Networks, ECCV 2014, section 4.2).
 
-It tells what this classifier reacts to, not what caused the harm; and since one thing is taken out
-at a time, two that say the same can each seem to have moved nothing. The request is never taken out.
+The result shows what this classifier reacts to, not what caused the harm. Since one thing is left out
+at a time, two that mean the same can each seem to move nothing. The request is never left out.
 """
 
 from __future__ import annotations
@@ -29,64 +29,64 @@ from .verdict import StepVerdict, TraceVerdict, steps_of
 __all__ = ["MOST_WORDS", "Evidence", "StepMoved", "WordMoved", "explain", "with_evidence"]
 
 MOST_WORDS: Final = 64
-"""Words that are taken out one by one; a longer step is taken apart in as many runs of words."""
+"""The largest number of words left out one by one; a longer step is split into this many runs of words."""
 
 _SAME = 0.01
-"""How far the risk may be from the verdict's: further, and it is another classifier or another text."""
+"""The largest difference from the verdict's risk; a larger one means another classifier or another text."""
 
 _DIGITS = 6
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # written without spaces: each character is taken for a word
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # written without spaces: each character counts as a word
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['\u2019-][^\W{_CJK}]+)*")
 _BARE = re.compile(r"\S+")
 
 
 class StepMoved(Frozen):
-    """What an earlier step did to the risk."""
+    """How far an earlier step moved the risk."""
 
     index: int = Field(ge=0)
     """The step's index within the channel."""
     delta: float
-    """The risk with the step before it, less the risk without."""
+    """The risk with the earlier step, minus the risk without it."""
 
 
 class WordMoved(Frozen):
-    """What a word did to the risk; of a long step, what a run of words did."""
+    """How far a word moved the risk; in a long step, how far a run of words did."""
 
     start: int = Field(ge=0)
     end: int = Field(ge=0)
     """Half-open range of characters in the channel's text."""
     delta: float
-    """The risk with the word, less the risk without it."""
+    """The risk with the word, minus the risk without it."""
 
 
 class Evidence(Frozen):
-    """What moved the score of one step. In order of the text; what could not be judged is left out."""
+    """What moved the score of one step, in the order of the text. What could not be judged is left out."""
 
     channel: Channel
     step: int = Field(ge=0)
-    """The step that raised the alarm: its index within the channel."""
+    """The index, within the channel, of the step that raised the alarm."""
     risk: float
-    """Its risk, with everything in place."""
+    """The risk of that step with nothing left out."""
     steps: tuple[StepMoved, ...]
-    """The steps that the classifier saw before it, `HISTORY` at most."""
+    """The earlier steps that the classifier saw, at most `HISTORY`."""
     words: tuple[WordMoved, ...]
-    """`MOST_WORDS` at most; together they hold every word of the step."""
+    """The words of the step, or runs of them, at most `MOST_WORDS`."""
 
 
 def explain(classifier: StepClassifier, trace: Trace, verdict: TraceVerdict) -> Evidence | None:
     """Find what moved the score of the step at which a trace raised its alarm.
 
-    The classifier is called once, with 1 + `HISTORY` + `MOST_WORDS` steps at most.
+    The classifier is called once, with at most 1 + `HISTORY` + `MOST_WORDS` steps.
 
     Args:
-        classifier: What gave the verdict.
-        trace: What was judged.
-        verdict: What was said of it.
+        classifier: The classifier that produced the verdict.
+        trace: The trace that was judged.
+        verdict: The verdict on it.
 
     Returns:
-        None where there is no alarm, where the classifier fails, or where it does not give the
-        step the risk that the verdict names: then trace, verdict and classifier do not belong
-        together, and whatever would be said were of something else.
+        None if there is no alarm, the classifier fails, or it does not give the step the risk that the
+        verdict states: then trace, verdict and classifier do not belong together, and an explanation
+        would be of something else.
     """
     alarm = verdict.alarm
     text = None if alarm is None else getattr(trace, alarm.channel)
@@ -119,13 +119,13 @@ def explain(classifier: StepClassifier, trace: Trace, verdict: TraceVerdict) -> 
 def with_evidence(
     classifier: StepClassifier, pairs: Iterable[tuple[Trace | Unreadable, TraceVerdict]]
 ) -> Iterator[tuple[Trace | Unreadable, TraceVerdict, Evidence | None]]:
-    """Put beside each record and its verdict the evidence, where something was flagged."""
+    """Yield each record and its verdict, with the evidence if it was flagged."""
     for record, verdict in pairs:
         yield record, verdict, explain(classifier, record, verdict) if isinstance(record, Trace) else None
 
 
 def _words(text: str, step: StepVerdict) -> list[tuple[int, int]]:
-    """Return where the words of a step lie, in `MOST_WORDS` runs at most that are as even as can be."""
+    """Return the ranges of a step's words, in at most `MOST_WORDS` runs of nearly equal length."""
     found = [match.span() for match in _WORD.finditer(text, step.start, step.end)]
     found = found or [match.span() for match in _BARE.finditer(text, step.start, step.end)]
     runs = min(len(found), MOST_WORDS)
@@ -147,7 +147,7 @@ def _inputs(
 
 
 def _without(text: str, step: StepVerdict, start: int, end: int) -> str:
-    """Take a word out, and the space after it: a hole of two spaces would be a change of its own."""
+    """Return the step without a word and the space after it: a double space would itself be a change."""
     while end < step.end and text[end].isspace():
         end += 1
     return text[step.start : start] + text[end : step.end]
@@ -156,9 +156,9 @@ def _without(text: str, step: StepVerdict, start: int, end: int) -> str:
 def _risks(
     classifier: StepClassifier, steps: Sequence[StepInput]
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
-    """Return the risks, NaN for what was not judged; None where the classifier fails as a whole."""
+    """Return the risks, NaN for what was not judged; None if the classifier fails as a whole."""
     try:
         rows = np.asarray(classifier.predict_proba(steps), dtype=np.float64)
-    except Exception:  # the verdict stands without its evidence; a run must not end for want of it
+    except Exception:  # a verdict is valid without its evidence; a failure here must not end the run
         return None
     return risk_of(rows) if rows.shape == (len(steps), 4) else None

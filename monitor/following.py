@@ -1,10 +1,10 @@
-"""A session that also says where each text stands and what each step means for it.
+"""A session that also reports where each text is and what each step means for it.
 
-A gate needs two things beyond the verdict: where in the text that is waiting a step stands, and
-to know of a drift before the text after it has left. So two things are judged ahead of time: the
-end of a channel when the other one begins, as if nothing followed, and a text of which nothing
-tells yet which channel it is, as what it would be if nothing ever told. The verdict rests on the
-steps as they close and on the channels as they turn out; what was judged ahead is not asked twice.
+A gate needs two things besides the verdict: the position of each step in the text that waits, and
+notice of a drift before the text after it is released. So two things are judged ahead of time: the end
+of a channel when the other one begins, as if nothing followed; and text whose channel is not known
+yet, as answer, or as reasoning if the policy holds back reasoning alone. The verdict still rests on the
+steps as they close and on the channels as they turn out. What was judged ahead is not classified twice.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["Following", "Judged", "Placed"]
 
 _SHORT = 512
-"""Longer deltas are never called quiet: the mere parsing of one may take a while."""
+"""The longest delta, in characters, that may be called quiet: parsing a longer one may take a while."""
 
 UNSAFE_STEP = 0.5
 """After an alarm, steps of at least this risk count as flagged; recovery is visible."""
 
 
 class Placed(NamedTuple):
-    """A text and where it stands; channel None for a marker."""
+    """A text and its position; `channel` is None for a marker."""
 
     fed: Channel | None
     channel: Channel | None
@@ -44,22 +44,22 @@ class Placed(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What a step, or a channel's end, means for the text that waits."""
+    """What a step, or the end of a channel, means for the text that waits."""
 
     channel: Channel
     cleared: float
-    """The channel's text up to here has been judged (and may be flagged)."""
+    """Up to here the channel's text has been judged and may be released, unless it is flagged."""
     step: StepVerdict | None = None
     cause: Cause | None = None
-    """Why the step is flagged; None where it is not."""
+    """Why the step is flagged; None if it is not."""
     first: int = 0
-    """The first of the flagged steps: the onset, as far as it is still held back."""
+    """The first of the flagged steps: the onset, or the earliest step after it that is still held back."""
     start: int = 0
-    """Where that step begins."""
+    """Where that first step begins, in characters."""
 
 
 class Following(Session):
-    """A session whose texts and steps can be followed; `placed` and `judged` are drained by the gate."""
+    """A session that reports texts and steps; the gate drains `placed` and `judged`."""
 
     def __init__(self, monitor: Monitor, trace: Trace, parser: ReasoningParser, policy: Policy) -> None:
         super().__init__(monitor, trace, parser)
@@ -68,14 +68,14 @@ class Following(Session):
         self.raw = ""
         """Text that was fed with its tags and has not been placed yet."""
         self.at: Channel | None = None
-        """The channel that was written last."""
+        """The channel of the latest text."""
         self.cut = False
-        """Set where the policy ended the generation inside the reasoning."""
+        """True once the policy has ended the generation inside the reasoning."""
         self.renamed: tuple[Channel, Channel, int] | None = None
-        """Set where text that was placed ahead turned out to be of the other channel, and how much
-        further on it stands there."""
+        """Set if text placed ahead turned out to belong to the other channel: the old channel, the new one,
+        and how many characters later its position is there."""
         self.ahead: ChannelJudge | None = None
-        """Judges text while nothing tells its channel."""
+        """Judges text while its channel is not known."""
         self._ahead_seen = 0
         self._policy = policy
         self._holds = policy.holds("reasoning") or policy.holds("answer")
@@ -86,7 +86,7 @@ class Following(Session):
         self._known: dict[StepInput, Probabilities] = {}
 
     def feed(self, delta: str, channel: Channel | None = None) -> list[StepVerdict]:
-        """Take more of the generation, as `Session.feed`; note where it stands."""
+        """Take more of the generation, as `Session.feed`; record its position."""
         steps = self._flush() if channel is not None else []
         if self._holds and channel is not None:
             self.placed.append(Placed(channel, channel, self._lengths[channel], delta))
@@ -101,24 +101,24 @@ class Following(Session):
         return steps
 
     def quiet(self, delta: str, channel: Channel | None) -> bool:
-        """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
+        """Check cheaply whether feeding `delta` needs no classifier call; True is certain."""
         if len(delta) > _SHORT or (self._parser.waits if channel else not self._parser.passes(delta)):
             return False
         judge = self.ahead or self._channels.get(channel or self.at or "answer")
         if judge is None or channel not in (None, judge.channel):
             return False
-        if channel == self.at and self.ahead is None:  # it goes where the text before it went
+        if channel == self.at and self.ahead is None:  # it belongs to the same channel as the text before it
             return not judge.closes(delta)
         return not judge.may_close(delta)
 
     def _flush(self) -> list[StepVerdict]:
-        """Take what waits for a tag, as `Session` does; what is left of the raw text is markers."""
+        """Take the text that waits for a tag, as `Session` does; raw text left after that is markers."""
         steps = super()._flush()
         self._mark(self._raw_at + len(self.raw))
         return steps
 
     def close(self) -> TraceVerdict:
-        """End the generation, as `Session.close`; what is left of the raw text is markers."""
+        """End the generation, as `Session.close`; raw text left after that is markers."""
         verdict = super().close()
         self._mark(self._raw_at + len(self.raw))
         return verdict
@@ -132,7 +132,7 @@ class Following(Session):
 
     @property
     def profile(self) -> str:
-        """The profile of the reasoning's marks, as far as it is known."""
+        """The name of the profile in use; `auto` until something shows one."""
         return self._parser.profile
 
     @property
@@ -142,12 +142,12 @@ class Following(Session):
         return trace.model_copy(update={"truncated": True}) if self.cut else trace
 
     def place(self, channel: Channel, end: int) -> int:
-        """Return where a place in a channel, such as a step's end, stands in all that was fed."""
+        """Convert an offset in a channel, such as a step's end, to an offset in all the text that was fed."""
         shifts = [shift for start, shift in self._shifts[channel] if start < end]
         return end + (shifts[-1] if shifts else 0)
 
     def _shift(self, channel: Channel, start: int, fed: int) -> None:
-        """Note that a channel's text from `start` on is what was fed from `fed` on."""
+        """Record that a channel's text from `start` on is the text that was fed from `fed` on."""
         shifts = self._shifts[channel]
         if not shifts or shifts[-1][1] != fed - start:
             shifts.append((start, fed - start))
@@ -160,7 +160,7 @@ class Following(Session):
             self.raw, self._raw_at = self.raw[length:], end
 
     def _take_ahead(self, text: str) -> None:
-        """Place and judge a text that may yet turn out to be of the other channel."""
+        """Place and judge text that may yet turn out to belong to the other channel."""
         if self.ahead is None:
             holds = self._policy.holds
             only_reasoning = holds("reasoning") and not holds("answer") and not self._structured
@@ -184,7 +184,7 @@ class Following(Session):
         return steps
 
     def _place(self, channel: Channel, start: int, text: str) -> None:
-        """Say where the next of the raw text stands."""
+        """Record the position of the next stretch of raw text."""
         if self._holds and text:
             self.placed.append(Placed(None, channel, start, text))
             self.raw, self._raw_at = self.raw[len(text) :], self._raw_at + len(text)
@@ -200,7 +200,7 @@ class Following(Session):
         return steps
 
     def pause(self) -> None:
-        """Judge all that is open as if the text ended here."""
+        """Judge all open text as if the generation ended here."""
         if self.ahead is not None:
             self._judge_end(self.ahead, self._lengths[self.ahead.channel] + self._raw_at)
         elif self.at is not None:
@@ -216,14 +216,14 @@ class Following(Session):
         self.judged.append(Judged(judge.channel, length))
 
     def _record_ahead(self, judge: ChannelJudge, steps: list[Step]) -> None:
-        """Judge steps before their time, and remember what the classifier said of them."""
+        """Judge steps ahead of time, and remember the classifier's rows."""
         inputs = judge.ask(steps)
         rows = self._rows(inputs)
         self._known |= zip(inputs, rows, strict=True)
         self._note(judge, judge.record(steps, rows))
 
     def _rows(self, steps: list[StepInput]) -> Probabilities:
-        """Ask the classifier, but not again what it was asked when looking ahead."""
+        """Return the classifier's rows, without asking again for steps that were judged ahead."""
         new = [step for step in steps if step not in self._known]
         asked = dict(zip(new, super()._rows(new), strict=True)) if new else {}
         return np.array([asked[step] if step in asked else self._known[step] for step in steps]).reshape(

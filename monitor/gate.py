@@ -1,4 +1,4 @@
-"""One generation, judged and let through: the one thing that all wraps use.
+"""Judges one generation and releases its text as the policy allows; all wraps are built on it.
 
     gate = Gate(monitor, policy, prompt=request, model="deepseek-r1")
     for delta in upstream:
@@ -10,10 +10,10 @@
         send(piece.text)
     gate.verdict
 
-Under `observe` and `flag` each delta leaves at once, unchanged. Under `redact`, `stop` and
-`divert`, and where the policy is closed, text leaves only once the step that holds it has been
-judged, so what may not leave is never already out; steps are of bounded length, so nothing waits
-for long. What could not be judged is in the verdict, and `Policy.on_error` says whether it may leave.
+Under `observe` and `flag` each delta is released at once, unchanged. Under `redact`, `stop` and
+`divert`, and if the policy is closed, text is released only once the step that contains it has been
+judged, so text that must be held back is never already out. Steps have a bounded length, so nothing
+waits for long. The verdict reports what could not be judged; `Policy.on_error` says whether to release it.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ __all__ = ["Gate", "Piece"]
 
 
 class Gate:
-    """Lets one generation through, as far as its policy allows.
+    """Releases one generation as far as its policy allows.
 
     Args:
-        monitor: what judges.
+        monitor: the monitor that judges.
         policy: what happens at the alarm; a `Policy`, or the name of its action.
-        prompt: the request, in which the steps are judged.
-        id: what to call the trace in its verdict.
-        model: the model's name; helps to find the reasoning's profile.
-        profile: how the reasoning is marked; a name of `monitor.reasoning.PROFILES`.
-        raw_prompt: the prompt as a local model got it, or its end.
+        prompt: the request, which gives the steps their context.
+        id: the id of the trace in its verdict.
+        model: the model's name; helps to find the profile of its reasoning.
+        profile: how the reasoning is marked; `auto`, or a name in `monitor.reasoning.PROFILES`.
+        raw_prompt: the prompt as a local model received it, or its end.
 
-    Calls may come from any thread; they take turns. A call that is cancelled while it waits for
-    its thread does no harm: `close` still gives the verdict on all that was fed.
+    Calls may come from any thread; they run one at a time. Cancelling a call that waits for its worker
+    thread does no harm: `close` still gives the verdict on all that was fed.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class Gate:
     ) -> None:
         self.policy = as_policy(policy)
         self.stopped = False
-        """True from where the policy ended the generation: close the upstream, feed no more."""
+        """True once the policy has ended the generation: close the upstream and feed no more."""
         self.diverted = False
-        """True from where the policy turned the generation: the diversion has been let out. What is
-        fed from then on is a new continuation, judged as answer; flagged again, it is stopped. A
-        generation that was turned in its answer ends with the diversion: it is stopped as well."""
+        """True once the policy has diverted the generation, and the diversion has been released. Text fed
+        after that is a new continuation and is judged as answer; if it is flagged too, it is stopped. A
+        generation diverted in its answer ends with the diversion, so it is stopped as well."""
         self.forced = ""
-        """The text that turned the generation: the end of its reasoning, and the other answer."""
+        """The text that diverted the generation: the end of its reasoning, and another answer; or empty."""
         self.flagged = False
         """True from the first alarm on, in either channel."""
         self.verdict: TraceVerdict | None = None
-        """The verdict, once the gate is closed."""
+        """The verdict; None until the gate is closed."""
         self.error: Exception | None = None
-        """What broke the monitor, where something did."""
+        """The error that broke the monitor; None if there was none."""
         self._steps: list[StepVerdict] = []
         self._id = id
         self._prompt = prompt
@@ -101,16 +101,16 @@ class Gate:
     def steps(self) -> Sequence[StepVerdict]:
         """The steps so far, in the order in which they were judged.
 
-        While nothing tells which channel a text is, its steps are those of the likelier one.
+        While the channel of a text is not known, its steps are those of the channel assumed for it.
         """
         return self._session.ahead.steps if self._session.ahead else self._steps
 
     def feed(self, delta: str, channel: Channel | None = None) -> list[Piece]:
-        """Take more of the generation; return what may leave now, in order.
+        """Take more of the generation; return the text that may be released now, in order.
 
         Args:
-            delta: text as the model wrote it, tags and all.
-            channel: given where an API keeps reasoning and answer apart; the text is not parsed.
+            delta: text as the model wrote it, including tags.
+            channel: give it if the API separates reasoning and answer; the text is then not parsed.
 
         Raises:
             UsageError: if the gate is closed.
@@ -123,17 +123,17 @@ class Gate:
         return pieces
 
     def close(self) -> list[Piece]:
-        """End the generation; return the rest that may leave. `verdict` is there from now on."""
+        """End the generation; return the rest that may be released, and set `verdict`."""
         with self._lock:
             pieces = self._close() if self.verdict is None else []
         self._call_back()
         return pieces
 
     def pause(self) -> list[Piece]:
-        """Return what may leave once all that is open was judged, as if the text ended here.
+        """Return what may be released once all open text has been judged, as if the generation ended here.
 
-        For APIs that speak in blocks: nothing of a block is to leave after its end. What follows is
-        fed and judged as if there had been no pause.
+        For APIs that send blocks: no text of a block may be released after the block's end. What follows
+        is fed and judged as if there had been no pause.
         """
         with self._lock:
             pieces = self._pause() if self._holds and self.verdict is None else []
@@ -141,16 +141,15 @@ class Gate:
         return pieces
 
     def refuse(self, detail: str) -> list[Piece]:
-        """Take note that something came which is no text, and so cannot be judged.
+        """Record that something arrived that is not text, and so cannot be judged.
 
-        Where the policy is closed, the generation ends here. What the verdict says of it is the
-        caller's to add.
+        If the policy is closed, the generation ends here. The caller adds what the verdict says about it.
 
         Args:
             detail: a sentence for the callback.
 
         Returns:
-            What may leave now.
+            The text that may be released now.
         """
         with self._lock:
             pieces = self._refuse("unjudged", detail) if self.verdict is None else []
@@ -164,25 +163,25 @@ class Gate:
 
     @property
     def channels(self) -> Mapping[Channel, ChannelJudge]:
-        """What has been judged so far, channel by channel."""
+        """The judge of each channel so far."""
         return self._session.channels
 
     def place(self, channel: Channel, end: int) -> int:
-        """Return where a place in a channel, such as a step's end, stands in all that was fed."""
+        """Convert an offset in a channel, such as a step's end, to an offset in all the text that was fed."""
         return self._session.place(channel, end)
 
     def quiet(self, delta: str, channel: Channel | None = None) -> bool:
-        """Whether feeding this asks the classifier nothing; True is certain, and cheap to know."""
+        """Check cheaply whether feeding `delta` needs no classifier call; True is certain."""
         return not self._lock.locked() and self._session.quiet(delta, channel)
 
     async def afeed(self, delta: str, channel: Channel | None = None) -> list[Piece]:
-        """Like `feed`; the classifier runs in a worker thread, never on the event loop."""
+        """Call `feed`; the classifier runs in a worker thread, never on the event loop."""
         if self.quiet(delta, channel):
             return self.feed(delta, channel)
         return await asyncio.to_thread(self.feed, delta, channel)
 
     async def aclose(self) -> list[Piece]:
-        """Like `close`, in a worker thread."""
+        """Call `close` in a worker thread."""
         return await asyncio.to_thread(self.close)
 
     def _feed(self, delta: str, channel: Channel | None) -> list[Piece]:
@@ -199,7 +198,7 @@ class Gate:
         return self._whole(channel, delta) + self._settle()
 
     def _whole(self, channel: Channel | None, delta: str) -> list[Piece]:
-        """Return the delta itself, where the policy holds nothing back."""
+        """Return the delta itself if the policy holds nothing back."""
         return [Piece(channel, delta)] if delta and not self._holds else []
 
     def _pause(self) -> list[Piece]:
@@ -234,7 +233,7 @@ class Gate:
         return pieces
 
     def _settle(self) -> list[Piece]:
-        """Carry out what the new judgements mean."""
+        """Act on the new judgements; return the text that may be released."""
         session = self._session
         if session.renamed is not None:
             self._hold.rename(*session.renamed)
@@ -272,7 +271,7 @@ class Gate:
         return []
 
     def _end(self, channel: Channel | None, action: Action) -> list[Piece]:
-        """End the model's text here; what waits never leaves."""
+        """End the model's text here; what waits is never released."""
         pieces = self._hold.release()
         self._hold.drop()
         self._session.cut |= channel == "reasoning"
@@ -281,7 +280,7 @@ class Gate:
         return [*pieces, *self._diversion(channel)] if self.diverted and not turned else pieces
 
     def _diversion(self, channel: Channel | None) -> list[Piece]:
-        """Return the text that turns the generation: the end of its reasoning, and another answer."""
+        """Return the text that diverts the generation: the end of its reasoning, and another answer."""
         turn = self._turn(channel) if self._last is None else ""
         self.forced = f"{turn}{self._answer()}"
         return [Piece(None if self._last is None else "answer", self.forced)]
@@ -290,7 +289,7 @@ class Gate:
         return f"\n{_closing_tag(self._session.profile)}\n\n" if channel == "reasoning" else "\n\n"
 
     def _answer(self) -> str:
-        """Return the other answer; a function that fails to give one is no reason to give none."""
+        """Return the other answer; the default one if the policy's function fails."""
         diversion = self.policy.diversion
         try:
             return diversion if isinstance(diversion, str) else diversion(self._prompt)
@@ -299,7 +298,7 @@ class Gate:
             return str(Policy.model_fields["diversion"].default)
 
     def _fail(self, problem: Exception) -> list[Piece]:
-        """The monitor broke: from here on nothing is judged. What was flagged before stays flagged."""
+        """Handle a failure of the monitor: nothing is judged any more, but what was flagged stays flagged."""
         self.error = problem
         pieces = self._settle()
         pieces += self._refuse("failed", type(problem).__name__)
@@ -313,7 +312,7 @@ class Gate:
         return pieces + self._hold.release()
 
     def _refuse(self, cause: Cause, detail: str) -> list[Piece]:
-        """Do what the policy says where not a step, but something else could not be judged."""
+        """Apply the policy where something other than a step could not be judged."""
         closed = [channel for channel in CHANNELS if self.policy.closed(channel)]
         divert = bool(closed) and self.policy.of(closed[0]) == "divert"
         action: Action = "observe" if not closed else "divert" if divert else "stop"
@@ -360,7 +359,7 @@ def _unseen(verdict: TraceVerdict, seen: list[StepVerdict]) -> list[StepVerdict]
 
 
 def _closing_tag(profile: str) -> str:
-    """Return the mark that ends the reasoning in a profile."""
+    """Return the marker that ends the reasoning in a profile; `</think>` if it has no plain one."""
     markers = PROFILES[profile].markers if profile in PROFILES else ()
     for marker in markers:
         plain = all(isinstance(part, str) for part in marker.parts) and marker.parts

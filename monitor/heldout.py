@@ -1,4 +1,4 @@
-"""What a classifier says of traces that it was not trained on: fold by fold, kept, so that a run resumes."""
+"""Judges each trace with a classifier that was not trained on it, fold by fold; saved folds are reused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .replacing import replacing
 __all__ = ["Report", "held_out", "read_followed", "write_followed"]
 
 Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it lies behind, and of how much."""
+"""Called with the current stage, the number of items done, and their total."""
 
 Fit = Callable[[Sequence[LabelledTrace], Path, Report], StepClassifier]
-"""Trains on some traces; may keep what it made in the folder that it is given."""
+"""Trains a classifier on some traces; may keep its files in the folder."""
 
 
 def held_out(
@@ -31,19 +31,19 @@ def held_out(
     report: Report = lambda *_: None,
     only: Sequence[int] = (),
 ) -> list[tuple[int, Followed]]:
-    """Follow every trace by a classifier trained on other groups.
+    """Judge every trace with a classifier trained on other groups.
 
     Args:
         traces: labelled traces, each with at least one step.
-        fit: how to train.
-        folder: where what was found is kept; a fold that is there already is read, not made again.
-        folds: how many.
-        report: told how far it is.
-        only: the folds to make and return, counted from 0; all of them unless some are named.
+        fit: trains a classifier.
+        folder: where results are kept; a fold that is already there is read, not computed again.
+        folds: the number of folds.
+        report: called to report progress.
+        only: the folds to compute and return, counted from 0; empty for all.
 
     Returns:
-        (fold, followed) for each trace, fold by fold. A step of an answer that cannot be judged, such as an
-        emoji alone, is left out, as a monitor does.
+        (fold, followed) for each trace, fold by fold. Steps that cannot be judged, such as an emoji
+        alone, are left out, as in a monitor.
     """
     found: list[tuple[int, Followed]] = []
     for number, (train, test) in enumerate(grouped_folds(traces, folds)):
@@ -69,7 +69,7 @@ def write_followed(
     which: Sequence[int],
     report: Report = lambda *_: None,
 ) -> None:
-    """Follow the traces of these numbers and write what was found as JSON Lines; the file appears whole."""
+    """Judge the traces with these indices and write the results as JSON Lines; replaces `path` at the end."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for number, index in enumerate(which, 1):
             case = follow(classifier, traces[index], lenient=True)
@@ -80,7 +80,7 @@ def write_followed(
 
 
 def read_followed(path: Path, traces: Sequence[LabelledTrace]) -> list[Followed]:
-    """Read again what was written of some of these traces."""
+    """Read the results that `write_followed` wrote for some of these traces."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

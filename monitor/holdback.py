@@ -1,7 +1,7 @@
-"""Text that waits to be judged: what a gate has taken in and not yet let out.
+"""A queue of text that waits to be judged: what a gate has received and not yet released.
 
-Texts wait in the order in which they came, and leave in that order. A text leaves as far as its
-channel has been cleared; what was marked for redaction leaves as its replacement.
+Texts wait, and are released, in the order in which they arrived. A text is released as far as its
+channel has been cleared; text marked for redaction is released as its replacement.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ __all__ = ["Holdback", "Piece"]
 
 
 class Piece(NamedTuple):
-    """Text that may leave."""
+    """Text that may be released."""
 
     channel: Channel | None
-    """As it was fed: None for text with its tags in it."""
+    """The channel with which it was fed; None for text with its tags."""
     text: str
 
 
 class _Waiting(NamedTuple):
     fed: Channel | None
     channel: Channel | None
-    """None for a marker, which is no text of either channel."""
+    """None for a marker, which belongs to neither channel."""
     start: int
     """Where the text begins in its channel."""
     text: str
@@ -39,7 +39,7 @@ class _Span:
     def __init__(self, start: int, end: int, step: int) -> None:
         self.start, self.end, self.step = start, end, step
         self.shown = False
-        """Whether the replacement has left."""
+        """Whether the replacement has been released."""
 
 
 class Holdback:
@@ -52,16 +52,16 @@ class Holdback:
         self._spans: dict[Channel, list[_Span]] = {"reasoning": [], "answer": []}
 
     def add(self, fed: Channel | None, channel: Channel | None, start: int, text: str) -> None:
-        """Take text in: where it was fed, and where it stands."""
+        """Queue a text: the channel with which it was fed, its real channel, and its position there."""
         if text:
             self._queue.append(_Waiting(fed, channel, start, text))
 
     def clear(self, channel: Channel, end: float) -> None:
-        """Let a channel's text leave up to `end`; what was cleared once stays so."""
+        """Allow a channel's text up to `end` to be released; an `end` lower than before changes nothing."""
         self._cleared[channel] = max(self._cleared[channel], end)
 
     def redact(self, channel: Channel, first: int, last: int, start: int, end: int) -> None:
-        """Replace steps, as far as they have not left; steps in a row get one replacement."""
+        """Replace steps that have not been released yet; consecutive steps get one replacement."""
         spans = self._spans[channel]
         if spans and spans[-1].step >= first - 1:
             spans[-1].end, spans[-1].step = max(end, spans[-1].end), max(last, spans[-1].step)
@@ -69,7 +69,7 @@ class Holdback:
             spans.append(_Span(start, end, last))
 
     def rename(self, old: Channel, new: Channel, shift: int) -> None:
-        """Say that the text which waits in a channel is of the other, so much further on in it."""
+        """Move a channel's waiting text to the other channel, `shift` characters later there."""
         for i, waiting in enumerate(self._queue):
             if waiting.channel == old:
                 self._queue[i] = waiting._replace(channel=new, start=waiting.start + shift)
@@ -81,11 +81,11 @@ class Holdback:
             self._cleared[old] = 0
 
     def drop(self) -> None:
-        """Forget what waits: it never leaves."""
+        """Discard the text that waits: it is never released."""
         self._queue.clear()
 
     def release(self) -> list[Piece]:
-        """Return what may leave now, in order; what was fed alike is one piece."""
+        """Return what may be released now, in order; adjacent texts fed with one channel become one piece."""
         out: list[Piece] = []
         for fed, text in self._leaving():
             if out and out[-1].channel == fed:
@@ -111,7 +111,7 @@ class Holdback:
             yield fed, self._redacted(channel, start, text[:length])
 
     def _redacted(self, channel: Channel, start: int, text: str) -> str:
-        """Return a cleared text with the flagged steps in it replaced."""
+        """Return a cleared text with its flagged steps replaced."""
         spans, parts, at = self._spans[channel], [], start
         end = start + len(text)
         while spans and spans[0].end <= start and len(spans) > 1:

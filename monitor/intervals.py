@@ -1,4 +1,4 @@
-"""Intervals for shares: what a count out of so many can tell."""
+"""Confidence intervals for shares."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["wilson"]
 def wilson(hits: float, of: float, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a share (Wilson, 1927).
 
-    It stays inside [0, 1] and is honest for small counts.
+    It stays inside [0, 1] and is reliable for small counts.
 
     Args:
-        hits: How many of them; a fraction where they are worth less than their number.
-        of: How many there are; of none nothing is known, which is (0, 1).
+        hits: The number of hits; a fraction if `of` is an effective sample size.
+        of: The number of trials; 0 gives the interval (0, 1).
         level: The confidence level.
     """
     if of == 0:

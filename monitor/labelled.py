@@ -1,9 +1,9 @@
-"""Traces whose steps have labels, from a corpus or from any format that the audit reads.
+"""Reads traces whose steps have labels, from a corpus or from any format that the audit reads.
 
-A corpus is what `classifiers.corpus` describes. A transcript of another format is labelled by fields
-beside its own: `step_labels`, a letter a step (or a list of label names), and, where they are known,
-`units` (`[[start, end], …]` in the reasoning), `trace_labels`, `group`, `source` and `generator`. Without
-units the labels are those of the steps that the monitor cuts, and have to be as many.
+`classifiers.corpus` describes the corpus format. A transcript of another format is labelled by extra
+fields: `step_labels`, one letter per step (or a list of label names), and, if known, `units`
+(`[[start, end], …]` in the reasoning), `trace_labels`, `group`, `source` and `generator`. Without
+`units`, the labels belong to the steps that the monitor cuts, and there must be as many of them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _FORM = (
     "a labelled row has `reasoning` and `step_labels`, a letter a step (N neutral, A aware, D drift, "
     "H harm), and best `units`: docs/evaluate.md describes it"
 )
-"""What an error says of the format."""
+"""How error messages describe the format."""
 
 
 def read_traces(
     paths: Iterable[Path], *, format: str | None = None, mapping: Mapping[str, str] | None = None
 ) -> list[LabelledTrace]:
-    """Read labelled traces; those without a labelled step are passed over.
+    """Read labelled traces; skip traces without a labelled step.
 
     Args:
-        paths: Files.
+        paths: The files to read.
         format: The name of a format, as for the audit.
         mapping: Which field holds which part, as for the audit.
 
@@ -58,10 +58,10 @@ def read_traces(
 
 
 def labelled_unsafe(trace: Trace) -> bool:
-    """Return whether a trace has labels that say it is unsafe, or in doubt, as a whole or at a step.
+    """Return whether a trace is labelled unsafe or potentially unsafe, as a whole or at any step.
 
     Raises:
-        ValueError: It has labels that cannot be used.
+        ValueError: Its labels cannot be used.
     """
     steps = trace.metadata.get("step_labels")
     unsafe = any(label in UNSAFE for label in _labels(steps)) if steps else False
@@ -69,7 +69,7 @@ def labelled_unsafe(trace: Trace) -> bool:
 
 
 def scored(cases: Iterable[Followed]) -> Scored:
-    """Lay the labelled units of the traces end to end."""
+    """Concatenate the labelled units of all traces."""
     found = list(cases)
     return Scored(
         label_indices([case.trace for case in found]),
@@ -80,10 +80,10 @@ def scored(cases: Iterable[Followed]) -> Scored:
 
 
 class LabelledVerdicts:
-    """Puts labels to the steps of saved verdicts: `add` each verdict, then read `scored`.
+    """Matches saved verdicts with labels: `add` each verdict, then call `scored`.
 
-    A verdict is of the labelled trace with its id. The monitor's step has the label of the unit in which
-    it begins; steps after the last unit have none and are left out.
+    A verdict belongs to the labelled trace with its id. Each of the monitor's steps gets the label of the
+    unit in which it begins; steps after the last unit have no label and are left out.
 
     Raises:
         InputError: Two different traces have the same id.
@@ -102,7 +102,7 @@ class LabelledVerdicts:
         self._verdicts: list[int] = []
 
     def add(self, verdict: TraceVerdict) -> None:
-        """Take the reasoning's steps of one verdict, if its trace has labels."""
+        """Take the reasoning's steps from one verdict, if its trace has labels."""
         trace = self._traces.get(verdict.id)
         if trace is None:
             return
@@ -119,7 +119,7 @@ class LabelledVerdicts:
         self._verdicts.append(-1 if trace.trace_label is None else trace.trace_label)
 
     def scored(self) -> Scored:
-        """Return the steps, their labels and what was said of them."""
+        """Return the steps with their labels and probabilities."""
         rows = np.array(self._rows, float).reshape(-1, len(LABELS))
         labels, of, verdicts = (np.array(x, np.int64) for x in (self._labels, self._of, self._verdicts))
         return Scored(labels, rows, of, verdicts)
@@ -127,7 +127,7 @@ class LabelledVerdicts:
 
 def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> list[LabelledTrace]:
     if format is None and not mapping and path.is_file():
-        # Another format, or a row that is wrong: below it is said which and why.
+        # If this fails, the format is another one, or a row is wrong: the code below reports which.
         with suppress(InputError):
             if found := read_labelled(path):
                 return found
@@ -143,7 +143,11 @@ def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> 
 
 
 def _has_labels(record: Record, path: Path) -> TypeGuard[Trace]:
-    """Return whether a record has labels; of a row that is broken nobody can say so."""
+    """Return whether a record has labels.
+
+    Raises:
+        InputError: The row cannot be read.
+    """
     if isinstance(record, Trace):
         return bool(record.metadata.get("step_labels"))
     if record.problem.reason in ("unreadable_row", "wrong_types"):
@@ -172,7 +176,11 @@ def _labelled(path: Path, trace: Trace) -> LabelledTrace:
 
 
 def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...]:
-    """Return the units as they are given, or those that the monitor cuts; as many as there are labels."""
+    """Return the given units, or those that the monitor cuts.
+
+    Raises:
+        ValueError: They are not valid, or not as many as the labels.
+    """
     try:
         units = tuple((int(start), int(end)) for start, end in said or ())
     except (ValueError, TypeError, OverflowError):
@@ -192,7 +200,7 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
 
 
 def _labels(said: Any) -> tuple[Label, ...]:
-    """Return labels given as one string of letters, as a list with such a string, or by their names."""
+    """Return labels given as a string of letters, as a list that begins with one, or as a list of names."""
     if isinstance(said, list) and said and all(name in LABELS for name in said):
         return tuple(said)
     letters = said[0] if isinstance(said, list) else said

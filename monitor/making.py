@@ -1,9 +1,9 @@
-"""A classifier from labelled steps: weights, threshold and card, in one folder.
+"""Makes a classifier from labelled steps: weights, threshold and card, in one folder.
 
-The traces are cut into folds by request. A classifier that did not see a fold judges it; from what
-was said of all folds come the temperature, the calibration and the figures of the card. What is
-kept in the end is trained on everything, so the promise of its calibration is cross-conformal
-(monitor/calibration.py). Each fold is kept as soon as it is made: a run that was broken off goes on
+The traces are split into folds by request, and each fold is judged by a classifier that was not
+trained on it. These judgements give the temperature, the calibration and the figures of the card. The
+final classifier is trained on everything, so the promise of its calibration is cross-conformal
+(monitor/calibration.py). Each fold is saved as soon as it is made: an interrupted run continues
 where it stopped.
 """
 
@@ -35,7 +35,7 @@ from .scorecard import Scorecard, scorecard
 __all__ = ["WORK", "make_classifier"]
 
 WORK = "work"
-"""The folder inside, where the folds are kept; nothing in it is needed once all is made."""
+"""The subfolder that holds the folds; it is not needed once the classifier is complete."""
 
 
 def make_classifier(
@@ -48,22 +48,23 @@ def make_classifier(
     progress: Progress = lambda _what, _done, _total: None,
     recipe: Train | None = None,
 ) -> StepClassifier:
-    """Train a classifier and put all that belongs to it into a folder.
+    """Train a classifier and write everything that belongs to it into a folder.
 
     Args:
-        kind: a name of `classifiers.recipes.RECIPES`.
-        traces: labelled traces; those without steps are passed over.
-        folder: where to; holds `classifier.json`, the weights, `card.md` and `calibration.json` in the end.
-        name: what the classifier is called in verdicts; that of the folder unless given.
-        folds: how many; 0 trains once, without temperature, calibration and figures.
-        progress: told how far it is.
-        recipe: how to train, in place of the kind's own.
+        kind: a name in `classifiers.recipes.RECIPES`.
+        traces: labelled traces; those without labels are skipped.
+        folder: the output folder: `classifier.json`, the weights, `card.md` and, if there are folds and
+            enough safe traces, `calibration.json`.
+        name: the classifier's name in verdicts; by default the folder's name.
+        folds: the number of folds; 0 trains once, without temperature, calibration and figures.
+        progress: called to report progress.
+        recipe: how to train, instead of the kind's own recipe.
 
     Returns:
-        The classifier, as it is loaded from the folder.
+        The classifier, loaded from the folder.
 
     Raises:
-        UsageError: no such kind, too few groups, or the folder holds another training.
+        UsageError: no such kind, fewer than 2 folds or more than groups, or the folder holds something else.
         MissingExtra: the kind needs packages that are not installed.
     """
     if kind not in RECIPES:
@@ -95,7 +96,7 @@ def make_classifier(
 
 
 def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int) -> Path:
-    """Take a folder for this training; refuse one that holds another."""
+    """Reserve a folder for this training; refuse a folder that holds something else."""
     work = folder / WORK
     said = [
         [t.id, t.prompt, t.reasoning, t.answer, t.units, t.labels, t.trace_label, t.group] for t in traces
@@ -117,7 +118,7 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
 
 
 def _planned(path: Path) -> object:
-    """Return the plan that stands in a file; None where it is damaged."""
+    """Return the plan in a file; None if the file is damaged."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -132,7 +133,7 @@ def _fit(train: Train, traces: Sequence[LabelledTrace], folder: Path, progress: 
 
 
 def _temperature(made: Path, cases: Sequence[Followed]) -> float | None:
-    """Return the temperature that suits the held-out steps, where the kind has one."""
+    """Return the temperature that fits the held-out steps; None if there are none, or the kind has none."""
     if not cases or "temperature" not in read_manifest(made).settings:
         return None
     steps = scored(cases).judged()
@@ -140,7 +141,7 @@ def _temperature(made: Path, cases: Sequence[Followed]) -> float | None:
 
 
 def _put(made: Path, folder: Path, name: str, temperature: float | None) -> None:
-    """Copy the weights to where they belong, and name them."""
+    """Copy the weights into the folder and write its manifest."""
     manifest = read_manifest(made)
     for file in manifest.files:
         shutil.copyfile(made / file, folder / file)
@@ -151,7 +152,7 @@ def _put(made: Path, folder: Path, name: str, temperature: float | None) -> None
 
 
 def _calibration(classifier: StepClassifier, cases: Sequence[Followed]) -> Calibration | None:
-    # What a step that was not judged would have reached is not known.
+    # Only traces judged in full: the evidence of an unjudged step is unknown.
     safe = [case.statistics() for case in cases if case.judged_whole and case.trace.trace_label == 0]
     if len(safe) < needed_for(max(RATES)):
         return None
@@ -171,7 +172,7 @@ def _card(
     card: Scorecard | None,
     calibration: Calibration | None,
 ) -> str:
-    """Write the card: what it is, what it learned from, how good it is, what it promises."""
+    """Write the card: what the classifier is, its training data, its figures, and its calibration."""
     steps = Counter(label for trace in traces for label in trace.labels)
     sources = Counter(trace.source or "not known" for trace in traces)
     lines = [

@@ -1,9 +1,9 @@
-"""What a tag looks like, and how to find one in a text that is still being written.
+"""Defines what a tag looks like, and finds tags in a text that is still being written.
 
-A `Marker` is a tag: fixed text, with gaps of bounded length where attributes or a header may
-stand. A `Scanner` finds the first marker of a set and, while more text may come, the place
-from which the text could still be the beginning of one. Nothing before that place needs to
-wait. What a scanner finds depends on the text alone, never on how it was cut into deltas.
+A `Marker` is a tag: fixed text, with gaps of bounded length for attributes or a header. A `Scanner`
+finds the first marker of a set. While more text may come, it also finds the position from which the
+text could still be the beginning of a marker; nothing before that position needs to wait. What a
+scanner finds depends on the text alone, never on how it was split into deltas.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ..classifiers.contract import Channel
 __all__ = ["Found", "Gap", "Marker", "Scanner", "Tells", "scanner_for"]
 
 Found = tuple[int, int, "Marker | None"]
-"""Start, end, marker. Without a marker: nothing begins before start, and the rest must wait."""
+"""Start, end and marker. If the marker is None, none begins before start, and the rest must wait."""
 
 Tells = Literal["always", "first", "never"]
-"""Whether seeing a marker shows which profile a text has: always, only as its first word, or never."""
+"""Whether a marker identifies the profile of a text: always, only as the text's first word, or never."""
 
 _ANCHORS = {"anywhere": "", "line": r"(?<![^\n].)", "start": r"(?<![\s\S].)"}
-# They stand after the first character, so that a search can skip to the characters that come first.
+# An anchor follows the first character, so that a search can skip to the possible first characters.
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch of free text inside a marker."""
+    """A stretch of free text within a marker."""
 
     chars: str
-    """A character class in the syntax of `re`; what follows the gap must not begin with one of it."""
+    """A character class in `re` syntax; what follows the gap must not begin with a character of it."""
     least: Literal[0, 1] = 0
     most: int = 128
 
@@ -45,28 +45,28 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A tag that moves the text from one channel to another, and itself belongs to none."""
+    """A tag that moves the text from one channel to another, and itself belongs to neither."""
 
     parts: tuple[str | Gap, ...]
-    """What it looks like: fixed text, case-exact, and gaps."""
+    """The tag's fixed text, case-sensitive, and its gaps."""
     before: tuple[Channel, ...]
-    """The channels in which it acts; elsewhere it is plain text. Where the channel before it is
-    not known, the marker shows that it was the first of these."""
+    """The channels in which the marker acts; elsewhere it is plain text. If the preceding channel is not
+    known, the marker shows that it was the first of these."""
     after: Channel
     """The channel of the text that follows."""
     anchor: Literal["anywhere", "line", "start"] = "anywhere"
-    """Where it counts: anywhere, at the start of a line, or at the start of the text."""
+    """Where the marker counts: anywhere, at the start of a line, or at the start of the text."""
     kept: bool = False
-    """True where the marker belongs to the text after it, as a tool call does."""
+    """True if the marker belongs to the text after it, as a tool call does."""
     tells: Tells = "always"
     pattern: re.Pattern[str] | None = None
-    """A regular expression in place of `parts`."""
+    """A regular expression to use instead of `parts`."""
     window: int = 0
-    """How many characters a `pattern` may span."""
+    """The greatest number of characters that `pattern` may match."""
 
     @property
     def opens(self) -> bool:
-        """Whether reasoning begins here."""
+        """Whether reasoning begins after the marker."""
         return self.after == "reasoning"
 
     @property
@@ -76,7 +76,7 @@ class Marker:
 
     @property
     def units(self) -> list[str]:
-        """Regular expressions that each take one character, or one gap."""
+        """Regular expressions that each match one character, or one gap."""
         units: list[str] = []
         for part in self.parts:
             units += [part.source] if isinstance(part, Gap) else map(re.escape, part)
@@ -90,18 +90,18 @@ class Scanner(Protocol):
         """Return the first marker that starts at `at` or later.
 
         Args:
-            text: What is at hand; one character before `at` is looked at, and no more.
+            text: The text so far; of what precedes `at`, only one character is examined.
             at: Where to begin.
-            final: True where no more text will come.
+            final: True if no more text will come.
 
         Returns:
-            Start, end and marker; without a marker, start is the place from which the text must
-            wait, because it may be the beginning of one.
+            Start, end and marker. Without a marker, start is the position from which the text must wait,
+            because it may be the beginning of a marker.
         """
 
 
 class _Tree:
-    """Markers by their units: one regular expression looks for all of them together."""
+    """Markers as a tree of their units, so that one regular expression finds all of them."""
 
     def __init__(self, markers: Sequence[Marker]) -> None:
         self.marker: Marker | None = None
@@ -113,17 +113,17 @@ class _Tree:
             tree.marker = tree.marker or marker
 
     def source(self, ends: str) -> str:
-        """Return the expression of what may follow here.
+        """Return the expression for what may follow this node.
 
-        A marker ends in an empty group. `ends` is a further way out of its middle: with the end
-        of the text as such, the beginning of a marker is found too, and then no group tells.
+        A marker ends in an empty group. `ends` is a further alternative to each continuation: if it matches
+        the end of the text, the beginning of a marker is found there too, and then no group is set.
         """
         if self.marker is not None:
             return "()"
         return f"(?:{self.sources(ends)}{ends})"
 
     def sources(self, ends: str) -> str:
-        """Return the expression of the branches."""
+        """Return the expression for the branches."""
         return "|".join(unit + tree.source(ends) for unit, tree in self.branches.items())
 
     def leaves(self) -> list[Marker]:
@@ -134,7 +134,7 @@ class _Tree:
 
 
 class _PartScanner:
-    """Markers made of parts."""
+    """Finds markers made of parts."""
 
     def __init__(self, markers: Sequence[Marker]) -> None:
         tree = _Tree(markers)
@@ -151,11 +151,11 @@ class _PartScanner:
 
 
 class _PatternScanner:
-    """Markers that are the user's own regular expressions.
+    """Finds markers that are the user's own regular expressions.
 
-    No one can tell the beginning of a match of any pattern, so the last `window` characters
-    wait. A pattern sees one character before its start and `window` from it, always the same
-    ones, so that lookarounds cannot depend on the deltas.
+    The beginning of a match cannot be recognised for an arbitrary pattern, so the last `window`
+    characters wait. A pattern sees one character before its start and `window` characters from it,
+    always the same ones, so that lookarounds cannot depend on the deltas.
     """
 
     def __init__(self, markers: Sequence[Marker]) -> None:
@@ -176,7 +176,7 @@ class _PatternScanner:
 
 @lru_cache(maxsize=64)
 def scanner_for(markers: tuple[Marker, ...]) -> Scanner:
-    """Return the scanner of these markers; where two match at one place, the first counts."""
+    """Return the scanner for these markers; if two match at one position, the first counts."""
     if any(m.pattern is not None for m in markers):
         return _PatternScanner(markers)
     return _PartScanner(markers)

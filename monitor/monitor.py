@@ -1,8 +1,8 @@
-"""Where the parts meet: `Monitor` holds what stays, `Session` is one generation as it happens.
+"""Connects the stages: `Monitor` holds what stays the same, `Session` follows one generation live.
 
     reasoning → steps → judgement → drift → verdict
 
-Batch and live walk the same way through `ChannelJudge`, so they give the same verdicts.
+Batch and live use share the code in `ChannelJudge`, so they give the same verdicts.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ __all__ = ["Monitor", "Session"]
 
 
 class Monitor:
-    """Judges traces, saved or live. Loaded once, used from any thread.
+    """Judges traces, saved or live. Load it once and use it from any thread.
 
     Args:
-        classifier: what judges the steps: a name of `undertow classifiers`, a folder, or an object
-            with the `StepClassifier` contract.
-        false_alarm_rate: the share of safe traces that may raise an alarm, at most.
-        segmenter: how the reasoning is cut into steps; a name of `monitor.steps.STRATEGIES`.
-        calibration: a calibration, or a file of one, instead of the classifier's own.
+        classifier: the classifier that judges the steps: a name listed by `undertow classifiers`, a
+            folder, or an object that satisfies the `StepClassifier` contract.
+        false_alarm_rate: the largest share of safe traces that may raise an alarm.
+        segmenter: how the reasoning is cut into steps; a name in `monitor.steps.STRATEGIES`.
+        calibration: a calibration, or the path of one, to use instead of the classifier's own.
 
     Raises:
         UsageError: if the classifier is not known.
         WeightsError: if its weights are missing or damaged.
-        CalibrationError: if no threshold with that promise can be given.
+        CalibrationError: if no threshold is available for this classifier and rate.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Monitor:
         self.threshold = self.calibration.threshold(false_alarm_rate)
         self._english_only = languages_of(self.classifier) == ("en",)
         self.stamp = stamp(self.classifier, false_alarm_rate, self.threshold)
-        """What its verdicts say of what produced them."""
+        """What every verdict states about the monitor that produced it."""
 
     def open(
         self,
@@ -74,25 +74,25 @@ class Monitor:
         """Begin to follow one generation.
 
         Args:
-            prompt: the request, in which the steps are judged.
-            id: what to call the trace in its verdict.
-            model: the model's name; helps to find the reasoning's profile.
-            profile: how the reasoning is marked; a name of `monitor.reasoning.PROFILES`.
-            raw_prompt: the prompt as a local model got it, or its end: the template may have opened
-                the reasoning already.
+            prompt: the request, which gives the steps their context.
+            id: the id of the trace in its verdict.
+            model: the model's name; helps to find the profile of its reasoning.
+            profile: how the reasoning is marked; `auto`, or a name in `monitor.reasoning.PROFILES`.
+            raw_prompt: the prompt as a local model received it, or its end: the template may already
+                have opened the reasoning.
 
-        Where neither the profile, the model's name, the raw prompt nor an opening tag tells what a
-        text begins with, it waits, unjudged, for a closing tag or the end: name the model or the
-        profile to have it judged as it comes.
+        If neither the profile, the model's name, the raw prompt nor an opening tag shows the channel in
+        which a text begins, it waits, unjudged, for a closing tag or the end. Name the model or the profile
+        to have it judged as it arrives.
         """
         parser = ReasoningParser(profile, prompt=raw_prompt, model=model)
         return Session(self, Trace(id=id, prompt=prompt, model=model), parser)
 
     def judge(self, records: Iterable[Trace | Unreadable]) -> Iterator[TraceVerdict]:
-        """Judge many traces, their steps batched across traces.
+        """Judge many traces, with steps batched across traces.
 
         Yields:
-            One verdict for each record, in order; nothing is left out.
+            One verdict per record, in order; no record is left out.
         """
         for _, verdict in self.judge_pairs(records):
             yield verdict
@@ -100,7 +100,7 @@ class Monitor:
     def judge_pairs(
         self, records: Iterable[Trace | Unreadable]
     ) -> Iterator[tuple[Trace | Unreadable, TraceVerdict]]:
-        """Like `judge`, with each record beside its verdict."""
+        """Judge many traces as `judge` does; yield each record with its verdict."""
         waiting: list[_Job] = []
         steps = 0
         for record in records:
@@ -123,24 +123,24 @@ class Monitor:
             taken = end
 
     def rows(self, steps: list[StepInput]) -> Probabilities:
-        """Classify steps; a step that could not be judged gets a row of NaN, alone."""
+        """Return one row of probabilities per step; a step that could not be judged gets a row of NaN."""
         rows = self.answers(steps)
         rows[~np.isfinite(rows)] = np.nan
         return rows
 
     def answers(self, steps: list[StepInput]) -> Probabilities:
-        """Like `rows`, but a step on which the classifier failed, rather than declined it, is infinite."""
+        """Return rows as `rows` does, but infinite for a step on which the classifier failed."""
         return answers(self.classifier, steps)
 
     def channel(self, channel: Channel, prompt: str) -> ChannelJudge:
-        """Return a fresh judge of one channel, with this monitor's steps and threshold."""
+        """Return a new judge for one channel, with this monitor's segmenter and threshold."""
         margin = self.calibration.margins.get(channel, 0.0)
         return ChannelJudge(
             channel, prompt, self.segmenter, self.threshold + margin, english_only=self._english_only
         )
 
     def conclude(self, trace: Trace, channels: Mapping[Channel, ChannelJudge]) -> TraceVerdict:
-        """Sum up what the channels of a trace have shown."""
+        """Return the verdict on a trace from what its channels have shown."""
         return conclude(trace, channels, self.stamp)
 
     def conclude_unreadable(self, record: Unreadable) -> TraceVerdict:
@@ -149,7 +149,7 @@ class Monitor:
 
 
 class _Job:
-    """One record on its way through a batch: cut at once, judged when its rows are there."""
+    """One record of a batch: cut into steps at once, judged when its rows are there."""
 
     def __init__(self, monitor: Monitor, record: Trace | Unreadable) -> None:
         self.record = record
@@ -175,7 +175,7 @@ class _Job:
 
 
 class Session:
-    """One generation, judged while it is written. Use it as a context manager, or `close` it.
+    """Judges one generation while it is written. Use it as a context manager, or `close` it.
 
     Example:
         with monitor.open(prompt=request, model="deepseek-r1") as session:
@@ -189,7 +189,7 @@ class Session:
 
     def __init__(self, monitor: Monitor, trace: Trace, parser: ReasoningParser) -> None:
         self.verdict: TraceVerdict | None = None
-        """The verdict, once the session is closed."""
+        """The verdict; None until the session is closed."""
         self._monitor = monitor
         self._trace = trace
         self._parser = parser
@@ -202,9 +202,8 @@ class Session:
         """Take more of the generation; return the steps that it closed, judged.
 
         Args:
-            delta: text as the model wrote it, tags and all.
-            channel: given where an API already keeps reasoning and answer apart; the text is then
-                not parsed.
+            delta: text as the model wrote it, including tags.
+            channel: give it if the API already separates reasoning and answer; the text is then not parsed.
 
         Raises:
             UsageError: if the session is closed.
@@ -226,14 +225,14 @@ class Session:
         return self.verdict
 
     def _flush(self) -> list[StepVerdict]:
-        """Take what waits for a tag: where a channel is given, what came before it comes first."""
+        """Take the text that waits for a tag: it comes before text whose channel is given."""
         return self._take_segments(self._parser.flush()) if self._parser.waits else []
 
     def _take_segments(self, segments: Iterable[Segment]) -> list[StepVerdict]:
         return [step for segment in segments for step in self._take_segment(segment)]
 
     def _take_segment(self, segment: Segment) -> list[StepVerdict]:
-        """Keep blocks of reasoning apart, as `parse` does."""
+        """Take a segment; separate blocks of reasoning as `parse` does."""
         channel, text, block = segment.channel, segment.text, segment.block
         new_block = channel == "reasoning" and block != self._block and self._block is not None
         if channel == "reasoning":
@@ -253,7 +252,7 @@ class Session:
 
     @property
     def channels(self) -> Mapping[Channel, ChannelJudge]:
-        """What has been judged so far, channel by channel."""
+        """The judge of each channel so far."""
         return self._channels
 
     @property
@@ -265,18 +264,18 @@ class Session:
 
     @property
     def flagged(self) -> bool:
-        """True from the alarm on, in either channel."""
+        """True from the first alarm on, in either channel."""
         return any(judge.tracker.alarm is not None for judge in self._channels.values())
 
     @property
     def risk(self) -> float | None:
-        """The highest risk of a judged step so far; None while none was judged."""
+        """The highest risk of a judged step so far; None if no step was judged."""
         judged = [j.tracker.risk for j in self._channels.values() if j.tracker.peak is not None]
         return max(judged, default=None)
 
     @property
     def unjudged(self) -> int:
-        """How many of the steps so far the classifier could not judge."""
+        """The number of steps so far that could not be judged."""
         return sum(judge.unjudged for judge in self._channels.values())
 
     def __enter__(self) -> Self:
