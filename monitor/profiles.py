@@ -1,7 +1,7 @@
-"""How families of models mark their reasoning, and which family a text comes from.
+"""How model families mark their reasoning, and which family a text comes from.
 
-A profile is a table of markers. Adding a family means adding an entry to `PROFILES`; the
-automaton in reasoning.py knows of no family by name.
+A profile is a table of markers. To add a family, add an entry to `_TABLE`; the automaton in
+reasoning.py knows no family by name.
 
 Sources: the chat templates of the models, the parsers in vLLM's `vllm/reasoning`, and the
 harmony format's description (https://cookbook.openai.com/articles/openai-harmony).
@@ -24,7 +24,7 @@ from .markers import Gap, Marker, Tells, scanner_for
 __all__ = ["AUTO", "PROFILES", "Hint", "Profile", "owner_of", "profile_for", "profile_named", "regex_profile"]
 
 AUTO = "auto"
-"""The profile that is picked from the prompt's end, the model's name, and what is seen."""
+"""The name of the profile chosen by the prompt's end, the model's name, and the markers in the text."""
 
 _BOTH: tuple[Channel, ...] = ("answer", "reasoning")
 _ATTRIBUTES = (Gap(r"\s", 1, 1), Gap("[^<>]", most=4096))
@@ -36,20 +36,20 @@ class Profile:
 
     name: str
     markers: tuple[Marker, ...]
-    """Every tag, with the channels it moves between."""
+    """Every tag, with the channels between which it moves the text."""
     models: str = ""
-    """A regular expression for the names of the models that use it, in lower case."""
+    """A regular expression for the lower-case names of the models that use this profile."""
     opened: bool = False
-    """True where the chat template opens the reasoning, so that the output lacks the opening tag."""
+    """True if the chat template opens the reasoning, so that the output lacks the opening tag."""
 
 
 class Hint(NamedTuple):
-    """What is known of an output before its first character."""
+    """What is known about an output before its first character."""
 
     profile: str
-    """A name in `PROFILES`, or `auto` where nothing tells."""
+    """A name in `PROFILES`, or `auto` if unknown."""
     channel: Channel | None
-    """The channel in which the output begins; None where nothing tells."""
+    """The channel in which the output begins; None if unknown."""
 
 
 def _opening(*parts: str | Gap, tells: Tells = "always") -> Marker:
@@ -70,17 +70,17 @@ def _tag(name: str) -> tuple[Marker, ...]:
 
 
 def _implicit(*parts: str | Gap) -> Marker:
-    """Return a marker that ends the reasoning and belongs to the answer: the closing tag was left out."""
+    """Return a marker that ends the reasoning but belongs to the answer, for a missing closing tag."""
     return Marker(parts, ("reasoning",), "answer", kept=True, tells="never")
 
 
 def _tool_call() -> tuple[Marker, ...]:
-    """Return Qwen3's implicit end: a tool call, but not the mere mention of one (vLLM #35687)."""
+    """Return the markers of Qwen3's implicit end: a tool call, not a mere mention of one (vLLM #35687)."""
     return tuple(_implicit("<tool_call>", Gap(r"\s", most=16), call) for call in ("<function", '{"name"'))
 
 
 def _harmony() -> Iterator[Marker]:
-    """Yield the headers and ends of messages; what is no header of bounded length stays text."""
+    """Yield the headers and ends of messages; anything that is not a header of bounded length stays text."""
     gap = Gap("[^<]")
     starts: tuple[tuple[str | Gap, ...], ...] = ((), ("<|start|>", gap))
     ends: tuple[tuple[str | Gap, ...], ...] = (("<|message|>",), ("<|constrain|>", gap, "<|message|>"))
@@ -107,7 +107,7 @@ def _command() -> tuple[Marker, ...]:
 
 
 def _headings(words: tuple[str, ...]) -> Iterator[str]:
-    """Yield the ways to write a heading: plain, bold, or as markdown."""
+    """Yield the forms of a heading: plain, bold, or Markdown."""
     heads = (f"{'#' * level} {{}}{end}" for level in (1, 2, 3) for end in (":", "\n"))
     forms = ("{}:", "**{}:**", "**{}**:", "**{}**\n", *heads)
     for form, word in product(forms, words):
@@ -115,7 +115,7 @@ def _headings(words: tuple[str, ...]) -> Iterator[str]:
 
 
 def _plain() -> Iterator[Marker]:
-    """Yield markers made of words; as words are common, they tell the profile only when they come first."""
+    """Yield markers made of words; words are common, so these identify the profile only at the beginning."""
     for text in (*_headings(("Thinking", "Reasoning", "Thought process")), "Thinking...\n", "Thinking…\n"):
         yield Marker((text,), ("answer",), "reasoning", anchor="line", tells="first")
     answers = _headings(("Answer", "Final answer", "Final Answer", "Response"))
@@ -129,7 +129,7 @@ _GRANITE = (
 )
 
 _TABLE = (
-    # The template opens the tag; newer ones leave it to the model. Both are right.
+    # Some templates open the tag, newer ones leave it to the model. Both are handled.
     Profile("deepseek-r1", _tag("think"), r"deepseek-?_?r1|r1-distill|qwq|minimax-m2", opened=True),
     Profile("qwen3-thinking", (*_tag("think"), *_tool_call()), r"qwen-?3.*thinking", opened=True),
     Profile("qwen3", (*_tag("think"), *_tool_call()), r"qwen-?3"),
@@ -149,7 +149,7 @@ _TABLE = (
 )
 
 PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in _TABLE})
-"""The profiles by name. Where a model's name fits several, the first of them counts."""
+"""The profiles by name. If a model's name matches several, the first one counts."""
 
 
 def regex_profile(
@@ -161,11 +161,11 @@ def regex_profile(
     a text streams, its last `window` characters are held back, since they may begin a match.
 
     Args:
-        opening: What begins the reasoning, such as `r"<thought\b[^>]*>"`.
-        closing: What ends it.
-        name: What verdicts call the profile.
+        opening: The pattern that begins the reasoning, such as `r"<thought\b[^>]*>"`.
+        closing: The pattern that ends it.
+        name: The profile's name, as in `Parsed.profile`.
         window: The greatest length of a match, in characters.
-        opened: True where the output begins inside the reasoning.
+        opened: True if the output begins inside the reasoning.
 
     Raises:
         UsageError: A pattern cannot be compiled or matches the empty text, or the window is empty.
@@ -191,7 +191,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def profile_named(name: str) -> Profile:
-    """Return the profile of that name.
+    """Return the profile with this name.
 
     Raises:
         UsageError: There is none; the message lists the names.
@@ -205,28 +205,28 @@ def profile_named(name: str) -> Profile:
 
 @cache
 def _auto() -> Profile:
-    """Return the profile of all markers that can tell a profile, each of them once."""
+    """Return a profile of all markers that can identify a profile, each of them once."""
     telling = (m for profile in _TABLE for m in profile.markers if m.tells != "never")
     return Profile(AUTO, tuple(dict.fromkeys(telling)))
 
 
 @cache
 def owner_of(marker: Marker) -> Profile:
-    """Return the profile that a marker shows. The plain `think` stands for its relatives."""
+    """Return the profile that a marker identifies; `think` if the marker is one of its tags."""
     owners = [profile for profile in _TABLE if marker in profile.markers]
     return next((profile for profile in owners if profile.name == "think"), owners[0])
 
 
 def profile_for(model: str | None = None, prompt: str = "", profile: Profile | None = None) -> Hint:
-    r"""Say what the model's name and the prompt's end tell of an output.
+    r"""Return what the model's name and the prompt's end show about an output.
 
-    The prompt's end comes first: a prompt that ends in an opening tag puts the output into the
-    reasoning, and one that ends in a closing tag (thinking switched off) into the answer.
+    The prompt's end takes precedence: if it ends in an opening tag, the output begins in the reasoning;
+    if it ends in a closing tag (thinking switched off), in the answer.
 
     Args:
         model: The model's name, in any case and with or without its owner.
-        prompt: The prompt as the model got it; its end is what counts.
-        profile: The profile, where it is known; the prompt is searched for its tags only.
+        prompt: The prompt as the model received it; only its end counts.
+        profile: The profile, if known; the prompt is then searched for its tags only.
 
     Examples:
         >>> profile_for("deepseek-ai/DeepSeek-R1")
@@ -249,7 +249,7 @@ def _of_model(model: str | None) -> Profile | None:
 
 
 def _last_marker(profile: Profile, prompt: str) -> Marker | None:
-    """Return the marker at the end of a prompt, white space aside."""
+    """Return the marker at the end of a prompt, ignoring white space."""
     reach = max(m.span for m in profile.markers) + 64
     at = min(1, max(0, len(prompt) - reach))  # one character before, for the start of a line
     tail = prompt[-reach - at :]

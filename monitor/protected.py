@@ -1,11 +1,11 @@
 """Spans of reasoning that are kept whole: code fences, inline code, LaTeX.
 
-What looks like a sentence end inside them is none. Inline code and LaTeX are bounded, so an
-opening mark that is never closed hides nothing and holds nothing up for long. A fence may be as
-long as it likes; `StepSegmenter` cuts it at line ends where it exceeds a step's bound.
+What looks like the end of a sentence inside a span is not one. Inline code and LaTeX have a bounded
+length, so an opening mark that is never closed hides nothing and delays nothing for long. A code fence
+may have any length; `StepSegmenter` cuts it at line ends if it exceeds the maximum length of a step.
 
-All functions read `text` from a step's first character on and answer the same however much more
-of it follows; None means that the text so far does not tell.
+All functions read `text` from the first character of a step, and give the same answer however much
+text follows; None means that the text so far is not enough to decide.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPAN_LIMIT = 300
 """The longest formula or inline code that is kept whole, in characters."""
 
 OPENING = r"`|\$\$?|\\(?:[(\[]|\Z)"
-"""Regular expression of what may open a span other than a fence."""
+"""Regular expression of the marks that may open a span other than a fence."""
 
 FENCE = re.compile(r"`{3,}")
 
@@ -49,9 +49,10 @@ _PRICE = re.compile(r"\$\d[\d,.]{0,12}+[kKmMbB]?[,.;:!?)]{0,4}\s[A-Za-z]{2}")
 
 
 def fence_opens(text: str, marks: re.Match[str], final: bool) -> bool | None:
-    """Whether three or more backticks outside a fence open one.
+    """Return whether three or more backticks outside a fence open one.
 
-    They do at the start of a line, behind list or quote marks too, or where their line ends.
+    They do at the start of a line, also after list or quote marks, or if at most an info string follows
+    them on their line.
     """
     if marks.end() == len(text) and not final:
         return None
@@ -64,7 +65,7 @@ def fence_opens(text: str, marks: re.Match[str], final: bool) -> bool | None:
 
 
 def span_end(text: str, start: int, opening: str, final: bool) -> int | None:
-    """Where to read on: behind the span that opens at `start`, or behind `opening` if none does."""
+    """Return where to read on: after the span that opens at `start`, or after `opening` if there is none."""
     if opening == "$" and _PRICE.match(text, start):
         return start + 1
     closed = _CLOSED[opening].match(text, start) if opening in _CLOSED else None
@@ -76,6 +77,6 @@ def span_end(text: str, start: int, opening: str, final: bool) -> int | None:
 
 
 def span_wake(text: str, start: int) -> int:
-    """The length of text at which `span_end` is worth asking again if no mark comes before."""
+    """Return the length of text at which to call `span_end` again if no mark comes before."""
     early = len(text) - start < _FENCE_LIMIT or text[-1] in "$`\\"
     return len(text) + 1 if early else start + SPAN_LIMIT + 6

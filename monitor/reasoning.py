@@ -1,26 +1,26 @@
-"""Splits what a model wrote into its reasoning and its answer, while it is being written or at once.
+"""Splits a model's output into reasoning and answer, while it is being written or all at once.
 
-One automaton does both: `parse(text)` is `ReasoningParser` fed once. A profile (profiles.py)
-lists the markers of a family of models; each marker moves the text from one channel to another
-and itself belongs to neither. All else is kept, character by character: the segments in their
-order are the raw text without the markers that acted.
+One automaton does both: `parse(text)` feeds a `ReasoningParser` once. A profile (profiles.py) lists
+the markers of a model family; each marker moves the text from one channel to another and itself
+belongs to neither. Everything else is kept, character by character: the segments in order are the
+raw text without the markers that acted.
 
 What is released at once and what waits:
 
-* Inside a channel, text waits only from the place where it could be the beginning of a marker.
-  Text that turns out not to be one follows with the next character. (Where that stretch grows
-  beyond 256 characters, as in a tag with long attributes, it is looked at again each time that
-  it has grown by an eighth, so that the cost of a character stays constant.)
-* At the beginning the channel may be unknown: the opening tag may have been in the prompt, and
-  then only a lone closing tag shows that all before it was reasoning. What was released cannot
-  be called back, so the text waits until its first marker, the end, or `lookahead` characters;
-  in the latter two cases it is the answer. A text that begins with its opening tag waits for
-  nothing. Neither does one for which the prompt's end, the model's name or the profile says where
-  it begins. A live caller who knows that the model writes its own opening tag sets `lookahead=0`.
-* With `close_at="last"` the text after a closing tag waits until an opening tag or the end shows
+* Within a channel, text waits only from the position where it could be the beginning of a marker.
+  Text that turns out not to be one is released with the next character. (If such a stretch grows
+  beyond 256 characters, as in a tag with long attributes, it is examined again each time that it
+  has grown by an eighth, so that the cost per character stays constant.)
+* At the beginning the channel may be unknown: the opening tag may have been in the prompt, and then
+  only a lone closing tag shows that all text before it was reasoning. Released text cannot be taken
+  back, so the text waits until its first marker, the end, or `lookahead` characters; in the latter
+  two cases it is the answer. A text that begins with its opening tag does not wait, nor does one
+  whose channel is known from the prompt's end, the model's name or the profile. A live caller who
+  knows that the model writes its own opening tag sets `lookahead=0`.
+* With `close_at="last"`, the text after a closing tag waits until an opening tag or the end shows
   that no other closing tag follows.
 
-Every such decision depends on characters and their offsets, so any split of the text into deltas
+Every decision depends on characters and their offsets alone, so any split of the text into deltas
 gives the same channels, blocks and offsets.
 """
 
@@ -51,16 +51,16 @@ __all__ = [
 ]
 
 BLOCK_BREAK = "\n\n"
-"""What stands between two blocks of reasoning in `Parsed.reasoning`."""
+"""The separator between two blocks of reasoning in `Parsed.reasoning`."""
 
 LOOKAHEAD = 1_000_000
-"""How many characters wait at most for a lone closing tag; well above what models write."""
+"""The largest number of characters that wait for a lone closing tag; far more than models write."""
 
 _LONG_HOLD = 256
 
 Irregularity = Literal["lone_closing", "literal_opening", "literal_closing", "implicit_end"]
-"""A closing tag whose opening tag was never seen; an opening tag inside the reasoning, or a
-closing tag that closed nothing, both kept as text; an end of the reasoning without its tag."""
+"""A closing tag whose opening tag was never seen; an opening tag inside the reasoning, or a closing tag
+that closed nothing, both kept as text; an end of the reasoning without its tag."""
 
 
 class Segment(NamedTuple):
@@ -71,27 +71,27 @@ class Segment(NamedTuple):
     start: int
     end: int
     block: int
-    """Which run of its channel it belongs to, from 0; a marker lies between two runs."""
+    """The number of this run of the channel, from 0; a marker lies between two runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A text, split into its channels. No text is stripped or changed."""
+    """A text split into its channels. No text is stripped or changed."""
 
     reasoning: str
     """The blocks, with `BLOCK_BREAK` between them."""
     answer: str
-    """All text outside the reasoning, also what stood before it, in its order."""
+    """All text outside the reasoning, including text before it, in order."""
     blocks: tuple[str, ...]
-    """The blocks of reasoning that hold any text; `segments` with block i make up `blocks[i]`."""
+    """The blocks of reasoning that contain text; reasoning `segments` with block i make up `blocks[i]`."""
     segments: tuple[Segment, ...]
-    """The stretches in their order; no two that touch are of the same block."""
+    """The stretches in order; two that touch are never of the same block."""
     truncated: bool
-    """True where the text ended inside the reasoning."""
+    """True if the text ended inside the reasoning."""
     profile: str
-    """The profile that was used; `auto` where nothing showed one."""
+    """The name of the profile that was used; `auto` if nothing showed one."""
     irregular: tuple[Irregularity, ...] = ()
-    """What was out of the ordinary, each once, in order of appearance."""
+    """Irregularities, each once, in order of appearance."""
 
 
 class ReasoningParser:
@@ -99,10 +99,10 @@ class ReasoningParser:
 
     Args:
         profile: A name in `PROFILES`, a `Profile` such as `regex_profile` returns, or `auto`.
-        prompt: The prompt as the model got it, or its end. It may have opened or closed the reasoning.
-        model: The model's name; `auto` picks by it.
-        close_at: Which closing tag ends a block where several follow each other: the first, or the last.
-        lookahead: How many characters wait at most while nothing tells their channel.
+        prompt: The prompt as the model received it, or its end. It may have opened or closed the reasoning.
+        model: The model's name, which helps `auto` to choose.
+        close_at: Which of several consecutive closing tags ends a block: the first, or the last.
+        lookahead: The largest number of characters that wait while their channel is unknown.
 
     Raises:
         UsageError: No such profile, an unknown `close_at`, or a negative `lookahead`.
@@ -135,15 +135,15 @@ class ReasoningParser:
         self._adopt(profile_named(hint.profile) if chosen.name == AUTO else chosen)
         self._close_last = close_at == "last"
 
-        # The channel of the text that comes next; None while it is not known. Then `_assumed`
-        # is what it will be if no marker tells, and `_held` are the texts that wait.
+        # The channel of the text that comes next; None while it is unknown. Then `_assumed` is
+        # the channel if no marker shows another, and `_held` holds the texts that wait.
         self._channel: Channel | None = "answer" if hint.channel == "answer" else None
         self._assumed: Channel = hint.channel or "answer"
         self._held: list[str] = []
         self._patience = lookahead if hint.channel is None else 0
-        self._closing: str | None = None  # with `close_at="last"`, the closing tag that may be the last
+        self._closing: str | None = None  # with `close_at="last"`, a closing tag that may be the last
 
-        self._tail = ""  # what the scanner has not passed, after one character of context
+        self._tail = ""  # text that the scanner has not passed, after one character of context
         self._context = 0
         self._wake = 0
         self._position = 0  # where the next text to be released begins in the raw text
@@ -162,16 +162,16 @@ class ReasoningParser:
 
     @property
     def held(self) -> Sequence[str]:
-        """The texts whose channel nothing has told yet, since the beginning; empty once it is told."""
+        """The texts that wait because their channel is unknown; empty once it is known."""
         return self._held if self._channel is None else ()
 
     @property
     def waits(self) -> bool:
-        """Whether any text has been taken and not yet released."""
+        """Whether any text has been fed and not yet released."""
         return bool(self.held) or len(self._tail) > self._context
 
     def passes(self, delta: str) -> bool:
-        """Whether this text holds no part of a marker; False may err where a text waits."""
+        """Return whether `delta` contains no part of a marker; False may be wrong while text waits."""
         text = self._tail + delta
         return len(self._tail) == self._context and self._find(text, self._context, False)[0] == len(text)
 
@@ -182,11 +182,11 @@ class ReasoningParser:
 
     @property
     def irregular(self) -> tuple[Irregularity, ...]:
-        """What was out of the ordinary so far."""
+        """The irregularities so far."""
         return tuple(self._irregular)
 
     def feed(self, delta: str) -> list[Segment]:
-        """Take the next piece of the text and return what it released.
+        """Take the next piece of the text; return the segments that it released.
 
         Raises:
             UsageError: The parser was closed.
@@ -201,14 +201,14 @@ class ReasoningParser:
         return self._released()
 
     def flush(self) -> list[Segment]:
-        """Return all that waits, as if the text ended here; more of it may be fed."""
+        """Return all waiting text, as if the text ended here; more text may be fed after that."""
         self._advance(self._tail, final=True)
         if self._channel is None:
             self._settle(self._assumed)
         return self._released()
 
     def close(self) -> list[Segment]:
-        """End the text, fix `truncated`, and return the rest. A second call returns nothing."""
+        """End the text, set `truncated`, and return the rest. A second call returns nothing."""
         if self._closed:
             return []
         self._closed = True
@@ -252,7 +252,7 @@ class ReasoningParser:
             self._settle(self._assumed)
 
     def _mark(self, marker: Marker, text: str) -> None:
-        """Take a marker: it acts, or it is text where it stands."""
+        """Take a marker: it acts, or it is plain text here."""
         if not self._acts(marker):
             if marker.tells == "always":
                 self._note("literal_opening" if marker.opens else "literal_closing")
@@ -282,7 +282,7 @@ class ReasoningParser:
         return not marker.kept or self._assumed == "reasoning"
 
     def _resolve(self, marker: Marker) -> None:
-        """Say what the text that waits was, now that a marker tells."""
+        """Settle the channel of the waiting text, now that a marker shows it."""
         if self._closing is not None:
             self._settle("answer" if "answer" in marker.before else "reasoning")
             return
@@ -291,11 +291,11 @@ class ReasoningParser:
         self._settle(marker.before[0])
 
     def _settle(self, channel: Channel) -> None:
-        """Release the text that waits, as text of this channel."""
+        """Release the waiting text as text of this channel."""
         held, self._held = self._held, []
         closing, self._closing = self._closing, None
         self._channel = channel
-        if closing is not None and channel == "reasoning":  # another one followed: this one was text
+        if closing is not None and channel == "reasoning":  # another closing tag followed: this one was text
             held.insert(0, closing)
             self._note("literal_closing")
         elif closing is not None:
@@ -319,7 +319,7 @@ class ReasoningParser:
 
 
 def merge(segments: Iterable[Segment]) -> list[Segment]:
-    """Join segments that touch and are of the same block; the result does not depend on the deltas."""
+    """Join segments of the same block that touch; the result does not depend on the deltas."""
     runs: list[list[Segment]] = []
     for segment in segments:
         last = runs[-1][-1] if runs else None
@@ -339,10 +339,10 @@ def parse(
     close_at: Literal["first", "last"] = "first",
     lookahead: int = LOOKAHEAD,
 ) -> Parsed:
-    r"""Split a whole text; the arguments are those of `ReasoningParser`, fed once.
+    r"""Split a whole text; the arguments are those of `ReasoningParser`.
 
     Raises:
-        UsageError: As `ReasoningParser`.
+        UsageError: As for `ReasoningParser`.
 
     Examples:
         >>> parsed = parse("<think>\nTwo and two.\n</think>\n\n4")
@@ -356,7 +356,7 @@ def parse(
 
 
 def collect(parser: ReasoningParser, segments: Iterable[Segment]) -> Parsed:
-    """Return what a closed parser and all the segments that it released amount to."""
+    """Return the result of a closed parser, given all the segments that it released."""
     merged = merge(segments)
     blocks = tuple(s.text for s in merged if s.channel == "reasoning")
     return Parsed(

@@ -1,4 +1,4 @@
-"""Files that appear at once and whole: written beside their place, and moved there at the end."""
+"""Writes files that appear at once and complete: under a temporary name, then moved into place."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["replacing"]
 
 @contextmanager
 def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
-    """Give the name of a file to write; whole and on the disk, it takes the place of `path`.
+    """Yield the path of a temporary file; once written and flushed to disk, it replaces `path`.
 
-    Where writing fails, whatever stood at `path` is left as it was.
+    If writing fails, `path` is left as it was.
 
     Args:
-        path: the file to replace, or to make; its folder is there.
-        beside: what to write until then, in the same folder; what stands there is taken away. A name
-            that no other process uses unless given.
+        path: the file to create or replace; its folder must exist.
+        beside: the temporary file, in the same folder; an existing one is deleted. By default a name
+            that no other process uses.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,8 +1,8 @@
-"""What a classifier is worth on labelled traces: its figures, by source, beside baselines.
+"""The figures of a classifier on labelled traces: in total, by source, and beside baselines.
 
-The baselines say how much of a figure needs no reading of the reasoning at all: the request alone,
-the answer alone, where a step stands, how long it is, a list of words. A classifier that does not
-beat them has learned about the traces and not from their steps.
+The baselines show how much of a figure can be had without reading the reasoning: from the request
+alone, the answer alone, a step's position, its length, or a list of words. A classifier that does not
+beat them has learned about the traces, not from their steps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .trace import Frozen
 __all__ = ["BASELINES", "Baseline", "Count", "Estimate", "Group", "Scorecard", "baseline", "scorecard"]
 
 RATES = (0.05, 0.01)
-"""False alarms per safe trace at which a baseline's recall is given."""
+"""The false-alarm rates at which a baseline's recall is given."""
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ Promise: TypeAlias = tuple[float, Mapping[Channel, float]]
 
 
 class Estimate(Frozen):
-    """A figure with its 95 % interval; None where the data cannot give it."""
+    """A figure with its 95 % interval; None if the data cannot give it."""
 
     value: float | None
     low: float | None = None
@@ -69,49 +69,49 @@ class Group(Frozen):
     steps: int
     step_auroc: float | None
     alarms: Mapping[str, Count]
-    """At the highest rate; empty without a calibration."""
+    """At the highest false-alarm rate; empty without a calibration."""
 
 
 class Baseline(Frozen):
-    """Figures that need only an order of the steps by risk."""
+    """Figures that depend only on the order of the steps by risk."""
 
     step_auroc: float | None
     within_trace_auroc: float | None
     trace_auroc: float | None
-    """Unsafe traces against safe ones, by their riskiest step."""
+    """Unsafe traces against safe ones, ranked by their riskiest step."""
     recall: Mapping[str, float | None]
-    """Share of unsafe traces above what a share of the safe ones here exceed, by that share."""
+    """By rate: the share of unsafe traces above a threshold that at most this share of the safe exceeds."""
 
 
 class Scorecard(Frozen):
-    """Everything that `undertow evaluate` says."""
+    """Everything that `undertow evaluate` reports."""
 
     classifier: str
     digest: str
     traces: int
     steps: int
     note: str
-    """What a reader must know of the classifier, such as which labels it never gives."""
+    """What a reader must know about the classifier, such as which labels it never gives."""
     escalated: float | None
-    """Share of the steps about which a cascade asked its second classifier; None of what is no cascade."""
+    """The share of steps that a cascade passed to its second classifier; None if it is not a cascade."""
     unjudged: float
-    """Share of the labelled steps that the classifier declined; they are in no figure."""
+    """The share of labelled steps that were not judged; they are in no figure."""
     population: str | None
-    """The traces that the thresholds were found on; None where there is no calibration."""
+    """A description of the traces that the thresholds were found on; None without a calibration."""
     figures: Mapping[str, Estimate]
     alarms: Mapping[str, Mapping[str, Count]]
     """By false-alarm rate: false alarms, timings and onsets, at the calibration's threshold."""
     lengths: Mapping[str, Mapping[str, Mapping[str, Count]]]
-    """By rate, then by reading of "safe": false alarms by how many steps the reasoning has."""
+    """By rate, then by reading of "safe": false alarms by the number of reasoning steps."""
     alarms_here: Mapping[str, Mapping[str, Mapping[str, Count]]]
-    """By reading of "safe", then by rate: the same at the threshold that so many of the safe traces here, at
-    most, exceed. It compares, and promises nothing."""
+    """By reading of "safe", then by rate: the same at a threshold found on the safe traces here, which at
+    most this share of them exceeds. It allows comparisons, and promises nothing."""
     onset_error: Mapping[str, float | None]
-    """By rate: how many units an onset lies off, in the mean, where it was found."""
+    """By rate: the mean absolute error of the onset in units, over the onsets that were found."""
     groups: Mapping[str, Mapping[str, Group]]
-    """`source` and `generator` → each of them."""
+    """`source` and `generator`, each with its groups by name."""
     baselines: Mapping[str, Baseline]
-    """The classifier itself first, then what it has to beat."""
+    """The classifier itself first, then the baselines that it has to beat."""
 
 
 def scorecard(
@@ -123,14 +123,14 @@ def scorecard(
     *,
     escalated: float | None = None,
 ) -> Scorecard:
-    """Sum up what a classifier said of labelled traces.
+    """Compute the figures of a classifier on labelled traces.
 
     Args:
-        classifier: what judged.
-        cases: what it said, from `evaluation.follow`.
-        calibration: where its thresholds come from; None leaves out the figures on alarms.
-        rates: false-alarm rates to give them for; those the calibration cannot support are left out.
-        draws: of the bootstrap over traces behind the intervals.
+        classifier: the classifier.
+        cases: its judgements, from `evaluation.follow`.
+        calibration: the source of the thresholds; None leaves out the figures that need one.
+        rates: the false-alarm rates to report; those that the calibration cannot support are left out.
+        draws: the number of draws in the bootstrap over traces that gives the intervals.
         escalated: the share of steps that a cascade escalated meanwhile.
     """
     steps = scored(cases)
@@ -188,7 +188,7 @@ def _lengths(cases: Sequence[Followed], promise: Promise, reading: Reading) -> M
 def _here(
     cases: Sequence[Followed], rates: Sequence[float], margins: Mapping[Channel, float], reading: Reading
 ) -> Mapping[str, Mapping[str, Count]]:
-    """Count alarms at thresholds found on these traces, by rate; without safe traces there is none."""
+    """Count alarms at thresholds found on these traces, by rate; empty without safe traces."""
     found = {rate: threshold_here(cases, rate, margins, reading) for rate in rates}
     return {
         f"{rate:g}": _counts(summarise(cases, [(threshold, margins)] * len(cases)))
@@ -201,31 +201,31 @@ def _here(
 
 
 def _prompt_only(classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
-    """What the classifier says of the request, read as if it were a step."""
+    """Return the classifier's risk for the request, read as if it were a step."""
     rows = rows_of(classifier, [StepInput(case.trace.prompt) for case in cases])
     return np.repeat(risk_of(rows), [len(case.units) for case in cases])
 
 
 def _answer_only(classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
-    """The highest risk of the answer's steps; NaN where there is no answer."""
+    """Return the highest risk of the answer's steps; NaN if there is no answer."""
     most = [max(risk_of(rows), default=math.nan) for rows in (case.steps["answer"] for case in cases)]
     return np.repeat(np.array(most, float), [len(case.units) for case in cases])
 
 
 def _position_only(classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
-    """How early a step stands."""
+    """Return a risk that is higher the earlier a step is."""
     return np.concatenate([1.0 / (1.0 + np.arange(len(case.units))) for case in cases])
 
 
 def _length_only(classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
-    """How long a step is."""
+    """Return a risk that is higher the longer a step is."""
     lengths = np.array([len(text) for case in cases for text in case.trace.texts], float)
     longest: Array = lengths / lengths.max()
     return longest
 
 
 def _keywords(classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
-    """What a list of words says."""
+    """Return the risk according to a list of words."""
     return risk_of(KeywordClassifier().predict_proba([s for case in cases for s in step_inputs(case.trace)]))
 
 
@@ -236,14 +236,14 @@ BASELINES: Mapping[str, Callable[[StepClassifier, Sequence[Followed]], Array]] =
     "length only": _length_only,
     "keyword": _keywords,
 }
-"""What a classifier has to beat → the risk that each gives to the labelled steps."""
+"""Each baseline by name, as a function that returns its risks for the labelled steps."""
 
 
 def baseline(name: str, classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
-    """Return the risks that a baseline of `BASELINES` gives to the steps, shape (n,).
+    """Return the risks that a baseline in `BASELINES` gives to the steps, shape (n,).
 
-    Where the classifier cannot judge what it is asked, they are NaN. Position and length are turned
-    round where that fits the labels better, which flatters them.
+    They are NaN where the classifier cannot judge what it is asked. Position and length are reversed if
+    that fits the labels better, which flatters them.
     """
     risks = BASELINES[name](classifier, cases)
     if name in ("position only", "length only"):
