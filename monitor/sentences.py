@@ -1,8 +1,8 @@
-"""Whether a full stop ends a sentence.
+"""Decides whether a full stop ends a sentence.
 
-Full stops also stand in abbreviations, initials and the numbers of list items; an ellipsis may
-stand anywhere. The rules look back at the word before and forward at the word after, both within
-a bound. None means that the text so far does not tell.
+Full stops also occur in abbreviations, initials and the numbers of list items; an ellipsis may occur
+anywhere. The rules look back at the preceding word and ahead at the next one, both within a bound.
+None means that the text so far is not enough to decide.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _STOPS = ".?!…؟\u06d4।॥።"
 _WIDE_STOPS = "。\uff01\uff1f｡"
 
 STOP = rf"(?P<stop>(?P<marks>[{_STOPS}]++)(?P<closers>[\"'”\u2019)\]}}»*_]*+))"
-"""Regular expression of full stops and the like, with the quotes and brackets that close behind."""
+"""Regular expression of full stops and similar marks, with the closing quotes and brackets after them."""
 
 WIDE_STOP = rf"(?P<wide>[{_WIDE_STOPS}]++[”\u2019」』\uff09】》〉\u3015]*+)"
-"""The same for CJK marks."""
+"""Regular expression of CJK marks, likewise with what closes after them."""
 
 STOP_CHARS = _STOPS + _WIDE_STOPS
 
 SHORTEST = 8
-"""Less is no step of its own but goes with what follows: "Hmm.", "Why?", "1."."""
+"""The fewest characters that end a step; fewer ("Hmm.", "Why?", "1.") are joined to what follows."""
 
 SHORTEST_WIDE = 4
-"""The same before a CJK mark: those scripts say more with a character."""
+"""The same before a CJK mark: those scripts say more per character."""
 
 _SPACE = re.compile(r"\s*")
 _BREAK = re.compile(rf"\r\n|[{LINE_BREAKS}]")
@@ -69,21 +69,21 @@ _MARKER_LIMIT = 24
 
 
 def after_space(text: str, end: int) -> tuple[int, int]:
-    """Where the text goes on behind the space at `end`, and the line breaks in that space."""
+    """Return where the text after the white space at `end` begins, and the number of line breaks in it."""
     space = _SPACE.match(text, end)
     assert space is not None
     return space.end(), len(_BREAK.findall(space[0]))
 
 
 def word_at(text: str, start: int) -> tuple[str, bool]:
-    """The word at `start`, behind opening quotes and marks, and whether all of it is there."""
+    """Return the word at `start`, after opening quotes and marks, and whether it is known to be complete."""
     word = _WORD.match(text, start)
     assert word is not None
     return word[1], word.end() < len(text)
 
 
 def sentence_ends(text: str, stop: re.Match[str], final: bool) -> bool | None:
-    """Whether a match of `STOP` ends a sentence of `text`, which begins where the step does."""
+    """Return whether a match of `STOP` ends a sentence; `text` begins where the step does."""
     end = stop.end()
     if end == len(text):
         return False if final else None
@@ -101,7 +101,7 @@ def sentence_ends(text: str, stop: re.Match[str], final: bool) -> bool | None:
 
 
 def _ends_before(text: str, stop: re.Match[str], after: int, breaks: int, final: bool) -> bool | None:
-    """The same, given where the next word begins."""
+    """Return what `sentence_ends` does, given where the next word begins."""
     if stop[0] == ".":
         return _lone_stop_ends(text, stop.start(), after, final)
     word, whole = word_at(text, after)
@@ -114,7 +114,7 @@ def _ends_before(text: str, stop: re.Match[str], after: int, breaks: int, final:
 
 
 def _lone_stop_ends(text: str, dot: int, after: int, final: bool) -> bool | None:
-    """Whether a lone full stop ends a sentence, or only an abbreviation."""
+    """Return whether a lone full stop ends a sentence, or only an abbreviation."""
     last = _LAST_WORD.search(text, max(0, dot - _LAST_WORD_LIMIT), dot)
     last_word = last[0] if last else ""
     lowered = last_word.lower()
@@ -133,7 +133,7 @@ def _lone_stop_ends(text: str, dot: int, after: int, final: bool) -> bool | None
 
 
 def wide_sentence_ends(text: str, stop: re.Match[str], final: bool) -> bool | None:
-    """Whether a match of `WIDE_STOP` ends a sentence; no space is needed behind it."""
+    """Return whether a match of `WIDE_STOP` ends a sentence; no space is needed after it."""
     if stop.end() == len(text) and not final:
         return None
     return stop.end() >= SHORTEST_WIDE

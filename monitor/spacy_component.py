@@ -1,7 +1,7 @@
 """The step segmenter as a spaCy component: `nlp.add_pipe("undertow_steps")`.
 
-It fills `doc.spans["steps"]`. spaCy finds it by its entry point, so nothing needs importing, and
-its settings lie in the pipeline's config, so it is saved and loaded with the pipeline.
+It fills `doc.spans["steps"]`. spaCy finds the component by its entry point, so nothing needs to be
+imported. Its settings are part of the pipeline's config and are saved and loaded with it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["make_undertow_steps"]
 def make_undertow_steps(
     nlp: Language, name: str, strategy: str, max_chars: int, spans_key: str
 ) -> Callable[[Doc], Doc]:
-    """Make the component.
+    """Create the component.
 
     Args:
-        nlp: The pipeline it becomes a part of.
-        name: What it is called there.
+        nlp: The pipeline that the component is added to.
+        name: The component's name in the pipeline.
         strategy: As for `StepSegmenter`.
         max_chars: As for `StepSegmenter`.
-        spans_key: Where in `doc.spans` the steps go.
+        spans_key: The key of the steps in `doc.spans`.
 
     Raises:
-        UsageError: No such strategy, or a bound below 1.
+        UsageError: No such strategy, or `max_chars` is below 1.
     """
-    segment("", strategy, max_chars)  # complains now, not at the first text
+    segment("", strategy, max_chars)  # raises now, not at the first text
 
     def mark_steps(doc: Doc) -> Doc:
         spans = _step_spans(doc, strategy, max_chars)
@@ -46,7 +46,7 @@ def make_undertow_steps(
 
 
 def _step_spans(doc: Doc, strategy: str, max_chars: int) -> list[Span]:
-    """The steps in whole tokens. A token that reaches over a border belongs to the earlier step."""
+    """Return the steps in whole tokens. A token that crosses a border belongs to the earlier step."""
     spans: list[Span] = []
     done = 0
     for step in segment(doc.text, strategy, max_chars):

@@ -1,8 +1,8 @@
 """Cuts reasoning into steps while it is being written.
 
-The same text gives the same steps however it is cut into chunks, and a step once returned never
-changes. That holds because a step's end is decided from the characters alone (boundaries.py), and
-only once those that matter have come.
+The same text gives the same steps however it is split into chunks, and a returned step never changes:
+the end of a step is decided from the characters alone (boundaries.py), and only once all characters
+that matter have arrived.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .protected import LINE_BREAKS
 __all__ = ["MAX_CHARS", "STRATEGIES", "Step", "StepSegmenter", "segment"]
 
 STRATEGIES: tuple[str, ...] = tuple(boundaries.STRATEGIES)
-"""The names that `StepSegmenter` takes."""
+"""The names of the strategies."""
 
 MAX_CHARS = 1000
-"""The longest step unless another bound is asked for, in characters."""
+"""The default maximum length of a step, in characters."""
 
 _VISIBLE = re.compile(r"\S")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: `text` is exactly `source[start:end]`, without space around it."""
+    """One step: `text` is exactly `source[start:end]`, without white space around it."""
 
     text: str
     start: int
@@ -38,23 +38,23 @@ class Step:
 
 
 class StepSegmenter:
-    """Cuts a text that comes in chunks into steps.
+    """Cuts a text that arrives in chunks into steps.
 
-    Steps come in order, do not overlap, and between them hold every character that is not space.
+    Steps are in order, do not overlap, and together contain every character that is not white space.
     A step that does not end is closed at `max_chars`, so that nothing can hide in it. The cost is
-    linear in the text, in chunks of one character too.
+    linear in the length of the text, even with chunks of one character.
 
     Args:
         strategy: What a step is.
             `sentence` (default): a sentence, a list item, a heading, a formula on its own.
             `discourse`: a sentence, but a lead-in ("This gives:") keeps what it introduces.
-            `paragraph`: what stands between blank lines.
-            `window`: as many whole words as `max_chars` holds.
-        max_chars: The longest step, in characters. It is cut at space, in a code fence at a line
-            end; where there is none, at exactly this length.
+            `paragraph`: the text between two blank lines.
+            `window`: as many whole words as fit into `max_chars`.
+        max_chars: The maximum length of a step, in characters. A longer step is cut at white space, in a
+            code fence at a line end; if there is none, at exactly this length.
 
     Raises:
-        UsageError: No such strategy, or a bound below 1.
+        UsageError: No such strategy, or `max_chars` is below 1.
 
     Examples:
         >>> segmenter = StepSegmenter()
@@ -95,27 +95,27 @@ class StepSegmenter:
         return self._advance(final=False) if may_close else []
 
     def may_close(self, text: str) -> bool:
-        """Whether feeding this text could close a step; False is certain, and cheap to know."""
+        """Check cheaply whether feeding `text` could close a step; False is certain."""
         return self._length + len(text) >= self._wake or self._may_end(text) is not None
 
     def closes(self, text: str) -> bool:
-        """Whether feeding this text would close a step; costs as much as feeding it, where it might."""
+        """Check exactly whether feeding `text` would close a step; may cost as much as feeding it."""
         return self.may_close(text) and bool(self.fork().feed(text))
 
     def fork(self) -> Self:
-        """Return a segmenter that goes on from here on its own, and leaves this one as it is."""
+        """Return an independent copy that continues from here."""
         other = copy(self)
         other._chunks = self._chunks.copy()
         other._scanner = self._scanner.fork()
         return other
 
     def close(self) -> list[Step]:
-        """Say that the text ends here; return the steps still open."""
+        """End the text; return the steps that are still open."""
         self._closed = True
         return self._advance(final=True)
 
     def _advance(self, final: bool) -> list[Step]:
-        """Close what can be closed of the text that has come; keep the rest, which is bounded."""
+        """Close all steps that the text so far allows; keep the rest, which has a bounded length."""
         text = self._open + "".join(self._chunks)
         self._chunks.clear()
         steps = []
@@ -136,7 +136,7 @@ class StepSegmenter:
         return steps
 
     def _step_length(self, view: str, final: bool) -> int:
-        """The length of the step that begins `view`; 0 if it cannot be told yet."""
+        """Return the length of the step at the start of `view`; 0 if it is not known yet."""
         end = self._scanner.find(view, final)
         full = len(view) == self._view
         if end < 0 and not (final or full):
@@ -150,7 +150,7 @@ class StepSegmenter:
         return end
 
     def _bounded(self, view: str) -> int:
-        """Where to close a step that does not end within the bound."""
+        """Return where to close a step that is longer than `max_chars`."""
         window = view[: self.max_chars + 1]
         if self._scanner.fenced_at(self.max_chars):
             last_break = max(map(window.rfind, LINE_BREAKS))

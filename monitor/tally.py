@@ -1,4 +1,4 @@
-"""What an audit counts while its verdicts go by; the table and the report read it."""
+"""Counts the verdicts of an audit as they pass; the table and the report read the counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .verdict import MonitorStamp, TraceVerdict, channel_of
 __all__ = ["BINS", "REASONS", "Tally"]
 
 BINS: Final = 10
-"""Bars of the onset histogram."""
+"""The number of bars in the onset histogram."""
 
 REASONS: Final[Mapping[Reason, str]] = {
     "unreadable_row": "the row could not be read",
@@ -36,17 +36,17 @@ REASONS: Final[Mapping[Reason, str]] = {
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over verdicts; `add` each of them, then read."""
+    """Counts over verdicts: `add` each verdict, then read the counts."""
 
     assessed: Counter[str] = field(default_factory=Counter)
-    """By `TraceVerdict.assessed`."""
+    """The number of verdicts by `TraceVerdict.assessed`."""
     reasons: Counter[tuple[str, Reason]] = field(default_factory=Counter)
-    """By `assessed` and the reason why it was not full."""
+    """The number of verdicts by `assessed` and by the reason why it was not full."""
     flagged: int = 0
     quadrants: Counter[str] = field(default_factory=Counter)
-    """Traces of which both channels were judged."""
+    """The number of traces by quadrant, if both channels were judged."""
     onsets: list[int] = field(default_factory=lambda: [0] * BINS)
-    """Onsets within the reasoning, by where they fall in it."""
+    """The number of onsets in the reasoning, by position."""
     stamps: Counter[MonitorStamp] = field(default_factory=Counter)
 
     def add(self, verdict: TraceVerdict) -> None:
@@ -63,7 +63,7 @@ class Tally:
             self.onsets[min(int(reasoning.onset.fraction * BINS), BINS - 1)] += 1
 
     def merge(self, other: Tally) -> None:
-        """Count what another one counted."""
+        """Add the counts of another tally."""
         self.assessed.update(other.assessed)
         self.reasons.update(other.reasons)
         self.flagged += other.flagged
@@ -73,15 +73,15 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """How many traces there are, rows that could not be read included."""
+        """The number of verdicts, including those on rows that could not be read."""
         return self.assessed.total()
 
     @property
     def judged(self) -> int:
-        """How many of them were judged, in full or in part."""
+        """The number of traces judged, in full or in part."""
         return self.assessed["full"] + self.assessed["partial"]
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of the share flagged among the judged."""
+        """The 95 % Wilson interval of the share flagged among the judged traces."""
         return wilson(self.flagged, self.judged)

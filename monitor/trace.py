@@ -1,4 +1,4 @@
-"""A trace: one generation of a model, with its reasoning and its answer apart."""
+"""A trace: one generation of a model, with its reasoning and its answer separated."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Reason = Literal[
     "declined",
     "classifier_failed",
 ]
-"""Why something was judged in part or not at all."""
+"""Why a trace was judged in part or not at all."""
 
 
 class Frozen(BaseModel):
-    """Base of the models at our borders: immutable, and strict about unknown fields."""
+    """Base of our data models: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class Origin(Frozen):
     path: str | None = None
     """The file, as the user named it."""
     format: str | None = None
-    """The reader that read it, such as `openai-chat`."""
+    """The name of the reader, such as `openai-chat`."""
     row: int | None = None
     """The row of the file, counted from 0."""
     turn: int | None = None
@@ -51,37 +51,37 @@ class NotAssessed(Frozen):
 
     reason: Reason
     detail: str = ""
-    """A sentence for a person; never text of the trace."""
+    """An explanation for people; never text of the trace."""
 
 
 class Trace(Frozen):
     """One generation. A transcript with several assistant turns gives several traces.
 
-    Every offset that undertow reports is a half-open range [start, end) of Python characters
-    in `reasoning` or in `answer`, which hold the texts exactly as they were written.
+    Every offset that undertow reports is a half-open range [start, end) of Python characters in
+    `reasoning` or in `answer`, which contain the texts exactly as they were written.
     """
 
     id: str = ""
     prompt: str = ""
-    """The request: the last user turn before the generation; empty where it is not known."""
+    """The request: the last user turn before the generation; empty if unknown."""
     reasoning: str | None = None
-    """The chain of thought; None where there is none. Several blocks are joined by an empty line."""
+    """The chain of thought; None if there is none. Several blocks are joined by an empty line."""
     answer: str | None = None
-    """What the user got to read; None where there is none."""
+    """The text that the user received; None if there is none."""
     model: str | None = None
     reasoning_from: str | None = None
-    """The field (`reasoning_content`, …) or the tags (`tags:think`, …) that held the reasoning."""
+    """The field (`reasoning_content`, …) or the tags (`tags:think`, …) that contained the reasoning."""
     truncated: bool = False
-    """True where the generation ended inside the reasoning."""
+    """True if the generation ended inside the reasoning."""
     caveat: NotAssessed | None = None
-    """What keeps the trace from being judged in full, as far as its reader can know."""
+    """What prevents a full judgement of the trace, as far as its reader knows."""
     origin: Origin = Origin()
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """Whatever else the row held that studies may want: arm, category, seed, …"""
+    """Other fields of the row that studies may need: arm, category, seed, …"""
 
 
 class Unreadable(Frozen):
-    """A row of the input that gave no trace. It still gets its record: nothing is lost."""
+    """A row of the input that gave no trace. It still gets a verdict, so that no row is lost."""
 
     id: str = ""
     origin: Origin = Origin()

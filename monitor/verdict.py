@@ -1,4 +1,4 @@
-"""What undertow says of a trace, pointing back at the characters it speaks of."""
+"""The verdict on a trace, with offsets that point back to its text."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ class ChannelVerdict(Frozen):
     risk: float
     """The highest risk of a judged step."""
     onset: Mark | None
-    """Where the drift began: the change point, known only in hindsight."""
+    """Where the drift began, in retrospect from the alarm; None without an alarm."""
     alarm: Mark | None
-    """Where it was known: the step at which a live monitor stops."""
+    """Where the drift was detected: the step at which a live monitor would act; None without an alarm."""
     peak: Peak
     recovered: bool
-    """True where an alarm was raised and the channel ended in safe steps."""
+    """True if an alarm was raised and the channel ended in safe steps."""
 
 
 class MonitorStamp(Frozen):
@@ -109,11 +109,11 @@ class MonitorStamp(Frozen):
     classifier: str
     digest: str
     false_alarm_rate: float
-    """The promise: the share of safe traces that raise an alarm is at most this."""
+    """The requested rate: at most this share of safe traces raises an alarm, on average."""
     threshold: float
-    """In log-odds of risk, at the first step; monitor/drift.py says how it grows."""
+    """At the first step, in log-odds of risk; monitor/drift.py defines how the boundary rises."""
     note: str | None = None
-    """What a reader must know of the classifier, such as which labels it never gives."""
+    """What a reader must know about the classifier, such as which labels it never gives."""
 
 
 class TraceVerdict(Frozen):
@@ -132,10 +132,10 @@ class TraceVerdict(Frozen):
     assessed: Assessment
     not_assessed: NotAssessed | None
     flagged: bool | None
-    """None where nothing was judged: that is not the same as False."""
+    """None if nothing was judged, which is not the same as False."""
     risk: float | None
     quadrant: Quadrant | None
-    """None unless both channels were judged, without a gap where no alarm was raised."""
+    """None if a channel was not judged or has unjudged steps and no alarm, or if the trace has a caveat."""
     onset: Mark | None
     alarm: Mark | None
     peak: Peak | None
@@ -160,12 +160,12 @@ def steps_of(verdict: TraceVerdict, channel: Channel) -> list[StepVerdict]:
 
 
 def channel_of(verdict: TraceVerdict, channel: Channel) -> ChannelVerdict | None:
-    """Return what was said of one channel, None if it was not judged."""
+    """Return the verdict on one channel; None if it was not judged."""
     return next((found for found in verdict.channels if found.channel == channel), None)
 
 
 def verdict_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a verdict, as docs/verdict.schema.json has it."""
+    """Return the JSON Schema of a verdict, as in docs/verdict.schema.json."""
     return TraceVerdict.model_json_schema(by_alias=True, mode="serialization")
 
 
