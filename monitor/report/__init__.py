@@ -1,4 +1,4 @@
-"""What a person reads after an audit."""
+"""The HTML report, the figures and the live terminal view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes of the overview's charts, in the units of their drawings."""
+"""The shapes of the overview's charts, in the units of the drawing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .overview import BINS, Profile
 __all__ = ["HEIGHT", "LEFT", "WIDTH", "Curve", "curves"]
 
 WIDTH, HEIGHT, LEFT = 1050, 210, 34
-"""The plot's inner right and lower edge, and its left one."""
+"""The right and lower edges of the plot area, and its left edge."""
 
 _TOP: Final = 10
 
@@ -25,14 +25,14 @@ class Curve:
     title: str
     traces: int
     median: str
-    """The path of the line."""
+    """The path of the median line."""
     band: str
-    """The path of the area."""
+    """The path of the band."""
     label_y: float
 
 
 def curves(profiles: Mapping[str, tuple[str, Profile]]) -> list[Curve]:
-    """Return the curves of the profiles that hold a trace; labels are kept apart from each other."""
+    """Return the curves of the profiles that contain a trace, with labels that do not overlap."""
     found = [_curve(name, title, profile) for name, (title, profile) in profiles.items() if profile.traces]
     if len(found) == 2 and abs(found[0].label_y - found[1].label_y) < 30:
         middle = min(max((found[0].label_y + found[1].label_y) / 2, _TOP + 20), HEIGHT - 20)
@@ -49,7 +49,7 @@ def _curve(name: str, title: str, profile: Profile) -> Curve:
 
 
 def up(risk: float) -> float:
-    """Return the height at which a risk is drawn."""
+    """Return the vertical position of a risk."""
     return round(_TOP + (1 - risk) * (HEIGHT - _TOP), 1)
 
 

@@ -1,4 +1,4 @@
-"""What all figures share: their size, their style, and the forms in which they are written."""
+"""What all figures share: size, style and file formats."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ENDINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "png": {"dpi": 300, "metadata": {"Software": None}},
 }
 _STYLE: Final[Mapping[str, Any]] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same
     "font.size": 7,
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
@@ -54,7 +54,7 @@ _STYLE: Final[Mapping[str, Any]] = {
 
 
 def require_matplotlib() -> None:
-    """Raise `MissingExtra` where there is nothing to draw with."""
+    """Raise `MissingExtra` if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -62,7 +62,7 @@ def require_matplotlib() -> None:
 
 
 def folder_for(folder: str | Path) -> Path:
-    """Return the folder for figures, which need not be there yet.
+    """Return the folder for figures as a path; it need not exist yet.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -77,7 +77,7 @@ def folder_for(folder: str | Path) -> Path:
 
 @contextmanager
 def drawn(path: Path) -> Iterator[Axes]:
-    """Give axes to draw on; afterwards write the picture in each form."""
+    """Yield axes to draw on; then write the figure in each format."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -92,7 +92,7 @@ def drawn(path: Path) -> Iterator[Axes]:
 
 
 def legend(axes: Axes, nothing: str) -> None:
-    """Put the legend above the axes, or say that there is nothing to see."""
+    """Put the legend above the axes, or the text `nothing` if there is nothing to show."""
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0.2)
     else:
@@ -100,12 +100,12 @@ def legend(axes: Axes, nothing: str) -> None:
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say something above the axes."""
+    """Write a text above the axes."""
     axes.set_title(text, loc="left", fontsize="medium", color=GREY)
 
 
 def files(path: Path, table: Table) -> list[Path]:
-    """Write the numbers beside the picture; return all files of the figure."""
+    """Write the numbers beside the figure; return the paths of all its files."""
     page = StringIO()
     if table:
         writer = csv.DictWriter(page, list(table[0]), lineterminator="\n")

@@ -1,6 +1,6 @@
-"""Figures of an evaluation: is the risk right, what is found at few false alarms, where is the onset put.
+"""Figures of an evaluation: reliability, detection at few false alarms, onset errors, groups.
 
-Drawn as those of `plots` are: one column wide, readable without colour, with the numbers beside them.
+They are drawn like those of `plots`: one column wide, readable without colour, with their numbers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["evaluation_figures"]
 
 _LOWEST = 1e-3
-"""False alarms from which on the ROC is drawn."""
+"""The lowest false-alarm rate that the ROC shows."""
 _WIDEST = 5
-"""Units by which an onset may lie off and still have a bar of its own."""
+"""The largest onset error, in units, that has a bar of its own."""
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)), (0, (2, 2)))
 
 
@@ -38,11 +38,11 @@ def evaluation_figures(
     """Draw `reliability`, `roc`, `onset-errors` and `groups`, each as .svg, .pdf, .png and .csv.
 
     Args:
-        card: the figures.
-        steps: the labelled steps and what the classifier said of them.
-        risks: name → risk of each step; the classifier's and the baselines'.
-        onsets: by how many units each onset that was found lies after the true one.
-        folder: where to put them; made if it is not there.
+        card: the figures of the evaluation.
+        steps: the labelled steps and their probabilities.
+        risks: the risk of each step, by name: those of the classifier and of the baselines.
+        onsets: by how many units each detected onset lies after the true one.
+        folder: where to put the figures; created if needed.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -59,7 +59,7 @@ def evaluation_figures(
 
 
 def _roc(steps: Scored, risks: Mapping[str, NDArray[np.float64]], path: Path) -> list[Path]:
-    """Draw unsafe traces found against false alarms on safe ones, on a scale that shows few of them."""
+    """Draw unsafe traces found against false alarms on safe ones, on a log scale that shows low rates."""
     table: list[Mapping[str, object]] = []
     with drawn(path) as axes:
         for (name, risk), dashes in zip(risks.items(), _DASHES, strict=False):

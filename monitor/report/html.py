@@ -1,8 +1,8 @@
-"""The report as one HTML file: opens offline, runs nothing but its own script.
+"""The report as one HTML file: it opens offline and runs only its own script.
 
 Transcripts are hostile. Their texts reach the page in two ways only: through the template, which
-escapes everything, and as packed JSON, which the script writes with `textContent`. A Content
-Security Policy holds the page to that: no network, and no script or style but its own.
+escapes everything, and as packed JSON, which the script writes with `textContent`. A Content Security
+Policy enforces this: no network, and no script or style but the page's own.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = ["SCRIPTS", "Item", "write_report"]
 Item: TypeAlias = (
     tuple[Trace | Unreadable, TraceVerdict] | tuple[Trace | Unreadable, TraceVerdict, Evidence | None]
 )
-"""What was judged, what was said of it and, if that was asked, what moved the score."""
+"""A trace or unreadable row, its verdict and, if computed, what moved the score."""
 
 SCRIPTS: Final = ("text.js", "data.js", "strip.js", "list.js", "curve.js", "trace.js", "page.js")
-"""The page's script, in order: one module in as many files."""
+"""The page's script, in order: one module, split into several files."""
 
 
 def write_report(
@@ -54,23 +54,23 @@ def write_report(
 ) -> Path:
     """Write the report of an audit as one self-contained HTML file.
 
-    Text that was not judged safe is masked until the reader asks for it. The file appears at
-    once and whole: where writing fails, whatever stood at `path` is left as it was. Traces pass
-    through one at a time; what stays of each in memory is the fingerprint of its prompt.
+    Text that was not judged safe is masked until the reader asks for it. The file appears at once and
+    complete; if writing fails, `path` is left as it was. Traces pass through one at a time; apart from
+    counts, only a fingerprint of each prompt stays in memory.
 
     Args:
         path: The file to write; an existing one is replaced.
-        items: What was judged, each with its verdict, in the order to show them.
+        items: The traces and unreadable rows with their verdicts, in the order in which to show them.
         title: The heading of the page.
         unmask: Show masked text from the start.
-        redact: Leave text that was not judged safe out of the file, so that nobody can reveal
-            it: unsafe steps, texts that were not judged, prompts and metadata.
+        redact: Leave text that was not judged safe out of the file, so that nobody can reveal it:
+            unsafe steps, texts that were not judged, prompts and metadata.
 
     Returns:
         The path of the file.
 
     Raises:
-        UsageError: Both `unmask` and `redact` are asked for.
+        UsageError: Both `unmask` and `redact` are set.
         OSError: The file cannot be written.
     """
     if unmask and redact:
@@ -113,7 +113,7 @@ class _Gathered:
         self._keep(self.blocks.add(texts(item, verdict, evidence, redact=self._redact)))
 
     def _prompt(self, item: Trace | Unreadable) -> int | None:
-        """Return a number that traces of the same prompt share; it tells nothing of the prompt."""
+        """Return a number that traces of the same prompt share; it reveals nothing about the prompt."""
         if isinstance(item, Unreadable) or not item.prompt:
             return None
         mark = blake2b(item.prompt.encode("utf-8", "surrogatepass"), digest_size=12).digest()
@@ -124,7 +124,7 @@ class _Gathered:
             print(first, block, file=self._texts)
 
     def values(self) -> dict[str, Any]:
-        """Return what the template writes."""
+        """Return the values for the template."""
         self._keep(self.blocks.rest())
         groups = self.groups.found()
         return {
@@ -136,7 +136,7 @@ class _Gathered:
         }
 
     def _listed(self, groups: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the rows; of their fields remains which value of each group they have."""
+        """Yield the rows; their fields are replaced by the index of their value in each group."""
         places = {key: {value.name: n for n, value in enumerate(values)} for key, values in groups.items()}
         for line in _lines(self._rows):
             listed = json.loads(line)
@@ -180,7 +180,7 @@ def _read(name: str) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """Make every text that the template writes visible, before it is escaped."""
+    """Make unseen characters visible in every text that the template writes, before it is escaped."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,8 +1,8 @@
-"""A generation in the terminal, as it is written: each step with what it does, the risk, the alarm.
+"""Shows a generation in the terminal as it is written: each step with its label, the risk, the alarm.
 
-Closed steps are printed and stay in the terminal's history; only the end of the text and the line
-of risks below it are drawn again and again. Each step has a letter beside its colour, so that it
-reads without colours, and where there is no terminal a step is a line.
+Closed steps are printed and stay in the terminal's history; only the end of the text and the line of
+risks below it are redrawn. Each step has a letter beside its colour, so that it is readable without
+colours. Without a terminal, each step is one line.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _LETTERS = {"neutral": "n", "aware": "a", "drift": "d", "harm": "h", None: "?"}
 _STYLES = {"neutral": "", "aware": "cyan", "drift": "yellow", "harm": "bold red", None: "magenta"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _OPEN = 300
-"""How many characters of a step that is still being written are shown."""
+"""How many characters of an open step are shown."""
 _REFRESH = 8
-"""How often a second the end of the text is drawn."""
+"""How many times per second the end of the text is redrawn."""
 
 
 def clean(text: str) -> str:
-    """Return a text whose characters can move no cursor, change no colour and turn no line around."""
+    """Return a text whose characters cannot move the cursor, change colours or reverse a line."""
     spaced = text.expandtabs(4)
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in spaced)
 
 
 class LiveView:
-    """Shows one generation. Use it as a context manager; call `show` whenever there is more.
+    """Shows one generation. Use it as a context manager, and call `show` whenever there is more text.
 
     Args:
         console: where to show it.
@@ -75,7 +75,7 @@ class LiveView:
             self._live.stop()
 
     def show(self, gate: Gate) -> None:
-        """Show what is new: the steps that were closed, and the text after them."""
+        """Show what is new: the closed steps, and the text after them."""
         trace, new = gate.trace, gate.steps[self._seen :]
         self._seen += len(new)
         for step in new:
@@ -90,7 +90,7 @@ class LiveView:
                 self._open = rest[-_OPEN:]
 
     def conclude(self, verdict: TraceVerdict, note: str = "") -> None:
-        """Show the verdict: what was found, and what was not judged and why."""
+        """Show the verdict: what was found, what was not judged, and why."""
         lines = [_headline(verdict)]
         if verdict.not_assessed is not None:
             how = "not judged" if verdict.assessed == "none" else "judged in part"
@@ -129,7 +129,7 @@ class LiveView:
         self._console.print(Text(f"  !! {words}", "bold red"))
 
     def _foot(self) -> RenderableType:
-        """Return what is drawn below the steps: the text that is being written, and the risks."""
+        """Return what is drawn below the steps: the text of the open step, and the risks."""
         width = max(self._console.width - 12, 10)
         line = Text("      risk ", "dim")
         for step in list(self._risks)[-width:]:
@@ -143,7 +143,7 @@ class LiveView:
 
 
 def _headline(verdict: TraceVerdict) -> Text:
-    """Return "flagged · highest risk 0.98 · unsafe reasoning, safe answer"."""
+    """Return a line such as "flagged · highest risk 0.98 · unsafe reasoning, safe answer"."""
     words = {
         True: ("flagged", "bold red"),
         False: ("not flagged", "bold green"),

@@ -1,6 +1,6 @@
-"""What the report counts beyond the tally: how risk runs along the reasoning, and who was flagged.
+"""What the report counts beyond the tally: the risk along the reasoning, and flags by group.
 
-Both hold counts alone, so that memory does not grow with the number of traces.
+Only counts are kept, so memory use does not grow with the number of traces.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ..verdict import StepVerdict, TraceVerdict, steps_of
 __all__ = ["BINS", "Group", "Groups", "Profile", "Value", "reasoning_of"]
 
 BINS: Final = 20
-"""Places along the reasoning at which risk is counted."""
+"""The number of places along the reasoning at which the risk is counted."""
 
 _LEVELS: Final = 101  # 0, 0.01, …, 1
 _MOST_VALUES, _MOST_KEYS, _LONGEST = 12, 40, 60
 
 
 class Profile:
-    """Risk along the reasoning, over traces: at each place a histogram.
+    """The risk along the reasoning over many traces: a histogram at each place.
 
-    A trace counts once at each place, with the risk of the step that stands there, so that one
-    of many steps weighs no more than one of few.
+    A trace counts once at each place, with the risk of the step there, so traces of many steps weigh no
+    more than traces of few.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Profile:
         self._counts: NDArray[np.int64] = np.zeros((BINS, _LEVELS), dtype=np.int64)
 
     def add(self, steps: Sequence[StepVerdict], length: int) -> None:
-        """Count one reasoning of `length` characters; steps that were not judged are passed over."""
+        """Count one reasoning of `length` characters; skip steps that were not judged."""
         if not steps or not length:
             return
         self.traces += 1
@@ -51,7 +51,7 @@ class Profile:
                 self._counts[place, round(risk * (_LEVELS - 1))] += 1
 
     def quantile(self, share: float) -> list[float | None]:
-        """Return at each place the least risk that at least `share` of the traces do not exceed.
+        """Return, at each place, the lowest risk that at least `share` of the traces do not exceed.
 
         None where no trace was judged. Exact to 0.01.
         """
@@ -64,7 +64,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The traces that share a value: how many were flagged, of how many that were judged."""
+    """The traces that share a value: how many there are, were judged, and were flagged."""
 
     name: str
     total: int
@@ -73,13 +73,13 @@ class Value:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of the share flagged among the judged."""
+        """The 95 % Wilson interval of the share flagged among the judged traces."""
         return wilson(self.flagged, self.judged)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One way to tell traces apart, such as by model, and what came of each value."""
+    """One way to group traces, such as by model, with the counts of each value."""
 
     key: str
     title: str
@@ -94,13 +94,13 @@ class _Counts:
 
 
 class Groups:
-    """Counts flags by model, by file, and by each field of the metadata that has few values."""
+    """Counts flags by model, by file, and by each metadata field that has few values."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, _Counts | None] = {}  # None: a field of too many values
+        self._counts: dict[str, _Counts | None] = {}  # None: a field with too many values
 
     def add(self, fields: Mapping[str, str], verdict: TraceVerdict) -> None:
-        """Count one verdict under each of its fields, as `fields_of` gives them."""
+        """Count one verdict under each of its fields, as returned by `fields_of`."""
         for key, value in fields.items():
             if key not in self._counts and len(self._counts) < _MOST_KEYS:
                 self._counts[key] = _Counts()
@@ -114,7 +114,7 @@ class Groups:
                 self._counts[key] = None
 
     def found(self) -> list[Group]:
-        """Return the groups that tell traces apart: those of two values and more, the greatest first."""
+        """Return the groups with two or more values, the most frequent value first."""
         return [
             Group(
                 key,
@@ -130,14 +130,14 @@ class Groups:
 
     @staticmethod
     def fields_of(item: Trace | Unreadable, verdict: TraceVerdict, *, redact: bool) -> dict[str, str]:
-        """Return what a trace can be grouped by; of a redacted page nothing of its metadata."""
+        """Return the fields by which a trace can be grouped; without metadata if `redact` is set."""
         named = {"trace model": verdict.model, "trace file": verdict.origin.path}
         fields = {key: value for key, value in named.items() if value and len(value) <= 4 * _LONGEST}
         return fields if redact or isinstance(item, Unreadable) else fields | dict(_scalars(item))
 
 
 def _scalars(trace: Trace) -> Iterator[tuple[str, str]]:
-    """Yield the short, plain values of the metadata; the prefix keeps them apart from model and file."""
+    """Yield the short, plain metadata values; the prefix separates their keys from model and file."""
     for key, value in trace.metadata.items():
         if isinstance(value, str | int | bool) and len(str(value)) <= _LONGEST >= len(key):
             yield f"field {key}", str(value)

@@ -1,6 +1,6 @@
-"""Data inside the page, small: JSON, compressed with gzip, written as base64.
+"""Packs data into the page: JSON, compressed with gzip, encoded as base64.
 
-The page opens the list at once and each block of texts when a trace of it is asked for.
+The page unpacks the list at once, and each block of texts when one of its traces is opened.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final
 __all__ = ["Blocks", "pack", "pack_rows"]
 
 _BLOCK: Final = 400_000
-_CHUNK: Final = 3 * 100_000  # base64 takes three bytes at a time, so that the parts can be joined
+_CHUNK: Final = 3 * 100_000  # base64 encodes three bytes at a time, so such parts can be joined
 
 
 def pack(value: Any) -> str:
-    """Return a value as base64 of gzip of JSON."""
+    """Return a value as JSON, compressed with gzip and encoded as base64."""
     return b64encode(gzip.compress(_json(value), compresslevel=6, mtime=0)).decode()
 
 
@@ -28,7 +28,7 @@ def _json(value: Any) -> bytes:
 
 
 def pack_rows(rows: Iterable[Any]) -> Iterator[str]:
-    """Yield the parts of a packed list, without ever holding all of it."""
+    """Yield a packed list in parts, without holding all of it in memory."""
     raw = BytesIO()
     with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as file:
         between = b"["
@@ -42,7 +42,7 @@ def pack_rows(rows: Iterable[Any]) -> Iterator[str]:
 
 
 def _taken(raw: BytesIO, length: int) -> str:
-    """Take bytes off the front of a buffer, as base64."""
+    """Remove bytes from the front of a buffer; return them as base64."""
     held = raw.getvalue()
     raw.seek(0)
     raw.truncate()
@@ -51,7 +51,7 @@ def _taken(raw: BytesIO, length: int) -> str:
 
 
 class Blocks:
-    """Gathers values into blocks of a bounded size; each knows the number of its first value."""
+    """Collects values into blocks of bounded size; each block has the index of its first value."""
 
     def __init__(self) -> None:
         self._held: list[Any] = []
@@ -59,14 +59,14 @@ class Blocks:
         self._first = 0
 
     def add(self, value: Any) -> Iterator[tuple[int, str]]:
-        """Take the next value; yield the block that it completes, if it does."""
+        """Take the next value; yield the block that it completes, if any."""
         self._held.append(value)
         self._size += len(_json(value))
         if self._size >= _BLOCK:
             yield from self.rest()
 
     def rest(self) -> Iterator[tuple[int, str]]:
-        """Yield the last, incomplete block, if there is one."""
+        """Yield the last, incomplete block, if any."""
         if self._held:
             yield self._first, pack(self._held)
             self._first += len(self._held)

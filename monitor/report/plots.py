@@ -1,8 +1,8 @@
 """Figures for a paper, each with the numbers behind it.
 
-Drawn with matplotlib, which the extra `figures` brings. A figure is one column wide, is read without
-colour (lines differ in their dashes, cells have their counts), and comes out the same for the same
-verdicts, byte for byte. No text of a trace is in any of them.
+They are drawn with matplotlib, which the extra `figures` installs. A figure is one column wide, is
+readable without colour (lines differ in their dashes, cells show their counts), and is identical,
+byte for byte, for the same verdicts. No figure contains text of a trace.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Plots", "reliability_figure"]
 
-_BINS = 15  # as `classifiers.metrics.calibration_error` has them
+_BINS = 15  # as in `classifiers.metrics.calibration_error`
 
 
 class Plots:
-    """Counts verdicts, then draws: `add` each, then `write`. Memory does not grow with their number.
+    """Counts verdicts, then draws: `add` each, then `write`. Memory use does not grow with their number.
 
     Args:
-        folder: Where to put the figures; made by `write` if it is not there.
-        labelled: Labels for the verdicts; with them `write` draws `reliability` as well.
+        folder: Where to put the figures; `write` creates it if needed.
+        labelled: Labels for the verdicts; with them `write` also draws `reliability`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -61,10 +61,13 @@ class Plots:
     def write(self) -> list[Path]:
         """Draw `drift-curves`, `onsets` and `quadrants`, each as .svg, .pdf, .png and .csv.
 
-        With labels `reliability` as well.
+        With labels, also draw `reliability`.
 
         Returns:
-            The files; older ones are replaced.
+            The paths of the files; existing ones are replaced.
+
+        Raises:
+            UsageError: There are labels, but no judged step has one.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         return [
@@ -154,7 +157,7 @@ _CELLS: Final[Sequence[tuple[int, int, Quadrant]]] = (
     (1, 0, "unsafe-reasoning/safe-answer"),
     (1, 1, "unsafe-reasoning/unsafe-answer"),
 )
-"""Row, column and quadrant."""
+"""Row, column and quadrant of each cell."""
 
 
 def _quadrant(name: Quadrant, count: int, total: int) -> Mapping[str, object]:
@@ -172,14 +175,14 @@ def _quadrant(name: Quadrant, count: int, total: int) -> Mapping[str, object]:
 
 
 def reliability_figure(scored: Scored, folder: str | Path) -> list[Path]:
-    """Draw how often steps of a stated risk are labelled unsafe: `reliability`, in the four forms.
+    """Draw `reliability`: how often steps of a stated risk are labelled unsafe, in the four file formats.
 
-    The bins hold equally many steps, as those of the expected calibration error do. The bars are
-    95 % Wilson intervals over steps; since the steps of a trace are alike, they are too narrow.
+    The bins hold equal numbers of steps, as for the expected calibration error. The bars are 95 % Wilson
+    intervals over steps; they are too narrow, since the steps of a trace are alike.
 
     Args:
-        scored: Labelled steps and what a classifier said of them; those not judged are left out.
-        folder: Where to put the files; it has to be there.
+        scored: Labelled steps with their probabilities; unjudged steps are left out.
+        folder: Where to put the files; it must exist.
 
     Raises:
         MissingExtra: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""One trace as a row of the list: everything that is said of it at a glance, and none of its text."""
+"""One trace as a row of the list: its verdict at a glance, and none of its text."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..verdict import ChannelVerdict, Mark, StepVerdict, TraceVerdict, channel_o
 __all__ = ["CELLS", "NAME", "letter", "place_of", "row", "shorten", "where"]
 
 CELLS: Final[dict[Channel, int]] = {"reasoning": 56, "answer": 16}
-"""Cells of a strip at most; where there are more steps, a cell stands for several."""
+"""The largest number of cells in a strip; with more steps, a cell stands for several."""
 
 NAME: Final = 200
-"""Characters of an id or a model's name at most."""
+"""The largest number of characters of an id or a model's name."""
 
 
 def row(item: Trace | Unreadable, verdict: TraceVerdict, *, number: int) -> dict[str, Any]:
-    """Return what the list says of a trace, ready for JSON.
+    """Return what the list shows of a trace, ready for JSON.
 
     Args:
-        item: What was judged.
-        verdict: What was said of it.
-        number: Its place in the audit, counted from 1.
+        item: The trace, or the row that gave none.
+        verdict: The verdict on it.
+        number: Its position in the audit, counted from 1.
     """
-    judged = verdict.assessed != "none"  # whatever else such a verdict may hold, it says nothing
+    judged = verdict.assessed != "none"  # otherwise, whatever else the verdict may contain counts for nothing
     return {
         "number": number,
         "id": shorten(verdict.id or f"trace {number}", NAME),
@@ -45,7 +45,7 @@ def row(item: Trace | Unreadable, verdict: TraceVerdict, *, number: int) -> dict
 
 
 def shorten(text: str, most: int) -> str:
-    """Return a text of at most `most` characters, and say how long it was where it is cut."""
+    """Return a text cut to `most` characters; if it is cut, its full length is added."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
@@ -55,13 +55,13 @@ def letter(step: StepVerdict) -> str:
 
 
 def place_of(found: ChannelVerdict | None, name: str) -> int | None:
-    """Return the step that `onset` or `alarm` of a channel points at."""
+    """Return the step of a channel's mark; `name` is `onset` or `alarm`."""
     mark: Mark | None = getattr(found, name, None)
     return None if mark is None else mark.step
 
 
 def where(verdict: TraceVerdict, mark: Mark | None) -> str:
-    """Say where a mark lies; steps are counted from 1."""
+    """Describe where a mark is, with steps counted from 1."""
     if mark is None:
         return ""
     said = f"step {mark.step + 1} of {len(steps_of(verdict, mark.channel))}"
@@ -75,13 +75,13 @@ def _state(verdict: TraceVerdict) -> str:
 
 
 def _tenth(verdict: TraceVerdict) -> int | None:
-    """Return the bar of the onset histogram that the trace belongs to."""
+    """Return the bar of the onset histogram to which the trace belongs."""
     found = channel_of(verdict, "reasoning")
     return None if found is None or found.onset is None else min(int(found.onset.fraction * BINS), BINS - 1)
 
 
 def _quadrant(verdict: TraceVerdict) -> str:
-    """Return what reasoning and answer were found to be, such as `unsafe-safe`."""
+    """Return the quadrant in short, such as `unsafe-safe` for reasoning and answer."""
     return (
         ""
         if verdict.quadrant is None

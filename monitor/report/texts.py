@@ -1,7 +1,7 @@
-"""The text of one trace, with what was said of each of its steps, and the facts beside it.
+"""The text of one trace with the judgement of each step, and the facts beside it.
 
-One rule decides what is masked: text is shown at once only where it was judged safe. What was
-judged unsafe, and what was not judged at all, waits until it is asked for.
+One rule decides what is masked: text is shown at once only if it was judged safe. Text that was
+judged unsafe, or not judged at all, is shown only when the reader asks for it.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from .rows import NAME, letter, place_of, shorten, where
 __all__ = ["KEPT", "MASKED", "texts"]
 
 MASKED: Final = "[masked]"
-"""Stands for a text that a redacted page leaves out."""
+"""Replaces a text that a redacted page leaves out."""
 
 KEPT: Final[dict[str, int]] = {"reasoning": 120_000, "answer": 60_000, "prompt": 20_000}
-"""How many characters of each text the page holds at most; what is cut is said beside it."""
+"""The largest number of characters of each text in the page; the page reports what is cut."""
 
 _VALUE, _FIELDS = 500, 40
 
 _Piece = tuple[str, int]
-"""A text, and the number of its step within the channel; -1 for what is in no step."""
+"""A text and the index of its step within the channel; -1 if it is in no step."""
 
 
 def texts(
     item: Trace | Unreadable, verdict: TraceVerdict, evidence: Evidence | None = None, *, redact: bool
 ) -> dict[str, Any]:
-    """Return what the page shows once a trace is opened, ready for JSON.
+    """Return what the page shows when a trace is opened, ready for JSON.
 
     Args:
-        item: What was judged.
-        verdict: What was said of it.
-        evidence: What moved the score, if that was asked.
+        item: The trace, or the row that gave none.
+        verdict: The verdict on it.
+        evidence: What moved the score, if computed.
         redact: Leave out all text that was not judged safe, instead of masking it.
     """
-    if verdict.assessed == "none":  # whatever else it may hold, it says nothing
+    if verdict.assessed == "none":  # whatever else the verdict may contain counts for nothing
         verdict = verdict.model_copy(update={"steps": (), "channels": ()})
         evidence = None
     written: dict[Channel, str | None] = {"reasoning": None, "answer": None}
@@ -66,7 +66,7 @@ def texts(
 
 
 def _missing(item: Trace | Unreadable, verdict: TraceVerdict) -> Iterator[tuple[str, str]]:
-    """Say why there is no text beside steps that were judged."""
+    """Explain why there is no text beside steps that were judged."""
     if isinstance(item, Unreadable) and verdict.steps:
         yield "No text", shorten(item.problem.detail or REASONS[item.problem.reason], _VALUE)
 
@@ -124,7 +124,7 @@ def _metadata(item: Trace | Unreadable) -> list[tuple[str, str]]:
 
 
 def _prompt(prompt: str, redact: bool) -> dict[str, Any]:
-    """Return the request, which no classifier judged: a redacted page leaves it out."""
+    """Return the request; no classifier judged it, so a redacted page leaves it out."""
     text = MASKED if redact and prompt else prompt[: KEPT["prompt"]]
     return {"text": text, "total": len(prompt), "kept": min(len(prompt), KEPT["prompt"])}
 
@@ -148,7 +148,7 @@ def _channel(verdict: TraceVerdict, channel: Channel, held: str | None, redact: 
 
 
 def _percents(step: StepVerdict) -> list[int]:
-    """Return P(neutral), P(aware), P(drift) and P(harm) in percent; nothing where it was not judged."""
+    """Return P(neutral), P(aware), P(drift) and P(harm) in percent; empty if the step was not judged."""
     shares = step.probabilities
     if shares is None:
         return []
@@ -156,7 +156,7 @@ def _percents(step: StepVerdict) -> list[int]:
 
 
 def _pieces(text: str, steps: Sequence[StepVerdict]) -> Iterator[_Piece]:
-    """Cut a text at the borders of its steps; the pieces, joined, are the text."""
+    """Cut a text at the borders of its steps; joined, the pieces are the text."""
     done = 0
     for number, step in enumerate(steps):
         start, end = max(step.start, done), max(step.end, done)
@@ -178,7 +178,7 @@ def _is_safe(label: Label | None) -> bool:
 
 
 def _evidence(verdict: TraceVerdict, evidence: Evidence) -> dict[str, Any]:
-    """Return what moved the score; the words by where they stand in their step. No text is in it."""
+    """Return what moved the score, without any text; words are given by their position in the step."""
     steps = steps_of(verdict, evidence.channel)
     start = steps[evidence.step].start if evidence.step < len(steps) else 0
     words = [(word.start - start, word.end - start, round(word.delta, 3)) for word in evidence.words]

@@ -1,8 +1,8 @@
-"""Characters that a reader cannot see, made visible.
+"""Makes characters visible that a reader cannot see.
 
-A zero-width space hides a word from a search, a right-to-left override shows a line in another
-order than it was written, and a lone surrogate cannot be written to a file at all. Each is
-shown by its number, such as `[U+202E]`. The page's script uses the same pattern.
+A zero-width space hides a word from a search, a right-to-left override shows a line in another order
+than it was written, and a lone surrogate cannot be written to a file at all. Each is shown by its
+number, such as `[U+202E]`. The page's script uses the same pattern.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _RANGES = (
 )
 
 UNSEEN = f"[{''.join(_RANGES)}]"
-"""A character class with literal characters, which Python and JavaScript both understand."""
+"""A character class of literal characters, valid in both Python and JavaScript."""
 
 _PATTERN = re.compile(UNSEEN)
 
