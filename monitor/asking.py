@@ -30,7 +30,7 @@ def answers(
         fatal: errors that are re-raised when a batch raises them, rather than counted as failures.
     """
     rows = np.full((len(steps), 4), np.inf)
-    # Keep the order: the steps of a trace share a history, and classifiers cache what they read of it.
+    # Keep the order: the steps of a trace share a history, of which classifiers cache what they have read.
     # A classifier that pads its input sorts by length itself.
     for start in range(0, len(steps), BATCH):
         part = steps[start : start + BATCH]

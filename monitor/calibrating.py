@@ -44,8 +44,9 @@ class Promise:
     """In log-odds of risk; None if there are too few traces."""
     low: float | None
     high: float | None
-    """The true rate on such traces lies between `low` and `high` in 95 of 100 calibrations of this size: the
-    promise holds on average over calibrations, and a single one from few traces may be off."""
+    """In 95 of 100 calibrations of this size, the true rate on such traces lies between `low` and `high`: the
+    promise holds on average over calibrations, and a single one from few traces may be off. Both are None
+    if `threshold` is."""
     lengths: Mapping[str, Share] = field(default_factory=dict)
     """The share of the calibration's own traces above the threshold, by length; empty if that is unknown."""
 

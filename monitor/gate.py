@@ -250,7 +250,7 @@ class Gate:
 
     def _act(self, judged: Judged) -> list[Piece]:
         channel, cause = judged.channel, judged.cause
-        if self.diverted and channel == "reasoning":  # the end of what was cut off
+        if self.diverted and channel == "reasoning":  # the end of the reasoning that was cut off
             return []
         action = self.policy.of(channel)
         self.flagged |= cause == "alarm"

@@ -3,7 +3,7 @@
 `classifiers.corpus` describes the corpus format. A transcript of another format is labelled by extra
 fields: `step_labels`, one letter per step (or a list of label names), and, if known, `units`
 (`[[start, end], …]` in the reasoning), `trace_labels`, `group`, `source` and `generator`. Without
-`units`, the labels belong to the steps that the monitor cuts, and there must be as many of them.
+`units`, the labels belong to the steps that the monitor cuts, and their number must match.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
     """Return the given units, or those that the monitor cuts.
 
     Raises:
-        ValueError: They are not valid, or not as many as the labels.
+        ValueError: They are not valid, or their number does not match the labels.
     """
     try:
         units = tuple((int(start), int(end)) for start, end in said or ())
