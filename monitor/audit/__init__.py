@@ -1,4 +1,4 @@
-"""Auditing saved transcripts."""
+"""Audit saved transcripts."""
 
 from __future__ import annotations
 

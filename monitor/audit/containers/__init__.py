@@ -1,6 +1,6 @@
-"""Files as rows, whatever they are: JSON, tables of text, Parquet and Arrow, Inspect's logs.
+"""Read the rows of any supported file: JSON, delimited text, Parquet, Arrow and Inspect logs.
 
-What a file is, is told by its first bytes and never by its name alone.
+The first bytes of a file decide how it is read, never its name alone.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def rows(
 
     Args:
         place: The file.
-        is_row: Whether an object that is the whole file is itself a row.
-        columns: Names of which one, in a first line, shows that a file is a table of text.
+        is_row: Returns whether a JSON object that makes up the whole file is itself a row.
+        columns: Column names; one of them in the first line marks a file as delimited text.
 
     Raises:
         InputError: The file cannot be opened or read.
-        MissingExtra: What reads such a file is not installed.
+        MissingExtra: The package that reads this kind of file is not installed.
     """
     with place.open() as stream:
         head = stream.file.read(_HEAD)

@@ -1,4 +1,4 @@
-"""Parquet and Arrow files as rows, a few at a time, so that memory does not grow with the file."""
+"""Read the rows of Parquet and Arrow files, a few at a time, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["is_columnar", "table_rows"]
 
 _PARQUET, _ARROW, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 _ROWS = 64
-"""Rows that are held at once: each may be a long transcript."""
+"""Number of rows held in memory at once; each may be a long transcript."""
 
 
 def is_columnar(head: bytes) -> bool:
-    """Return whether a file that begins so is Parquet or Arrow."""
+    """Return whether a file that begins with `head` is Parquet or Arrow."""
     return head.startswith((_PARQUET, _ARROW, _ARROW_STREAM))
 
 
 def table_rows(place: Place) -> Iterator[Row]:
     """Yield the rows of a Parquet file, or of an Arrow file or stream.
 
-    A field that is null is absent. Where the file is damaged further in, the break is the last row.
+    Null fields are left out. If the file is damaged further in, the last row is a `Broken` that says so.
 
     Raises:
         InputError: The file cannot be read at all.
@@ -52,7 +52,7 @@ def table_rows(place: Place) -> Iterator[Row]:
 
 
 def _batches(file: BinaryIO) -> Iterator[tuple[Any, int]]:
-    """Return the batches of rows, each with how far into the file it reaches."""
+    """Return the batches of rows, each with its end position in the file, in bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -81,26 +81,26 @@ def _line(error: Exception) -> str:
 
 
 def _dictionaries(batch: Any) -> Iterator[dict[str, object]]:
-    """Yield the rows of a batch as if they had been JSON."""
+    """Yield the rows of a batch as JSON-like dictionaries."""
     for at in range(batch.num_rows):
         cells = zip(batch.schema.names, (column[at] for column in batch.columns), strict=True)
         yield {name: _value(cell) for name, cell in cells if cell.is_valid}
 
 
 def _value(cell: Any) -> object:
-    """Return what a cell holds; an object that says of what type it is, where Python has no such value.
+    """Return the value of a cell, or an object that names its type if Python cannot represent the value.
 
-    There are years above 9999, unknown time zones, bytes that are no text, two fields of one name. Such a
-    cell costs its row nothing, unless it is one that is read: then it is of a wrong type, and no text.
+    Examples are years above 9999, unknown time zones, bytes that are not text and duplicate field names.
+    Such a cell does not make its row unreadable, unless a reader needs the cell: then it has the wrong type.
     """
     try:
         return _plain(cell.as_py(maps_as_pydicts="lossy"))
-    except Exception:  # of any kind: what is asked for the value are the libraries of its type
+    except Exception:  # any error: the conversion is up to the library that implements the type
         return {"unreadable": str(cell.type)}
 
 
 def _plain(value: object) -> object:
-    """Return a value of Python as JSON has it: other kinds as text, bytes as text if they are."""
+    """Convert a Python value to a JSON value: bytes are decoded as UTF-8, other types become text."""
     if isinstance(value, dict):
         return {str(_plain(name)): _plain(own) for name, own in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Tables of text, comma-separated or otherwise, as rows: a column for each field."""
+"""Read the rows of delimited text, such as CSV and TSV."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BOM = "\ufeff"
 
 
 def delimiter_of(head: bytes, name: str, columns: frozenset[str]) -> str | None:
-    """Return what separates the columns of a file, None if it is no table of text.
+    """Return the column delimiter of a file, or None if it is not delimited text.
 
     Args:
         head: The beginning of the file.
-        name: Its name; an ending that is a table's settles that it is one.
-        columns: Names of which one, in the first line, settles it as well.
+        name: The file name; a `.csv` or `.tsv` extension marks the file as delimited text.
+        columns: Column names; one of them in the first line marks the file as delimited text too.
     """
     first = head.decode("utf-8", "replace").removeprefix(_BOM).lstrip().partition("\n")[0].strip()
     if not first or first[0] in "[{":
@@ -45,13 +45,12 @@ def _known(first: str, delimiter: str, columns: frozenset[str]) -> int:
 
 
 def delimited_rows(place: Place, delimiter: str) -> Iterator[Row]:
-    """Yield a row for each record after the first, which names the columns.
+    """Yield a row for each record after the header.
 
-    A record with more or fewer cells than there are columns is broken: its text stands, at least in
-    part, under a wrong name; so is one with a text in each of two columns of one name. An empty cell is no
-    field.
+    A record with more or fewer cells than columns is broken, since some of its text is under the wrong
+    name. A record with text in two columns of the same name is broken too. Empty cells are left out.
     """
-    # A process-wide setting, and too low for a transcript; it is never made lower.
+    # The limit is process-wide and too low for transcripts; it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     with place.open() as stream:
         index, held, cut = 0, None, ""
@@ -59,7 +58,7 @@ def delimited_rows(place: Place, delimiter: str) -> Iterator[Row]:
             if held is not None:
                 yield held
             held, cut = Row(index, value, stream.done()), f"line {line}: cut off"
-        if held is not None and stream.damage():  # the last record may lack a part of its text
+        if held is not None and stream.damage():  # part of the last record may be missing
             yield Row(index, Broken(cut), stream.done())
             yield Row(index + 1, Broken(stream.damage()), stream.done())
         elif held is not None or stream.damage():
@@ -67,7 +66,7 @@ def delimited_rows(place: Place, delimiter: str) -> Iterator[Row]:
 
 
 def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, object]]:
-    """Yield each record after the first, and the line at which it ends."""
+    """Yield each record after the header, with the number of the line on which it ends."""
     reader = csv.reader(_texts(file), delimiter=delimiter, strict=True)
     names: list[str] = []
     while True:
@@ -84,7 +83,7 @@ def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, object]]:
 
 
 def _texts(file: BinaryIO) -> Iterator[str]:
-    """Yield lines of bounded length; a byte that is no UTF-8 becomes half of a surrogate pair."""
+    """Yield lines of bounded length; a byte that is not UTF-8 becomes a lone surrogate."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         while line := text.readline(LINE_LIMIT):

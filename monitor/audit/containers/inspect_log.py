@@ -1,7 +1,7 @@
-"""Logs of Inspect as rows, a sample each, read by inspect_ai's own types.
+"""Read the samples of Inspect logs as rows, with inspect_ai's own types.
 
-An `.eval` file is a zip archive, and whoever wrote it chose what it unpacks to. So each sample is
-unpacked here, up to a limit, before inspect_ai gets to see it.
+An `.eval` file is a zip archive, and its author controls what it unpacks to. Each sample is therefore
+unpacked here, up to a size limit, before it is passed to inspect_ai.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..places import Place
 __all__ = ["SAMPLE_LIMIT", "is_eval", "is_log", "log_rows"]
 
 SAMPLE_LIMIT = 512 * 2**20
-"""The largest sample, in bytes as unpacked, that is read."""
+"""Size limit of a sample, in bytes after unpacking."""
 
 _PIECE = 2**12
 _ZIP = b"PK\x03\x04"
@@ -31,26 +31,26 @@ _HEAVY = ("events", "events_data", "store", "timelines")
 
 
 def is_eval(head: bytes) -> bool:
-    """Return whether a file that begins so is a zip archive, as an `.eval` log is."""
+    """Return whether a file that begins with `head` is a zip archive, as `.eval` logs are."""
     return head.startswith(_ZIP)
 
 
 def is_log(value: object) -> bool:
-    """Return whether a JSON value is a log of Inspect."""
+    """Return whether a JSON value is an Inspect log."""
     return isinstance(value, Mapping) and {"version", "status", "eval"} <= set(value)
 
 
 def log_rows(place: Place, form: Literal["eval", "json"]) -> Iterator[Row]:
-    """Yield the samples of a log, with the model's name in each.
+    """Yield the samples of a log as rows, each with the model's name.
 
     Raises:
-        InputError: The file is no log.
+        InputError: The file is not an Inspect log.
         MissingExtra: inspect_ai is not installed.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what others deprecate is not for our users to read
-            import inspect_ai.log  # noqa: F401  (teaches zipfile Zstandard, too)
+            warnings.simplefilter("ignore")  # deprecations in other packages do not concern our users
+            import inspect_ai.log  # noqa: F401  (also adds Zstandard support to zipfile)
     except ImportError:
         raise MissingExtra("reading logs of Inspect", "inspect") from None
     with place.local() as path:
@@ -87,7 +87,7 @@ def _is_sample(name: str) -> bool:
 
 
 def _model(archive: ZipFile, name: str) -> str | None:
-    """Return the model that was evaluated; a run that was broken off says it in its journal."""
+    """Return the name of the evaluated model; an interrupted run has it in its journal only."""
     headers = [info for info in archive.infolist() if info.filename in ("header.json", "_journal/start.json")]
     if not headers:
         raise InputError(f"{name} is a zip archive, but no log of Inspect: it has no header")
@@ -100,7 +100,7 @@ def _model(archive: ZipFile, name: str) -> str | None:
 
 
 def _sample(archive: ZipFile, info: ZipInfo, model: str | None) -> object:
-    """Return a sample as a row, or why it is none."""
+    """Return a sample as a row, or a `Broken` if it cannot be read."""
     from inspect_ai.log import EvalSample, resolve_sample_attachments
 
     try:
@@ -110,7 +110,7 @@ def _sample(archive: ZipFile, info: ZipInfo, model: str | None) -> object:
         return _row(resolve_sample_attachments(sample, "full"), model)
     except _Unfit as error:
         return Broken(str(error))
-    except Exception as error:  # of any kind: the text is hostile, and the next sample is sound
+    except Exception as error:  # any error: the text is hostile, and other samples may be sound
         return Broken(f"no sample that inspect_ai reads ({type(error).__name__})")
 
 
@@ -119,9 +119,10 @@ class _Unfit(Exception):
 
 
 def _unpacked(archive: ZipFile, info: ZipInfo) -> bytes:
-    """Unpack a member, up to the limit; zipfile gives no more of it than the archive says that it has.
+    """Unpack a member of at most `SAMPLE_LIMIT` bytes; zipfile stops at the size that the archive declares.
 
-    Piece by piece, or zipfile unpacks the whole, whatever its size, ahead of cutting it down to that.
+    The member is read in small pieces: in a single read, zipfile would unpack all of it, however large,
+    before truncating it to the declared size.
     """
     if info.file_size > SAMPLE_LIMIT:
         raise _Unfit(f"longer than {SAMPLE_LIMIT // 2**20} MiB when unpacked")
@@ -133,7 +134,7 @@ def _unpacked(archive: ZipFile, info: ZipInfo) -> bytes:
 
 
 def _row(sample: Any, model: str | None) -> dict[str, object]:
-    """Return what is read of a sample, as JSON; replies that are not among its messages are added."""
+    """Return the relevant parts of a sample as JSON; replies missing from its messages are appended."""
     row: dict[str, object] = sample.model_dump(mode="json", include=_KEPT, exclude_none=True)
     turns = [*sample.messages]
     said = any(message.role == "assistant" for message in turns)

@@ -1,7 +1,7 @@
-"""Where verdicts go: one writer for each ending of a file's name.
+"""Write verdicts to files, with one writer per file extension.
 
-A file appears at once and whole. It is written beside its place and moved there at the end, so
-where a run breaks off, whatever stood there before is left as it was.
+A file appears only once it is complete: it is written beside its destination and moved there at the
+end. An interrupted run leaves an existing file as it was.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ...replacing import replacing
 __all__ = ["WRITERS", "Writer", "writer_for", "writing"]
 
 Writer: TypeAlias = Callable[[Iterable[bytes], Path], None]
-"""Writes verdicts, each given as the JSON of the schema `undertow.verdict/1`, to a new file."""
+"""Writes verdicts, each as JSON of the schema `undertow.verdict/1`, to a new file."""
 
 WRITERS: Mapping[str, str] = {
     ".jsonl": "jsonl",
     ".parquet": "parquet",
     ".sqlite": "sqlite",
 }
-"""By the ending of the file's name, the module that has the function `write`."""
+"""Maps each file extension to the module with the `write` function."""
 
 
 def writer_for(path: Path) -> Writer:
-    """Return the writer for a file's ending.
+    """Return the writer for the extension of `path`.
 
     Raises:
-        UsageError: There is no writer for the ending.
+        UsageError: There is no writer for the extension.
         MissingExtra: The format needs a package that is not installed.
     """
     name = WRITERS.get(path.suffix.lower())
@@ -40,19 +40,19 @@ def writer_for(path: Path) -> Writer:
         raise UsageError(f"cannot write verdicts to {path}: its name has to end in {' or '.join(WRITERS)}")
     module = import_module(f".{name}", __package__)
     if name == "parquet":
-        module.schema()  # says now, and not after hours, that pyarrow is missing
+        module.schema()  # raises now, not after hours, if pyarrow is missing
     writer: Writer = module.write
     return writer
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give the name of a file to write; whole and on the disk, it takes the place of `path`.
+    """Yield the name of a temporary file beside `path`, which replaces `path` once it is complete.
 
-    The journal lets one run in at a time: what stands beside `path` is left of one that was killed.
+    The journal admits one run at a time, so an existing temporary file is left over from a killed run.
 
     Raises:
-        UndertowError: The disk is full, or the folder closed.
+        UndertowError: The disk is full, or the folder is not writable.
     """
     try:
         with replacing(path, path.with_name(f".{path.name}.part")) as beside:

@@ -1,4 +1,4 @@
-"""Verdicts as JSON Lines: the JSON form of each on a line of its own."""
+"""Write verdicts as JSON Lines: one verdict per line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __all__ = ["write"]
 
 
 def write(lines: Iterable[bytes], path: Path) -> None:
-    """Write each verdict on a line."""
+    """Write each verdict on its own line."""
     with path.open("wb") as file:
         file.writelines(line + b"\n" for line in lines)

@@ -1,7 +1,7 @@
-"""Verdicts as Parquet: a row each, every column typed, the steps nested in theirs.
+"""Write and read verdicts as Parquet: one row per verdict, typed columns, nested steps.
 
-The columns are those of `TraceVerdict`; the schema is made of the model itself, so that the two cannot
-part. Needs pyarrow: `pip install 'undertow[parquet]'`.
+The columns are the fields of `TraceVerdict`. The schema is derived from the model, so the two cannot
+diverge. Requires pyarrow: `pip install 'undertow[parquet]'`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ...verdict import SCHEMA, TraceVerdict
 __all__ = ["read", "schema", "write"]
 
 _GROUP = 1000
-"""Verdicts that are held in memory, and make a row group."""
+"""Number of verdicts held in memory, and in each row group."""
 
 
 def write(lines: Iterable[bytes], path: Path) -> None:
-    """Write verdicts, given as JSON.
+    """Write verdicts given as JSON.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -39,10 +39,10 @@ def write(lines: Iterable[bytes], path: Path) -> None:
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """Yield the JSON of each verdict of a file that `write` made.
+    """Yield the JSON of each verdict in a file that `write` created.
 
     Raises:
-        InputError: It is no Parquet file, or has other columns.
+        InputError: The file is not Parquet, or has other columns.
         MissingExtra: pyarrow is not installed.
     """
     pyarrow = _pyarrow()
@@ -71,7 +71,7 @@ def _fields(model: type[BaseModel]) -> list[Any]:
 
 
 def _type(annotation: Any) -> Any:
-    """Return the arrow type of a field; a field that may be None is a column that may be null."""
+    """Return the Arrow type of a field; optional fields become nullable columns."""
     arrow = _pyarrow()
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):

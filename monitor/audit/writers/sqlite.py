@@ -1,8 +1,8 @@
-"""Verdicts as an SQLite database, for questions in SQL; DuckDB opens it too.
+"""Write and read verdicts as an SQLite database, for queries in SQL; DuckDB opens it too.
 
-The table `verdicts` has a row each, numbered from 0 in the order of the audit; a part of a verdict has
-its columns under its name (`onset_step`, `origin_path`). `channels` and `steps` have a row for each of
-their items, with the number of their verdict. Ids need not be unique, so the number is the key.
+The table `verdicts` has one row per verdict, numbered from 0 in the order of the audit. Nested objects
+become columns prefixed with the field name (`onset_step`, `origin_path`). `channels` and `steps` have one
+row per item, with the number of its verdict; the number is the key because ids need not be unique.
 
     SELECT label, count(*) FROM steps JOIN verdicts USING (number) WHERE flagged GROUP BY label;
 """
@@ -33,10 +33,10 @@ _APPLICATION = 0x756E6474  # "undt"
 
 
 def write(lines: Iterable[bytes], path: Path) -> None:
-    """Write verdicts, given as JSON.
+    """Write verdicts given as JSON.
 
     Raises:
-        UndertowError: The disk is full.
+        UndertowError: The database cannot be written, for example because the disk is full.
     """
     try:
         _write(lines, path)
@@ -46,7 +46,7 @@ def write(lines: Iterable[bytes], path: Path) -> None:
 
 def _write(lines: Iterable[bytes], path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as base:
-        # The file is thrown away if it is not finished: it needs no journal of its own.
+        # An unfinished file is discarded, so it needs no journal of its own.
         base.execute("PRAGMA journal_mode = OFF")
         base.execute("PRAGMA synchronous = OFF")
         base.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -66,10 +66,10 @@ def _write(lines: Iterable[bytes], path: Path) -> None:
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """Yield the JSON of each verdict of a database that `write` made.
+    """Yield the JSON of each verdict in a database that `write` created.
 
     Raises:
-        InputError: It is no such database.
+        InputError: The file is not such a database.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
@@ -96,7 +96,7 @@ def _insert(base: sqlite3.Connection, table: str, number: int, rows: Sequence[_R
 
 @cache
 def _columns(model: type[BaseModel]) -> Sequence[tuple[tuple[str, ...], Any]]:
-    """Return a column for each plain field of a model and of the models in it: its place and its type."""
+    """Return the path and the type of each scalar field of a model, including those of nested models."""
     found: list[tuple[tuple[str, ...], Any]] = []
     for name, kind, _ in _parts(model):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -107,7 +107,7 @@ def _columns(model: type[BaseModel]) -> Sequence[tuple[tuple[str, ...], Any]]:
 
 
 def _parts(model: type[BaseModel]) -> Iterator[tuple[str, Any, bool]]:
-    """Yield the name of each field, what it holds, and whether it may be None; not the lists."""
+    """Yield the name and the type of each field that is not a list, and whether it may be None."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         optional = get_origin(kind) in (Union, UnionType)
@@ -124,7 +124,7 @@ def _reached(row: _Row | None, place: Sequence[str]) -> Any:
 
 
 def _nested(model: type[BaseModel], values: Iterator[Any]) -> dict[str, Any]:
-    """Put a row together again, from its columns in order."""
+    """Rebuild a nested object from the values of its columns, in order."""
     row: dict[str, Any] = {}
     for name, kind, optional in _parts(model):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
