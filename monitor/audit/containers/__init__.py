@@ -27,7 +27,7 @@ def rows(
 
     Args:
         place: The file.
-        is_row: Returns whether a JSON object that makes up the whole file is itself a row.
+        is_row: Returns whether a JSON object is itself a row; see `json_rows`.
         columns: Column names; one of them in the first line marks a file as delimited text.
 
     Raises:

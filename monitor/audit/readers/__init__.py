@@ -1,12 +1,12 @@
-"""The formats that are known, and which of them a row has.
+"""List the supported formats, and detect the format of a row.
 
-Other packages bring readers by an entry point of the group `undertow.readers`, which is a function
-without arguments (or a class) that returns a `Reader`:
+Other packages add readers through the entry-point group `undertow.readers`. The entry point is a class,
+or a function, that returns a `Reader` when called without arguments:
 
     [project.entry-points."undertow.readers"]
     my-format = "my_package:MyReader"
 
-They are asked before our own, since theirs is the more particular knowledge.
+Those readers are tried before the built-in ones, since they are likely to be more specific.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "undertow.readers"
-"""The entry-point group in which other packages offer readers."""
+"""The entry-point group through which other packages add readers."""
 
 READERS: tuple[Reader, ...] = (
     OpenAIBatchReader(),
@@ -73,22 +73,22 @@ READERS: tuple[Reader, ...] = (
     ),
     FieldsReader(),
 )
-"""Our own, in the order in which a row is tried: the most particular first."""
+"""The built-in readers in the order in which they are tried on a row: the most specific first."""
 
 COLUMNS = frozenset(
     [name for part, names in ROLES.items() if part in ("prompt", "reasoning", "answer") for name in names]
     + ["messages", "conversations"]
 )
-"""Names of columns that show that a table of text holds transcripts."""
+"""Column names that mark a file of delimited text as transcripts."""
 
 
 @lru_cache(maxsize=1)
 def all_readers() -> tuple[Reader, ...]:
-    """Return the readers of other packages, and then our own.
+    """Return the readers of other packages, followed by the built-in ones.
 
     Raises:
-        UndertowError: A reader of another package cannot be loaded, or is none.
-        UsageError: Two readers have one name.
+        UndertowError: A reader of another package cannot be loaded, or is not a `Reader`.
+        UsageError: Two readers have the same name.
     """
     readers = (*map(_loaded, entry_points(group=ENTRY_POINTS)), *READERS)
     names = [reader.name for reader in readers]
@@ -110,7 +110,7 @@ def _loaded(entry: EntryPoint) -> Reader:
 
 
 def reader_of(row: object) -> Reader | None:
-    """Return the first reader that knows the row, None if none does."""
+    """Return the first reader whose format the row has, or None."""
     if not isinstance(row, dict):
         return None
     return next((reader for reader in all_readers() if _knows(reader, row)), None)
@@ -119,15 +119,15 @@ def reader_of(row: object) -> Reader | None:
 def _knows(reader: Reader, row: JsonObject) -> bool:
     try:
         return reader.matches(row)
-    except Exception:  # a reader of another package that trips over a row does not know it
+    except Exception:  # a reader of another package may fail on a row: it does not match then
         return False
 
 
 def reader_named(name: str | None = None, mapping: Mapping[str, str] | None = None) -> Reader | None:
-    """Return the reader that the user asked for, None where the format is to be detected.
+    """Return the reader that the user chose, or None if the format is to be detected.
 
     Raises:
-        UsageError: There is no such format, it takes no mapping, or the mapping is wrong.
+        UsageError: The format does not exist or takes no mapping, or the mapping is invalid.
     """
     if mapping and name in (None, "fields"):
         return FieldsReader(mapping)

@@ -1,4 +1,4 @@
-"""Saved replies of Anthropic's Messages API, and the results of its batches."""
+"""Read saved replies of Anthropic's Messages API, and results of its batches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["AnthropicReader"]
 
 
 class AnthropicReader:
-    """Reads a message, alone, under `response`, or as the result of a batch.
+    """Reads a message that is the row itself, its `response`, or the result of a batch request.
 
-    Only Claude 3.7 Sonnet gives its thinking as it was; what later models give is a summary.
+    Only Claude 3.7 Sonnet returns its thinking verbatim; later models return a summary.
     """
 
     name = "anthropic"
@@ -29,11 +29,11 @@ class AnthropicReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row is a message with blocks, or a batch's result."""
+        """Return whether the row holds a message with content blocks, or a batch result."""
         return _message(row) is not None or _is_result(row)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield the one record of the reply."""
+        """Yield one record for the reply."""
         message = _message(row)
         name = name_of({**(message or {}), **row}, ("custom_id", "id"), origin)
         if message is None:

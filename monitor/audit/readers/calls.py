@@ -1,7 +1,7 @@
-"""What a saved call of a model asked and got, in the shape of whichever API saved it.
+"""Extract the request and the reply of a logged model call, in the shapes of the common APIs.
 
-Logs of calls hold a request and a reply. The reply is what is judged: the assistant's turns in the
-request were replies of earlier calls, which have rows of their own.
+Only the reply is judged. The assistant turns in the request were replies to earlier calls, which have
+rows of their own.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ def call(
     usage: object = None,
     metadata: Mapping[str, object] | None = None,
 ) -> Iterator[Trace | Unreadable]:
-    """Yield a record for each reply to a request; one that says so where there is none.
+    """Yield a record for each reply to a request, or one `Unreadable` if there is no reply.
 
     Args:
-        asked: The request: a text, messages, or an object that holds them.
-        got: The reply, or several, in any shape that `replies` knows.
-        origin: Where the row was found.
-        name: What to call the row.
+        asked: The request: a text, messages, or an object that contains them.
+        got: One or several replies, in any shape that `replies` supports.
+        origin: Where the row was read.
+        name: The id of the row.
         model: The model's name.
-        usage: The tokens spent, as the API counts them.
-        metadata: What else the row holds.
+        usage: The token usage as reported by the API.
+        metadata: Other fields of the row.
     """
     answers = list(replies(got))
     tokens = reasoning_tokens(usage) or (reasoning_tokens(got.get("usage")) if isinstance(got, dict) else 0)
@@ -67,18 +67,18 @@ def call(
 
 
 def renumbered(records: Iterable[Trace | Unreadable]) -> Iterator[Trace | Unreadable]:
-    """Count the turns of a row that holds several calls through, so that each has a place of its own."""
+    """Number the turns of a row consecutively across its calls, so that each origin is unique."""
     for turn, record in enumerate(records):
         yield record.model_copy(update={"origin": record.origin.model_copy(update={"turn": turn})})
 
 
 def unanswered(name: str, origin: Origin, detail: str) -> Unreadable:
-    """Return the record of a row that holds no reply."""
+    """Return the record of a row without a reply."""
     return Unreadable(id=name, origin=origin, problem=NotAssessed(reason="no_assistant_turn", detail=detail))
 
 
 def replies(value: object, depth: int = 0) -> Iterator[JsonObject]:
-    """Yield the assistant's messages in a reply, whatever API gave it."""
+    """Yield the assistant messages in a reply, whichever API returned it."""
     value = _parsed(value)
     if isinstance(value, str):
         if value.strip():
@@ -104,7 +104,7 @@ def replies(value: object, depth: int = 0) -> Iterator[JsonObject]:
 
 
 def _listed(value: list[object], depth: int) -> Iterator[JsonObject]:
-    """Yield the replies in a list: blocks of one message, or messages, of which those after the request."""
+    """Yield the replies in a list of content blocks, or of messages (those after the last user turn)."""
     if value and all(isinstance(part, dict) and _is_block(part) for part in value):
         yield {"role": "assistant", "content": value}
     elif depth < _DEEP:
@@ -118,7 +118,7 @@ def _is_block(part: JsonObject) -> bool:
 
 
 def choices(value: JsonObject) -> Iterator[JsonObject]:
-    """Yield the message of each choice of a completion; a raw text is a message too."""
+    """Yield the message of each choice of a completion; a raw text becomes a message."""
     listed = value.get("choices")
     for choice in listed if isinstance(listed, list) else []:
         if isinstance(choice, dict):
@@ -128,7 +128,7 @@ def choices(value: JsonObject) -> Iterator[JsonObject]:
 
 
 def response_message(response: JsonObject) -> JsonObject:
-    """Return the one message that the items of an OpenAI response amount to."""
+    """Combine the output items of an OpenAI response into one message."""
     parts: list[object] = []
     items = response.get("output")
     for item in items if isinstance(items, list) else []:
@@ -141,7 +141,7 @@ def response_message(response: JsonObject) -> JsonObject:
 
 
 def _thoughts(item: JsonObject) -> list[object]:
-    """Return the parts of a reasoning item: its text, or else its summary, or else that it has neither."""
+    """Return the text of a reasoning item as parts, else its summary, else a part marked as encrypted."""
     content, summary = item.get("content"), item.get("summary")
     texts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     if any(part.get("text") for part in texts):
@@ -152,7 +152,7 @@ def _thoughts(item: JsonObject) -> list[object]:
 
 
 def question(value: object, depth: int = 0) -> object:
-    """Return what the last user turn of a request says: a text, or a list of parts; None without one."""
+    """Return the content of the last user turn of a request (a text or a list of parts), or None."""
     value = _parsed(value)
     if isinstance(value, str):
         return value
@@ -169,7 +169,7 @@ def question(value: object, depth: int = 0) -> object:
 
 
 def langchain(message: JsonObject) -> JsonObject | None:
-    """Return a message of LangChain's as an ordinary one, None if it is something else."""
+    """Convert a LangChain message to a plain message; return None for anything else."""
     inner = message.get("kwargs") if message.get("type") == "constructor" else message.get("data", message)
     names = message.get("id")
     kind = names[-1] if isinstance(names, list) and names and "kwargs" in message else message.get("type")
@@ -184,7 +184,7 @@ def langchain(message: JsonObject) -> JsonObject | None:
 
 
 def _generated(generation: object) -> object:
-    """Return what a generation of LangChain's holds: a message, or else a text."""
+    """Return the message of a LangChain generation, or else its text."""
     if not isinstance(generation, dict):
         return generation
     return generation.get("message") or generation.get("text")
@@ -199,12 +199,12 @@ def _is_response(value: JsonObject) -> bool:
 
 
 def _flat(value: list[object]) -> list[object]:
-    """Return a list of lists as one: LangChain saves messages by the batch."""
+    """Flatten a list by one level: LangChain saves messages in batches."""
     return [part for inner in value for part in (inner if isinstance(inner, list) else [inner])]
 
 
 def _parsed(value: object) -> object:
-    """Return what a text holds that is JSON within JSON, as exports save it; any other value as it is."""
+    """Decode JSON that an export saved as text; return any other value unchanged."""
     if not isinstance(value, str) or value[:1] not in ("[", "{"):
         return value
     try:

@@ -1,8 +1,8 @@
-"""What a row says of its reasoning, in fields and in tags, put together as the two channels.
+"""Assemble the two channels of a trace from reasoning fields and tags.
 
-A saved generation may hold its reasoning more than once (a field beside the tags it was cut
-from) or in several parts (a field, and more before a late `</think>`). Every different part
-is kept, in the order in which it was found; the same part is kept once.
+A saved generation may hold its reasoning twice (in a field, and in the tags that it was taken
+from) or in several parts (in a field, with more before a late `</think>`). Distinct parts are
+kept in the order in which they were found; duplicates are kept once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Channels", "Part", "assemble", "joined", "unwrap"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Reasoning, and the field or the tags that held it."""
+    """A piece of reasoning, and the field or tags that it comes from."""
 
     source: str
     text: str
@@ -25,7 +25,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """The texts of a trace; the names are those of `Trace`."""
+    """The texts of a trace, named as in `Trace`."""
 
     reasoning: str | None
     answer: str | None
@@ -39,10 +39,10 @@ def assemble(
     """Return the channels of one generation.
 
     Args:
-        parts: The reasoning found in fields, in the order of precedence.
-        answer: The visible text, which may hold reasoning between tags.
-        prompt: The request; a raw one may end with the tag that opens the reasoning.
-        model: What is known of the model's name.
+        parts: The reasoning found in fields, in order of precedence.
+        answer: The visible text, which may contain reasoning between tags.
+        prompt: The request; a raw prompt may end with the tag that opens the reasoning.
+        model: The model's name, if known.
     """
     found = _by_source(parts)
     parsed = None if answer is None else _parsed(answer, "" if found else prompt, model)
@@ -59,10 +59,10 @@ def assemble(
 
 
 def unwrap(text: str, model: str | None = None) -> Parsed | None:
-    """Return the parts of a reasoning field that was saved with its tags, None if it has none.
+    """Split a reasoning field that was saved with its tags; return None for a field without tags.
 
-    Such a field begins with the opening tag, or holds a closing one alone. A tag further in
-    is something that the reasoning speaks about, and stays.
+    Such a field begins with the opening tag, or contains only a closing one. Elsewhere, a tag is
+    something that the reasoning mentions.
     """
     parsed = parse(text, model=model)
     first = next((segment for segment in parsed.segments if segment.text.strip()), None)
@@ -70,10 +70,10 @@ def unwrap(text: str, model: str | None = None) -> Parsed | None:
 
 
 def _parsed(text: str, prompt: str, model: str | None) -> Parsed | None:
-    """Return the parts of a visible text, None if no tag shows that it has any.
+    """Split a visible text into reasoning and answer, or return None if no tag marks any reasoning.
 
-    A live output of some models begins inside the reasoning, but a saved text without tags is
-    mostly the answer of a server that took the reasoning out: the model's name alone tells nothing.
+    The live output of some models begins inside the reasoning, but a saved text without tags is mostly
+    an answer from which the server removed the reasoning. So the model's name alone decides nothing.
     """
     parsed = parse(text, prompt=prompt, model=model)
     untagged = text in (parsed.answer, parsed.reasoning)
@@ -81,12 +81,12 @@ def _parsed(text: str, prompt: str, model: str | None) -> Parsed | None:
 
 
 def joined(texts: Iterable[str | None]) -> str | None:
-    """Join what is not blank by an empty line, each text as it is; None if nothing is left."""
+    """Join the texts that are not blank with an empty line; return None if there are none."""
     return BLOCK_BREAK.join(text for text in texts if text and not text.isspace()) or None
 
 
 def _by_source(parts: Iterable[Part]) -> list[Part]:
-    """Make one part of all that a source holds; there are few sources, but any number of parts."""
+    """Merge the parts of each source into one; sources are few, parts may be many."""
     texts: dict[str, list[str]] = {}
     for part in parts:
         texts.setdefault(part.source, []).append(part.text)
@@ -94,7 +94,7 @@ def _by_source(parts: Iterable[Part]) -> list[Part]:
 
 
 def _different(parts: Sequence[Part]) -> list[Part]:
-    """Drop what is blank, and what is held by another part, spaces aside."""
+    """Drop blank parts and parts contained in another part, ignoring differences in whitespace."""
     kept: list[tuple[str, Part]] = []
     for part in parts:
         bare = " ".join(part.text.split())

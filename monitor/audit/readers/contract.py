@@ -1,4 +1,4 @@
-"""The contract of a reader, and how the readers look at the fields of a row."""
+"""The `Reader` protocol, and helpers with which readers access the fields of a row."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ..plain import plain
 __all__ = ["JsonObject", "Reader", "WrongType", "first_held", "kind", "name_of", "text_of"]
 
 JsonObject: TypeAlias = Mapping[str, object]
-"""A JSON object as parsed."""
+"""A parsed JSON object."""
 
 
 @runtime_checkable
 class Reader(Protocol):
     """Turns rows of one format into traces.
 
-    A reader knows its rows by what they hold, never by the name of the file. It makes at least
-    one record of every row, whatever the row holds.
+    A reader recognises rows by their contents, never by the file name, and yields at least one record
+    for every row.
     """
 
     @property
     def name(self) -> str:
-        """What the format is called, in `--format` and in `Origin.format`."""
+        """The name of the format, as in `--format` and `Origin.format`."""
 
     @property
     def description(self) -> str:
-        """One line for `undertow formats`."""
+        """A one-line description for `undertow formats`."""
 
     @property
     def fields(self) -> Mapping[str, Sequence[str]]:
-        """What is read of a row, and the names it is looked for under, the first found first."""
+        """The parts that are read from a row, each with its field names in order of precedence."""
 
     def matches(self, row: JsonObject) -> bool:
         """Return whether the row has this format."""
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield the records of a row that was found at `origin`.
+        """Yield the records of a row that was read at `origin`.
 
         Raises:
-            WrongType: A known field holds something that it cannot; becomes an `Unreadable`.
+            WrongType: A known field holds a value of the wrong type; the caller yields an `Unreadable`.
         """
 
 
@@ -54,16 +54,16 @@ class WrongType(Exception):
 
 
 def kind(value: object) -> str:
-    """Return what a JSON value is, in a word or two, and nothing of what it holds."""
+    """Return the kind of a JSON value in a word or two, without any of its content."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def text_of(row: JsonObject, field: str) -> str | None:
-    """Return the text that a field holds, None where it is absent or null.
+    """Return the text of a field, or None if it is absent or null.
 
     Raises:
-        WrongType: It holds something else.
+        WrongType: The field holds something else.
     """
     value = row.get(field)
     if value is None or isinstance(value, str):
@@ -72,9 +72,9 @@ def text_of(row: JsonObject, field: str) -> str | None:
 
 
 def first_held(row: JsonObject, names: Sequence[str]) -> str | None:
-    """Return the first of `names` that holds text, or else a list, blank text, or anything but null.
+    """Return the first of `names` with non-blank text, else with a non-empty list, blank text or any value.
 
-    A list that holds something is most likely the part, cut up: blank text beside it must not hide it.
+    A non-empty list most likely holds the part in pieces, so blank text in another field must not hide it.
     """
     held = [name for name in names if row.get(name) is not None]
     texts = [name for name in held if isinstance(row[name], str)]
@@ -84,7 +84,7 @@ def first_held(row: JsonObject, names: Sequence[str]) -> str | None:
 
 
 def name_of(row: JsonObject, names: Sequence[str], origin: Origin) -> str:
-    """Return what the row calls itself, or the file's stem and the row's number."""
+    """Return the row's own id, or else the file's stem and the row number."""
     own = (row.get(name) for name in names)
     named = (value for value in own if isinstance(value, str | int) and not isinstance(value, bool))
     return next(

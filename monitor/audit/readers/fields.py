@@ -1,4 +1,4 @@
-"""Rows with a field for each part: prompt, reasoning, answer, under any of their usual names."""
+"""Read rows with a field for each part of a trace (prompt, reasoning, answer) under common names."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ ROLES: Mapping[str, Sequence[str]] = {
     "model": ("model", "target_model", "model_name", "model_id", "generator"),
     "id": ("id", "uuid", "uid", "trace_id", "sample_id", "custom_id"),
 }
-"""The parts of a trace and the names of their fields, those that win first.
+"""The parts of a trace and their field names, in order of precedence.
 
-`answer` comes last of its names, because beside a `response` it is mostly the reference.
+The field `answer` comes last, because beside a `response` it is mostly the reference answer.
 """
 
 
 @dataclass(frozen=True)
 class FieldsReader:
-    """Reads one generation a row, from fields named as in `ROLES` or as a mapping says.
+    """Reads one generation per row, from the fields in `ROLES` or in a mapping.
 
     Raises:
-        UsageError: The mapping names a part that there is not.
+        UsageError: The mapping names an unknown part.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """Part to field: the only name that the part is then looked for under."""
+    """Maps a part to the only field that it is then read from."""
 
     name: str = "fields"
     description: str = "one field per part of a trace; --map sets other names"
@@ -77,16 +77,16 @@ class FieldsReader:
 
     @property
     def fields(self) -> Mapping[str, Sequence[str]]:
-        """The names each part is looked for under."""
+        """The field names of each part."""
         return {**ROLES, **{part: (name,) for part, name in self.mapping.items()}}
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has a text under a name of the reasoning or of the answer."""
+        """Return whether a reasoning or answer field of the row holds text or null."""
         names = (*self.fields["reasoning"], *self.fields["answer"])
         return any(isinstance(row.get(name, 0), str | None) for name in names)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield the row's one record."""
+        """Yield one record for the row."""
         names = self.fields
         row_id = name_of(row, names["id"], origin)
         if not any(name in row for name in (*names["reasoning"], *names["answer"])):
@@ -119,7 +119,7 @@ def _model(row: JsonObject, names: Sequence[str]) -> str | None:
 
 
 def _reasoning(row: JsonObject, names: Sequence[str], model: str | None) -> tuple[list[Part], list[str]]:
-    """Return the reasoning in each field that has some, and what the fields hold of the answer."""
+    """Return the reasoning in each field, and any answer text that those fields contain."""
     parts, tails = [], []
     for name in names:
         text = row.get(name)

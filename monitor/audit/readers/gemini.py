@@ -1,4 +1,4 @@
-"""Saved replies of the Gemini API, in the spelling of its JSON or of its Python client."""
+"""Read saved replies of the Gemini API, spelled as in its JSON or in its Python client."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["GeminiReader"]
 
 
 class GeminiReader:
-    """Reads a reply, alone or under `response` (so batches have it), or a conversation of `contents`.
+    """Reads a reply that is the row itself or its `response` (as in batches), or a list of `contents`.
 
-    Its thoughts are a summary of the model's reasoning, which the API does not give.
+    Thoughts are a summary: the API does not return the model's actual reasoning.
     """
 
     name = "gemini"
@@ -31,7 +31,7 @@ class GeminiReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has candidates, or says why it has none, or holds turns made of parts."""
+        """Return whether the row has candidates, prompt feedback, or turns that consist of parts."""
         return _reply(row) is not None or bool(_turns(row))
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
@@ -65,7 +65,7 @@ def _is_candidate(value: object) -> bool:
 
 
 def _messages(reply: JsonObject) -> list[object]:
-    """Return what each candidate says, as a message; one that was blocked says nothing."""
+    """Return the content of each candidate as a message; blocked candidates have none."""
     contents = [one.get("content") for one in _listed(reply, "candidates") if isinstance(one, dict)]
     return [{**said, "role": "model"} for said in contents if isinstance(said, dict) and said.get("parts")]
 

@@ -1,4 +1,4 @@
-"""Samples of Inspect's logs, and the transcripts that Inspect Scout keeps in Parquet files."""
+"""Read samples of Inspect logs, and the transcripts that Inspect Scout stores in Parquet files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FIELDS: Mapping[str, Sequence[str]] = {
 
 
 class InspectReader:
-    """Reads samples; the log itself is read by inspect_ai (monitor/audit/containers/inspect_log.py)."""
+    """Reads samples; `monitor/audit/containers/inspect_log.py` reads the log itself with inspect_ai."""
 
     name = "inspect"
     description = "samples of Inspect's logs (.eval, .json); one trace per assistant turn"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {**_FIELDS, "id": ("id and epoch",)}
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row is a sample: messages of an epoch."""
+        """Return whether the row is a sample, with messages and an epoch."""
         return "epoch" in row and "messages" in row and ("input" in row or "target" in row)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
@@ -47,14 +47,14 @@ class InspectReader:
 
 
 class ScoutReader:
-    """Reads transcripts of Inspect Scout, whose messages are JSON within a column."""
+    """Reads transcripts of Inspect Scout, whose messages are JSON text in a column."""
 
     name = "scout"
     description = "transcripts of Inspect Scout (Parquet); one trace per assistant turn"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {**_FIELDS, "id": ("transcript_id",)}
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has a transcript's id and its messages."""
+        """Return whether the row has a transcript id, and messages or a source type."""
         return "transcript_id" in row and ("messages" in row or "source_type" in row)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:

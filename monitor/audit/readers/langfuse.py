@@ -1,4 +1,4 @@
-"""Exports of Langfuse: observations, alone or within their traces."""
+"""Read Langfuse exports: observations, alone or within their traces."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["LangfuseReader"]
 
 
 class LangfuseReader:
-    """Reads generations; the names are those of `langfuse.api`'s observations, in either case.
+    """Reads observations of type GENERATION, with the field names of `langfuse.api` in camel or snake case.
 
-    An observation of another type is no call of a model.
+    Observations of other types are not model calls.
     """
 
     name = "langfuse"
@@ -29,11 +29,11 @@ class LangfuseReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row is an observation, or a trace with its observations."""
+        """Return whether the row is an observation, or a trace that contains observations."""
         return _is_observation(row) or _within(row) is not None
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each generation, or one that says that there is none."""
+        """Yield a record for each generation, or one `Unreadable` if there is none."""
         found = _within(row)
         inside = [row] if found is None else [one for one in found if isinstance(one, dict)]
         calls = [one for one in inside if one.get("type") == "GENERATION"]

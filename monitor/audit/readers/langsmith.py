@@ -1,4 +1,4 @@
-"""Exports of LangSmith: runs, of which those of models are judged, wherever in a tree they stand."""
+"""Read LangSmith exports: the model runs in them, at any depth of a run tree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEEP = 64
 
 
 class LangSmithReader:
-    """Reads runs of type `llm`; the names are those of `langsmith.schemas.Run`."""
+    """Reads runs of type `llm`, with the field names of `langsmith.schemas.Run`."""
 
     name = "langsmith"
     description = "LangSmith runs of type llm, alone or below others"
@@ -32,7 +32,7 @@ class LangSmithReader:
         return isinstance(row.get("run_type"), str) and ("inputs" in row or "outputs" in row)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each run of a model, or one that says that there is none."""
+        """Yield a record for each reply of a model run, or one `Unreadable` if there is no model run."""
         calls = list(_model_runs(row))
         if not calls:
             detail = f"a run of type {str(row.get('run_type'))[:20]}, without one of a model below it"

@@ -1,4 +1,4 @@
-"""Logs of LiteLLM: the standard logging payload, and the spend logs of its proxy."""
+"""Read LiteLLM logs: the standard logging payload, and the spend logs of its proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWN = ("litellm_call_id", "custom_llm_provider", "model_map_information", "hidd
 
 
 class LiteLLMReader:
-    """Reads logged calls; the names are those of `litellm.types.utils.StandardLoggingPayload`."""
+    """Reads logged calls, with the field names of `litellm.types.utils.StandardLoggingPayload`."""
 
     name = "litellm"
     description = "LiteLLM's standard logging payload and spend logs; the reply of each call"
@@ -32,7 +32,7 @@ class LiteLLMReader:
         return "call_type" in row and "response" in row and any(name in row for name in _OWN)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each choice, or one for a call that failed."""
+        """Yield a record for each choice, or one `Unreadable` for a failed call."""
         name = name_of(row, ("id", "litellm_call_id", "request_id"), origin)
         if row.get("status") == "failure":
             yield unanswered(name, origin, "the call failed: there is no reply")

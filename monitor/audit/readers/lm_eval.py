@@ -1,7 +1,7 @@
-"""Samples of lm-evaluation-harness (`samples_*.jsonl`), and whether their reasoning was cut off.
+"""Read samples of lm-evaluation-harness (`samples_*.jsonl`), and detect whether reasoning was removed.
 
-With `think_end_token` the harness drops all text before that token ahead of saving. A sample alone
-does not show it, so the `results_*.json` of the same run, which stands beside it, is asked.
+With `think_end_token`, the harness removes all text up to that token before it saves a sample. The
+sample does not show this, so the setting is read from `results_*.json` of the same run, beside it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REASONS = "the model reasons before it answers, and its reasoning is not in the
 
 
 class LmEvalReader:
-    """Reads the replies to one document, as the model gave them (`resps`)."""
+    """Reads the unfiltered replies to one document (`resps`)."""
 
     name = "lm-eval"
     description = "samples of lm-evaluation-harness; one trace per reply"
@@ -42,11 +42,11 @@ class LmEvalReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has a document and the replies to it."""
+        """Return whether the row has a document and replies to it."""
         return "resps" in row and ("doc" in row or "doc_id" in row)
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each reply; one that says so for a task without generated text."""
+        """Yield a record for each reply, or one `Unreadable` for a task that generates no text."""
         replies = row.get("resps")
         if not isinstance(replies, list):
             raise WrongType("resps", replies, "a list of replies")
@@ -64,7 +64,7 @@ class LmEvalReader:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What is known of the run that a file of samples is from."""
+    """What is known about the run that produced a file of samples."""
 
     model: str | None = None
     cut: bool = False
@@ -93,7 +93,7 @@ def _trace(row: JsonObject, text: str, run: _Run, origin: Origin, name: str) -> 
 
 
 def _prompt(arguments: object) -> str:
-    """Return the request: the first argument of the first call, in either shape that was ever saved."""
+    """Return the request: the first argument of the first call, in either shape used by the harness."""
     first = next(iter(arguments.values() if isinstance(arguments, dict) else _list(arguments)), None)
     asked = first.get("arg_0") if isinstance(first, dict) else next(iter(_list(first)), None)
     asked = next(iter(asked), None) if isinstance(asked, list) and len(asked) == 1 else asked
@@ -107,7 +107,7 @@ def _list(value: object) -> list[object]:
 
 @lru_cache(maxsize=64)
 def _run(path: str) -> _Run:
-    """Read what the results beside a file of samples say of the run."""
+    """Read the model and the `think_end_token` setting of a run from the results beside its samples."""
     file = Path(path)
     named = _SAMPLES.search(file.name)
     results = file.with_name(f"results_{named[1]}.json") if named else None

@@ -1,7 +1,7 @@
-"""A conversation as a list of messages: each turn of the assistant becomes one trace.
+"""Read conversations saved as lists of messages; each assistant turn becomes one trace.
 
-What a message says of its reasoning stands in one of many fields (`_FIELDS`), in parts of its
-content, or between tags in its text. All are read, and `Trace.reasoning_from` says which held it.
+The reasoning of a message may be in one of several fields (`_FIELDS`, `_LISTS`), in parts of its content,
+or between tags in its text. All are read, and `Trace.reasoning_from` names those that held it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _THINKING: Mapping[str, Sequence[str]] = {
 _ENCRYPTED = frozenset({"reasoning.encrypted", "redacted_thinking"})
 _SPENT = re.compile("reasoning|thinking|thoughts")
 _SUMMARISER = re.compile(r"claude(?!.*3[-.]7)", re.IGNORECASE)
-"""Anthropic's models since Claude 4 give a summary where Claude 3.7 Sonnet gave its thinking."""
+"""Matches Claude models whose thinking is returned as a summary: all but Claude 3.7 Sonnet."""
 
 
 @dataclass
 class _Found:
-    """What a message holds, as it is gathered."""
+    """The contents of a message, collected while its fields are read."""
 
     parts: list[Part] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
@@ -51,11 +51,11 @@ class _Found:
     encrypted: bool = False
 
     def caveat(self, model: str | None, tokens: int) -> NotAssessed | None:
-        """Say what keeps the reasoning from being judged in full.
+        """Return why the reasoning cannot be judged in full, or None.
 
         Args:
             model: The model's name.
-            tokens: How many tokens it spent on reasoning, as far as the row tells.
+            tokens: Number of reasoning tokens according to the row; 0 if unknown.
         """
         blocks = any(part.source.endswith(":thinking") and part.text.strip() for part in self.parts)
         if self.summarised or (blocks and _SUMMARISER.search(model or "")):
@@ -70,24 +70,24 @@ class _Found:
 
 @dataclass(frozen=True)
 class MessagesReader:
-    """Reads rows that hold a conversation as a list of messages."""
+    """Reads rows that contain a conversation as a list of messages."""
 
     name: str
     description: str
     messages: str
-    """The field that holds the list."""
+    """The field that contains the list."""
 
     @property
     def fields(self) -> Mapping[str, Sequence[str]]:
-        """What is read of a row and of its messages."""
+        """The parts that are read from a row and its messages."""
         return {"conversation": (self.messages,), **_NAMES}
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has the field: rows of several formats saved as one table have them all."""
+        """Return whether the field is present and not null: rows of a mixed table have all columns."""
         return row.get(self.messages) is not None
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each turn of the assistant, and for each broken message."""
+        """Yield a record for each assistant turn, and for each malformed message."""
         turns = turns_of(row, self.messages)
         own = {name: value for name, value in row.items() if name not in (self.messages, "model", *IDS)}
         return conversation(
@@ -111,16 +111,16 @@ def conversation(
     metadata: Mapping[str, object] | None = None,
     tokens: int = 0,
 ) -> Iterator[Trace | Unreadable]:
-    """Yield a record for each turn of the assistant, and for each broken message.
+    """Yield a record for each assistant turn, and for each malformed message.
 
     Args:
         turns: The messages, in order.
-        origin: Where the row was found.
-        where: What to call the list in the details of what is broken.
-        name: What to call the row.
-        model: The model's name, where a message does not give its own.
-        metadata: What else the row holds.
-        tokens: How many tokens the last turn spent on reasoning, where that is known.
+        origin: Where the row was read.
+        where: The name of the list, used in error details.
+        name: The id of the row.
+        model: The model's name, for messages that do not give one.
+        metadata: Other fields of the row.
+        tokens: Number of reasoning tokens of the last turn; 0 if unknown.
     """
     records = list(_records(_Row(origin, where, model, dict(metadata or {})), turns, tokens))
     if not any(record.origin.turn is not None for record in records):
@@ -134,7 +134,7 @@ def conversation(
 
 
 def reasoning_tokens(usage: object) -> int:
-    """Return how many tokens a model spent on reasoning, by what any API calls them; 0 if not known."""
+    """Return the number of reasoning tokens in the usage reported by any API; 0 if unknown."""
     if isinstance(usage, list):
         return max(map(reasoning_tokens, usage), default=0)
     if not isinstance(usage, dict):
@@ -145,14 +145,14 @@ def reasoning_tokens(usage: object) -> int:
 
 
 def turns_of(row: JsonObject, name: str) -> list[object]:
-    """Return the messages in a field; a cell of a table holds them as JSON.
+    """Return the messages in a field, which may hold them as JSON text, as table cells do.
 
     Raises:
-        WrongType: It holds something else.
+        WrongType: The field holds something else.
     """
     value = row.get(name)
     if isinstance(value, str) and value.lstrip().startswith("["):
-        with suppress(ValueError, RecursionError):  # then it is refused as the text that it is
+        with suppress(ValueError, RecursionError):  # the text is then refused below
             value = json_within(value)
     if not isinstance(value, list):
         raise WrongType(name, value, "a list of messages")
@@ -161,7 +161,7 @@ def turns_of(row: JsonObject, name: str) -> list[object]:
 
 @dataclass(frozen=True)
 class _Row:
-    """What the messages of a row have in common."""
+    """The values that all messages of a row share."""
 
     origin: Origin
     where: str
@@ -170,7 +170,7 @@ class _Row:
 
 
 def _records(row: _Row, turns: Sequence[object], tokens: int) -> Iterator[Trace | Unreadable]:
-    """Yield a record for each turn of the assistant and each broken message, without ids."""
+    """Yield a record for each assistant turn and each malformed message, without ids."""
     user: tuple[JsonObject, str] = ({}, "")
     turn = 0
     for position, item in enumerate(turns):
@@ -213,7 +213,7 @@ def _object(value: object, where: str) -> JsonObject:
 
 
 def _role(message: JsonObject, where: str) -> str:
-    """Return who speaks, in lower case."""
+    """Return the role of a message, in lower case."""
     name = next((name for name in _ROLES if name in message), _ROLES[0])
     role = message.get(name)
     if not isinstance(role, str):
@@ -222,7 +222,7 @@ def _role(message: JsonObject, where: str) -> str:
 
 
 def _found(message: JsonObject, where: str) -> _Found:
-    """Gather what the fields of a message hold, in their order of precedence."""
+    """Collect the contents of a message from its fields, in order of precedence."""
     found = _Found()
     for name in _FIELDS:
         if text := _text(message, name, where):
@@ -241,7 +241,7 @@ def _found(message: JsonObject, where: str) -> _Found:
 
 
 def _gather(value: object, source: str, where: str, found: _Found) -> None:
-    """Sort one part of a content, or of a list of reasoning parts, into what it is."""
+    """Add one content part or reasoning part to `found`, according to its type."""
     if isinstance(value, str):
         found.visible.append(value)
         return
@@ -250,11 +250,11 @@ def _gather(value: object, source: str, where: str, found: _Found) -> None:
     if what in _ENCRYPTED:
         found.encrypted = True
     elif what == "reasoning.summary" or (what == "reasoning" and part.get("redacted")):
-        # The readable text of a redacted part is its summary; what else it holds is encrypted.
+        # Only the summary of a redacted part is readable; the rest is encrypted.
         summary = _text(part, "summary", where) or ""
         found.encrypted, found.summarised = True, found.summarised or bool(summary)
         found.parts.append(Part(f"{source}:summary", summary))
-    elif part.get("thought") is True:  # of the Gemini API, which gives summaries
+    elif part.get("thought") is True:  # from the Gemini API, which returns summaries
         text = _text(part, "text", where) or ""
         found.summarised |= bool(text.strip())
         found.parts.append(Part(f"{source}:thought", text))

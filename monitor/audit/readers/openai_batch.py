@@ -1,4 +1,4 @@
-"""The output file of OpenAI's Batch API, and of servers that copy it: a reply a row, without its request."""
+"""Read output files of OpenAI's Batch API and compatible servers: one reply per row, without its request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["OpenAIBatchReader"]
 
 
 class OpenAIBatchReader:
-    """Reads rows with a `custom_id` and the reply in `response.body`, a completion or a response."""
+    """Reads rows with a `custom_id`, and with a completion or a Responses API reply in `response.body`."""
 
     name = "openai-batch"
     description = "output of OpenAI's Batch API; the requests are in another file"
@@ -25,7 +25,7 @@ class OpenAIBatchReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has a `custom_id` and a response with a body, or the error in its place."""
+        """Return whether the row has a `custom_id`, and a response with a body or an error instead."""
         response = row.get("response")
         return "custom_id" in row and (
             (isinstance(response, dict) and "body" in response)
@@ -33,7 +33,7 @@ class OpenAIBatchReader:
         )
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each choice, or one for the error."""
+        """Yield a record for each choice, or one `Unreadable` for an error."""
         name = name_of(row, ("custom_id", "id"), origin)
         response = row.get("response")
         body = response.get("body") if isinstance(response, dict) else None

@@ -1,4 +1,4 @@
-"""Saved completions of an OpenAI-compatible server (OpenAI, vLLM, SGLang, …), as the server sent them."""
+"""Read completions as sent by an OpenAI-compatible server (OpenAI, vLLM, SGLang, …)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["OpenAICompletionReader"]
 
 
 class OpenAICompletionReader:
-    """Reads rows with `choices`, alone, under `response`, or beside the request's `messages`."""
+    """Reads the `choices` of a row, or of its `response` or `completion`, with the request beside them."""
 
     name = "openai-completion"
     description = "replies of an OpenAI-compatible server (OpenAI, vLLM, SGLang); one trace per choice"
@@ -26,7 +26,7 @@ class OpenAICompletionReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row, or the response in it, has a list of choices."""
+        """Return whether the row, or a response within it, has a list of choices."""
         return _completion(row) is not None
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:

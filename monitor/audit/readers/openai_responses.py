@@ -1,4 +1,4 @@
-"""Saved replies of OpenAI's Responses API: a list of items, some of which are reasoning."""
+"""Read saved replies of OpenAI's Responses API: lists of items, some of which are reasoning."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["OpenAIResponsesReader"]
 
 
 class OpenAIResponsesReader:
-    """Reads a response, alone or under `response` beside the request.
+    """Reads a reply that is the row itself, or its `response` beside the request.
 
-    A reasoning item holds its text (open models), a summary, or neither; what is no text is never
-    taken for the reasoning in full.
+    A reasoning item holds its text (open models), a summary, or neither. Only the text counts as the
+    full reasoning.
     """
 
     name = "openai-responses"
@@ -30,11 +30,11 @@ class OpenAIResponsesReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row, or the response in it, has a list of items."""
+        """Return whether the row, or the response within it, has a list of output items."""
         return _response(row) is not None
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield the one record of the response."""
+        """Yield one record for the response."""
         reply = _response(row) or {}
         yield from call(
             reply.get("input") or row.get("input") or row.get("request"),

@@ -1,7 +1,7 @@
-"""OpenTelemetry spans and events of calls to models, by the GenAI conventions.
+"""Read OpenTelemetry spans and events of model calls that follow the GenAI conventions.
 
-Two ways of saving them are read: OTLP as JSON (`resourceSpans`, `resourceLogs`: a batch a row), and
-a span a row as the SDK prints it. The messages are an attribute, as JSON text or as values.
+Two encodings are read: OTLP as JSON (`resourceSpans`, `resourceLogs`; one batch per row), and one span
+per row as printed by the SDK. The messages are an attribute, as JSON text or as structured values.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class OpenTelemetryReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row is a batch, or has attributes of a call to a model."""
+        """Return whether the row is a batch, or has attributes of a model call."""
         return any(isinstance(row.get(name), list) for name in _BATCHES) or any(
             name.startswith("gen_ai.") for name in _attributes(row)
         )
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
-        """Yield a record for each reply, and for each call that was saved without its messages."""
+        """Yield a record for each reply, and one for each call that was saved without its messages."""
         calls = [span for span in _spans(row) if _is_call(_attributes(span))]
         if not calls:
             yield unanswered(name_of(row, ("name",), origin), origin, "no span in it is a call of a model")
@@ -50,7 +50,7 @@ class OpenTelemetryReader:
 
 
 def _spans(row: JsonObject) -> Iterator[JsonObject]:
-    """Yield the spans or log records of a batch, or the row itself; a span's events are such as well."""
+    """Yield the spans or log records of a batch (or the row itself), each followed by its events."""
     batches = [(row[name], inner) for name, inner in _BATCHES.items() if isinstance(row.get(name), list)]
     if not batches:
         yield row
@@ -87,7 +87,7 @@ def _records(span: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
 
 
 def _loaded(value: object) -> object:
-    """Return messages that were saved as JSON text; any other value as it is."""
+    """Decode messages that were saved as JSON text; return any other value unchanged."""
     try:
         return json_within(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -95,7 +95,7 @@ def _loaded(value: object) -> object:
 
 
 def _attributes(span: JsonObject) -> JsonObject:
-    """Return the attributes as a dictionary, whichever way they were saved."""
+    """Return the attributes as a dictionary, in whichever encoding they were saved."""
     saved = span.get("attributes")
     if isinstance(saved, dict):
         return saved
@@ -103,7 +103,7 @@ def _attributes(span: JsonObject) -> JsonObject:
 
 
 def _value(saved: object, depth: int = 0) -> object:
-    """Return what a value of OTLP holds."""
+    """Convert an OTLP value to a Python value."""
     if not isinstance(saved, dict) or depth > 64:
         return None
     kind, held = next(iter(saved.items()), ("", None))

@@ -1,4 +1,4 @@
-"""Outputs of offline engines, dumped as they came: vLLM's `RequestOutput`, SGLang's `generate`."""
+"""Read raw outputs of offline engines: vLLM's `RequestOutput` and SGLang's `generate`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EngineReader"]
 
 
 class EngineReader:
-    """Reads raw generations, whose reasoning stands between tags, one of which the prompt may have opened."""
+    """Reads raw generations with reasoning between tags; the opening tag may be in the prompt."""
 
     name = "vllm"
     description = "raw outputs of vLLM's and SGLang's offline engines; one trace per sample"
@@ -27,7 +27,7 @@ class EngineReader:
     }
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether the row has outputs with texts, or a text beside its meta_info."""
+        """Return whether the row has `outputs` with texts, or a text beside `meta_info`."""
         outputs = row.get("outputs")
         if isinstance(outputs, list) and outputs:
             return all(isinstance(output, dict) and "text" in output for output in outputs)
