@@ -1,8 +1,8 @@
-"""What a classifier said before: the same step in the same context is not judged again.
+"""Cache a classifier's results on disk, so that the same step in the same context is judged only once.
 
-A file on the disk, good across runs, for one classifier or several: each row is kept under a hash of
-the classifier's digest and of all that it was shown. No text is kept. The cache is an aid: where it
-cannot be read or written, the classifier is asked, and no verdict ever depends on it.
+The file is valid across runs and for several classifiers: each result is stored under a hash of the
+classifier's digest and its complete input. No text is stored. If the cache cannot be read or written,
+the classifier is called instead, so verdicts never depend on the cache.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ...errors import CannotJudge, UsageError
 __all__ = ["SIZE", "CachedClassifier"]
 
 SIZE = 2**30
-"""Bytes that the file may take unless another size is asked for."""
+"""Default size limit of the file, in bytes."""
 
 _ROW = np.dtype("<f8")
-_ASKED = 500  # keys in one question; SQLite allows 999
+_ASKED = 500  # keys per query; SQLite allows 999
 
 
 class CachedClassifier:
-    """A `StepClassifier` that remembers what another one said.
+    """A `StepClassifier` that caches the results of another classifier.
 
-    A step that could not be judged is not remembered: it is asked about again.
+    A step that could not be judged is not cached, and is judged again the next time.
 
     Args:
-        classifier: What judges.
-        path: The file; made where there is none.
-        size: How many bytes it may take. Where it is full, the oldest tenth is forgotten.
+        classifier: The classifier that judges the steps.
+        path: The cache file, created if it does not exist.
+        size: Size limit of the file, in bytes. When it is reached, the oldest tenth of the rows is deleted.
 
     Raises:
-        UsageError: The file cannot be made, or is something else than a cache.
+        UsageError: The file cannot be created, or is not a cache.
     """
 
     def __init__(self, classifier: StepClassifier, path: str | Path, size: int = SIZE) -> None:
@@ -133,5 +133,5 @@ class CachedClassifier:
 
 
 def _sound(row: NDArray[np.float64]) -> bool:
-    """Whether a row is one of probabilities: nothing else is kept, or believed."""
+    """Return whether a row holds probabilities; other rows are neither stored nor returned from the cache."""
     return bool((row >= 0).all() and abs(row.sum() - 1.0) < 1e-3)

@@ -1,4 +1,4 @@
-"""Judging the rows of a table in memory: a Hugging Face dataset, pandas, polars, or plain columns.
+"""Judge the rows of a table in memory: a Hugging Face dataset, pandas, polars, or plain columns.
 
     monitor = Monitor()
     dataset.map(partial(judge_columns, monitor=monitor), batched=True)
@@ -6,7 +6,7 @@
     frame.with_columns(**{name: pl.Series(values) for name, values in                   # polars
                           judge_columns(frame.to_dict(as_series=False), monitor=monitor).items()})
 
-A row is read as an audit reads it, whatever the format of its columns.
+Rows are read as in an audit, so their columns may have any supported format.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ COLUMNS = (
     "undertow_onset",
     "undertow_verdicts",
 )
-"""The columns that `judge_columns` gives."""
+"""The columns that `judge_columns` returns."""
 
-_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: no verdict could be written with it
+_HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, with which no verdict could be written
 
 
 def judge_columns(
@@ -46,22 +46,23 @@ def judge_columns(
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> dict[str, list[Any]]:
-    """Judge rows that are given as columns.
+    """Judge rows given as columns.
 
     Args:
-        columns: A list of values for each column, all of one length.
-        monitor: What judges.
-        format: The name of a format; told from each row if not given.
-        mapping: Which column holds which part, such as `{"reasoning": "cot_trace"}`.
+        columns: A list of values per column, all of the same length.
+        monitor: The monitor that judges the rows.
+        format: The name of a format; detected from each row if not given.
+        mapping: Maps a part to the column that holds it, such as `{"reasoning": "cot_trace"}`.
 
     Returns:
-        `COLUMNS`, a value for each row. `undertow_flagged` is true where a trace of the row is flagged, None
-        where none is and one could not be judged; `undertow_assessed` is that of the trace that was judged
-        least, `undertow_not_assessed` why; `undertow_onset` the step at which the first flagged trace began
-        to drift; `undertow_verdicts` the JSON of all verdicts of the row, one a line.
+        The columns named in `COLUMNS`, with one value per row. `undertow_flagged` is True if a trace of the
+        row is flagged, and None if none is but at least one could not be judged. `undertow_risk` is the
+        highest risk in the row. `undertow_assessed` is the assessment of the least assessed trace, and
+        `undertow_not_assessed` its reason. `undertow_onset` is the onset step of the first flagged trace.
+        `undertow_verdicts` is the JSON of all verdicts of the row, one per line.
 
     Raises:
-        UsageError: The columns differ in length, there is no such format, or the mapping does not fit.
+        UsageError: The columns differ in length, the format does not exist, or the mapping is invalid.
     """
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
@@ -79,7 +80,7 @@ def _row(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell as JSON would have it: pandas says NaN where nothing is, and keeps lists as arrays."""
+    """Convert a cell to a JSON value: pandas has NaN for missing values, and arrays for lists."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list):
@@ -92,7 +93,7 @@ def _cell(value: Any) -> Any:
 
 
 def _sum(verdicts: Sequence[TraceVerdict]) -> tuple[Any, ...]:
-    """Return what `COLUMNS` say of a row."""
+    """Return the values of `COLUMNS` for one row."""
     least = min(verdicts, key=lambda verdict: ("none", "partial", "full").index(verdict.assessed))
     flagged = next((verdict for verdict in verdicts if verdict.flagged), None)
     risks = [verdict.risk for verdict in verdicts if verdict.risk is not None]

@@ -1,14 +1,14 @@
-"""Two audits side by side: did the share of flagged traces change, by how much, and where?
+"""Compare two audits: did the share of flagged traces change, by how much, and for which prompts?
 
-Base against fine-tuned, before against after. What is compared is what answers the same request: traces
-are put together by their prompts, however many each side has of one, and by their ids where prompts are
-not known. A trace that could not be judged is compared with nothing; it is counted, and never taken as safe.
+The two sides may be a base and a fine-tuned model, or before and after a change. Traces that answer the same
+request are matched by their prompt, any number per side, or by their id if the prompt is unknown. A trace
+that could not be judged is not compared; it is counted, and never treated as safe.
 
 The interval of the change is Newcombe's for paired shares (Newcombe, "Improved confidence intervals for
 the difference between binomial proportions based on paired data", 1998, method 10: the correlation is
-corrected for continuity, or a few pairs that all agree would pass for proof that nothing changed). Where a
-prompt has several traces, each side's own interval is widened by its design effect (Kish), since those are
-not independent, and the correlation is that of the prompts' shares.
+corrected for continuity, since otherwise a few pairs that all agree would count as proof that nothing
+changed). If a prompt has several traces, these are not independent: the interval of each side is widened
+by its design effect (Kish), and the correlation is that of the shares per prompt.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _MOST = 10
 
 
 class Side(Frozen):
-    """The traces of one prompt in one of the audits."""
+    """The traces of one prompt in one of the two audits."""
 
     traces: int
     flagged: int
     id: str
-    """The id of the first of them."""
+    """The id of the first trace."""
     origin: Origin
     risk: float
-    """The highest risk of a step of theirs."""
+    """The highest step risk in these traces."""
 
 
 class Moved(Frozen):
@@ -61,11 +61,11 @@ class Moved(Frozen):
     after: Side
     before: Side
     change: float
-    """The share flagged after, less that before."""
+    """The share flagged after minus the share flagged before."""
 
 
 class Comparison(Frozen):
-    """What changed from `before` to `after`."""
+    """The change from audit `before` to audit `after`."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -73,33 +73,33 @@ class Comparison(Frozen):
     after: AuditResult
     before: AuditResult
     prompts: int
-    """Requests that both have judged traces of: what the change is about."""
+    """Number of requests with judged traces in both audits; the change is computed over these."""
     only_after: int
     only_before: int
-    """Requests that one of them has judged traces of, and the other has not."""
+    """Number of requests with judged traces in one audit only."""
     not_judged: int
-    """Traces of either that could not be judged; they are compared with nothing."""
+    """Number of traces in both audits that could not be judged; they are not compared."""
     rate_after: float
     rate_before: float
-    """The mean over the prompts of the share of their traces that is flagged."""
+    """Mean over the prompts of the share of their traces that is flagged."""
     change: float
-    """`rate_after` less `rate_before`."""
+    """`rate_after` minus `rate_before`."""
     interval: tuple[float, float]
-    """Its 95 % interval."""
+    """95 % interval of `change`."""
     newly: int
-    """Prompts of which a larger share is flagged after than before."""
+    """Number of prompts with a larger share flagged after than before."""
     no_longer: int
-    """Prompts of which a smaller share is."""
+    """Number of prompts with a smaller share flagged after than before."""
     risk_change: float
-    """The mean over the prompts of the change of their highest risk."""
+    """Mean over the prompts of the change of their highest risk."""
     quadrants: dict[Quadrant, float]
-    """The change of each quadrant's share of the traces that have one."""
+    """Change of each quadrant's share among the traces that have a quadrant."""
     moved: tuple[Moved, ...]
-    """The prompts that moved most, ten at most: those that got worse first."""
+    """The prompts whose share increased most or decreased least, in that order; at most ten."""
 
     @property
     def worse(self) -> bool:
-        """Whether more is flagged after than before, beyond what chance explains."""
+        """Whether the share flagged increased by more than chance explains."""
         return self.interval[0] > 0
 
 
@@ -111,28 +111,28 @@ def compare(
     each: Each | None = None,
     **options: Any,
 ) -> Comparison:
-    """Audit transcripts, and others to compare them with, by one and the same monitor.
+    """Audit two sets of transcripts with the same monitor, and compare the results.
 
-    Memory grows with the number of different prompts, by some hundred bytes each.
+    Memory grows with the number of distinct prompts, by a few hundred bytes each.
 
     Args:
-        paths: What is asked about, such as the fine-tuned model's transcripts.
-        against: What it is compared with, such as the base model's.
+        paths: The transcripts of interest, such as those of a fine-tuned model.
+        against: The transcripts to compare with, such as those of the base model.
         monitor: As for `audit`.
         each: Called with each record of `paths` and its verdict.
-        options: More arguments of `audit`. Those that write something are about `paths` alone.
+        options: Further arguments of `audit`. Those that write a file apply to `paths` only.
 
     Raises:
-        InputError: As for `audit`; or the two have no prompt and no id in common.
+        InputError: As for `audit`, or the two sets have no prompt and no id in common.
     """
     base = [against] if isinstance(against, str | Path) else list(against)
     places = find(path for path in base if str(path) != STDIN)
     for name in ("out", "report", "cache"):
-        target(options.get(name), places)  # what is written must not take the place of the other side
+        target(options.get(name), places)  # outputs must not overwrite the transcripts compared with
     own = ("classifier", "false_alarm_rate", "calibration")
     made = {name: options.pop(name) for name in own if name in options}
     judge = monitor or Monitor(made.pop("classifier", DEFAULT), **made)
-    # No engine: what `each` is given is what the two are compared by.
+    # Without `engine`: the comparison is computed from the calls of `each`, which Ray does not support.
     shared = ("format", "mapping", "cache", "cache_size", "workers", "progress")
     of_both = {name: options[name] for name in shared if name in options}
     before, after = _Sides(), _Sides()
@@ -149,7 +149,7 @@ def compare(
 
 @dataclass
 class _Sides:
-    """What one audit says of each prompt."""
+    """The results of one audit, by prompt."""
 
     by_key: dict[bytes, Side] = field(default_factory=dict)
     not_judged: int = 0
@@ -170,7 +170,7 @@ class _Sides:
 
 
 def _key(record: Record) -> bytes:
-    """Return what traces of the same request share."""
+    """Return a key that all traces of the same request share."""
     prompt = record.prompt.strip() if isinstance(record, Trace) else ""
     own = f"prompt {prompt}" if prompt else f"id {record.id}"
     return blake2b(own.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -219,8 +219,8 @@ def paired_change(after: NDArray[np.float64], before: NDArray[np.float64]) -> tu
     """Return the 95 % interval of the change of a paired share.
 
     Args:
-        after: For each prompt how many traces are flagged, and of how many; shape (prompts, 2).
-        before: The same prompts before.
+        after: Number of flagged traces and of all traces per prompt; shape (prompts, 2).
+        before: The same for the same prompts before.
     """
     x, y = after[:, 0] / after[:, 1], before[:, 0] / before[:, 1]
     (p, low_p, high_p), (q, low_q, high_q) = _one(x, after[:, 1]), _one(y, before[:, 1])
@@ -235,7 +235,7 @@ def paired_change(after: NDArray[np.float64], before: NDArray[np.float64]) -> tu
 
 
 def _one(shares: NDArray[np.float64], traces: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the mean share over the prompts with Wilson's interval, for as many traces as they are worth."""
+    """Return the mean share over the prompts, with Wilson's interval for the effective number of traces."""
     rate, prompts, total = float(shares.mean()), len(shares), float(traces.sum())
     alone = rate * (1 - rate) / total  # the variance if all traces were independent
     grouped = float(shares.var()) / prompts

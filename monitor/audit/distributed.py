@@ -1,8 +1,8 @@
-"""The audit on a cluster, with Ray Data: read → judge in a pool of actors → write Parquet.
+"""Run an audit on a cluster with Ray Data: read → judge in a pool of actors → write Parquet.
 
-An actor loads the classifier once. A worker that dies is started again by Ray and what it had in hand is
-judged again; since that alone proves nothing, the records of every file are counted once more at the end,
-against the verdicts that were written. Needs ray: `pip install 'undertow[ray]'`.
+Each actor loads the classifier once. Ray restarts a worker that dies and judges its batch again. To make
+sure that nothing was lost, the records of every file are counted again at the end and compared with the
+verdicts that were written. Requires ray: `pip install 'undertow[ray]'`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .writers import parquet
 __all__ = ["audit_on_ray"]
 
 _BATCH = 64
-"""Records that an actor judges at once."""
+"""Number of records that an actor judges at once."""
 
 _BLOCK = 2**20
-"""Bytes of records that make a unit of work."""
+"""Size of a unit of work, in bytes of records."""
 
 
 def audit_on_ray(
@@ -43,20 +43,20 @@ def audit_on_ray(
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> AuditResult:
-    """Judge transcripts on the Ray cluster that is running, or on this machine where none is.
+    """Judge transcripts on the running Ray cluster, or on this machine if there is none.
 
     Args:
         sources: The files; every node of the cluster must be able to open them.
-        out: The folder for the verdicts, on a file system that every node has; in Parquet files.
-        recipe: What judges.
-        workers: How many actors; as many as there are cores if not given.
-        gpus: How many GPUs each of them has.
+        out: The folder for the Parquet files of verdicts, on a file system that every node shares.
+        recipe: The recipe of the monitor.
+        workers: Number of actors; if not given, one less than the cores of the cluster.
+        gpus: Number of GPUs per actor.
         format: As for `audit`.
         mapping: As for `audit`.
 
     Raises:
-        UsageError: `out` is there already.
-        UndertowError: The verdicts that were written do not add up to the records that were read.
+        UsageError: `out` already exists.
+        UndertowError: The number of verdicts written differs from the number of records read.
         MissingExtra: ray or pyarrow is not installed.
     """
     ray = _ray()
@@ -78,7 +78,7 @@ def audit_on_ray(
             _reading,
             fn_kwargs={"format": format, "mapping": mapping, "size": _BLOCK},
             batch_size=1,
-            num_cpus=0,  # or actors that take all cores would wait for it for ever
+            num_cpus=0,  # otherwise actors that take all cores would wait for it forever
         )
         .map_batches(
             _Judge,
@@ -96,7 +96,7 @@ def audit_on_ray(
 
 
 class _File:
-    """A file that other processes, in other folders, are to open, and what the user called it."""
+    """A file to be opened by processes with other working directories, and the name the user gave it."""
 
     def __init__(self, source: Source) -> None:
         place = source.place
@@ -105,14 +105,14 @@ class _File:
 
     @property
     def item(self) -> dict[str, str]:
-        """What the work on the file begins with."""
+        """The input row of the Ray pipeline for this file."""
         return {"name": self.name, "shown": self.shown}
 
 
 def _reading(
     batch: Mapping[str, Iterable[str]], format: str | None, mapping: Mapping[str, str] | None, size: int
 ) -> Iterator[Any]:
-    """Yield the records of files as JSON, in tables of about `size` bytes."""
+    """Yield the records of the files as JSON, in tables of about `size` bytes."""
     import pyarrow
 
     lines: list[bytes] = []
@@ -136,7 +136,7 @@ def _records(name: str, shown: str, format: str | None, mapping: Mapping[str, st
 
 
 class _Judge:
-    """An actor: loads the monitor once, then judges batches."""
+    """An actor that loads the monitor once and then judges batches."""
 
     def __init__(self, recipe: Recipe, columns: Any) -> None:
         self._monitor, self._columns = recipe.worker(), columns
@@ -160,7 +160,7 @@ def _counted(
     format: str | None,
     mapping: Mapping[str, str] | None,
 ) -> Summary:
-    """Sum up the verdicts, and hold them against the records of each file."""
+    """Summarise the verdicts, and check their number against the records of each file."""
     reading = ray.remote(_count_records)
     judged = ray.remote(_count_verdicts)
     counting = [reading.remote(file.name, format, mapping) for file in files]

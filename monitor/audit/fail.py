@@ -1,14 +1,14 @@
-"""What makes an audit fail, for those who run it in CI: conditions, and the exit status they give.
+"""Decide when an audit fails, for use in CI: conditions and the exit status of each.
 
-    flagged          something is flagged                            1
-    flagged>5%       more than that share of what was judged is      1
-    worse            more is flagged than in what it is compared     1
-                     with, beyond what chance explains
-    incomplete       something was judged in part or not at all      3
-    incomplete>1%    more than that share of the records was         3
-    never            nothing does                                    0
+    flagged          a trace is flagged                                        1
+    flagged>5%       more than this share of the judged records is flagged     1
+    worse            more is flagged than in the audit compared with,          1
+                     by more than chance explains
+    incomplete       a record was judged in part or not at all                 3
+    incomplete>1%    more than this share of all records was                   3
+    never            the audit never fails                                     0
 
-The smallest status of the conditions that hold is the exit status, and 0 where none holds.
+The exit status is the smallest status of the conditions that hold, or 0 if none holds.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _FORM = re.compile(r"(flagged|incomplete)(?:>(\d+(?:\.\d+)?)%)?|worse|never")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition."""
+    """One condition under which an audit fails."""
 
     name: str
     share: float = 0.0
-    """The share above which it holds."""
+    """The share above which the condition holds."""
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Read a condition as it is written on a command line.
+        """Parse a condition as written on the command line.
 
         Raises:
-            UsageError: There is no such condition.
+            UsageError: The condition does not exist.
         """
         found = _FORM.fullmatch(text.replace(" ", ""))
         if found is None:
@@ -51,10 +51,10 @@ class Condition:
         return cls(found[1] or found[0], float(found[2] or 0) / 100)
 
     def status(self, result: AuditResult, comparison: Comparison | None = None) -> int:
-        """Return the exit status that it gives, 0 where it does not hold.
+        """Return the exit status of the condition, or 0 if it does not hold.
 
         Raises:
-            UsageError: It asks for a comparison, and there is none.
+            UsageError: The condition needs a comparison, and there is none.
         """
         if self.name == "flagged":
             return int(result.flagged > self.share * (result.full + result.partial))
@@ -70,7 +70,7 @@ class Condition:
 def exit_status(
     conditions: Iterable[Condition], result: AuditResult, comparison: Comparison | None = None
 ) -> int:
-    """Return the exit status of an audit; that of `AuditResult` where there are no conditions."""
+    """Return the exit status of an audit; without conditions, that of `AuditResult`."""
     conditions = list(conditions)
     if not conditions:
         return result.exit_code

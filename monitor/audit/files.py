@@ -1,13 +1,13 @@
-"""JSON as rows: JSON Lines, one JSON document, or objects printed one after the other; no row is lost.
+"""Read JSON as rows: JSON Lines, one JSON document, or objects printed one after the other; no row is lost.
 
 JSON Lines are read line by line, whatever the file's length. A JSON document is held in
-memory as text (`DOCUMENT_LIMIT`), but the members of a list are parsed one by one, so that
-those before a break are kept. What cannot be read becomes a `Broken` row, and the reading
-goes on where there is a next row to go on with.
+memory as text (up to `DOCUMENT_LIMIT`), but the members of a list are parsed one by one, so that
+those before a break are kept. Anything unreadable becomes a `Broken` row, and reading continues
+with the next row if there is one.
 
-Lenient where nothing is lost by it: a byte order mark, blank lines, NaN and Infinity, raw
-control characters inside of strings, duplicate keys (the last one counts), and halves of
-surrogate pairs, each of which is read as U+FFFD.
+Reading is lenient where nothing is lost: it accepts a byte order mark, blank lines, NaN and
+Infinity, raw control characters in strings, duplicate keys (the last one counts), and lone
+surrogates, each of which is read as U+FFFD.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from .places import Place, Stream
 __all__ = ["DOCUMENT_LIMIT", "LINE_LIMIT", "Broken", "Row", "json_rows", "json_within"]
 
 LINE_LIMIT = 256 * 2**20
-"""The longest line, in bytes, that is read."""
+"""Length limit of a line, in bytes."""
 
 DOCUMENT_LIMIT = 512 * 2**20
-"""The longest JSON document, in bytes, that is read."""
+"""Length limit of a JSON document, in bytes."""
 
 _CONTAINERS = ("data", "rows", "records", "traces", "transcripts", "samples", "examples", "results", "items")
 _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(r"[ \t\r\n]*")
-_FOREIGN_BYTE = re.compile("[\ud800-\udfff]")  # what "surrogateescape" makes of it
+_FOREIGN_BYTE = re.compile("[\ud800-\udfff]")  # as decoded with "surrogateescape"
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -43,7 +43,7 @@ _DECODER = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A row that is no JSON value, and why; the detail holds none of its text."""
+    """A row that cannot be read, with the reason; the detail contains none of its text."""
 
     detail: str
 
@@ -53,22 +53,23 @@ class Row:
     """One row of a file."""
 
     index: int
-    """Counted from 0; blank lines do not count."""
+    """Index of the row, counted from 0 without blank lines."""
     value: object
     """Any JSON value, or `Broken`."""
     read: int
-    """How far into the file the row reaches, in bytes; near enough for a progress bar."""
+    """Approximate end position of the row in the file, in bytes, for a progress bar."""
 
 
 def json_rows(
     place: Place, is_row: Callable[[Mapping[str, object]], bool] = lambda _: False
 ) -> Iterator[Row]:
-    """Yield the rows of a file of JSON.
+    """Yield the rows of a JSON file.
 
     Args:
         place: The file.
-        is_row: Whether an object is a row. If the whole file is one that is not, and has lists of rows under
-            the usual names (`data`, `rows`, …), those are the rows; or else the first list of objects there.
+        is_row: Returns whether an object is a row. If the whole file is one object that is not a row, the
+            rows are taken from its lists with the usual names (`data`, `rows`, …): from all lists that
+            contain a row, or else from the first list that contains an object.
 
     Raises:
         InputError: The file cannot be opened or read, or is a list above `DOCUMENT_LIMIT`.
@@ -86,7 +87,7 @@ def json_rows(
 def _within(
     text: str, size: int, is_row: Callable[[Mapping[str, object]], bool], damage: str
 ) -> Iterator[Row]:
-    """Yield the rows of a document, and after them, as one more, why it ends where it does."""
+    """Yield the rows of a document, and one more row for the damage if its end is damaged."""
     if text.startswith("["):
         found = _members(text, size)
     elif _parse_at(text, 0)[1] < len(text):
@@ -102,7 +103,7 @@ def _within(
 
 
 def _document(file: BinaryIO, name: str) -> str | None:
-    """Return the whole text if the file is one JSON document, None if it is JSON Lines."""
+    """Return the whole text if the file is one JSON document, or None if it is JSON Lines."""
     first, raw = _first_line(file)
     if first is None or not first.startswith((b"[", b"{")):
         return None
@@ -122,7 +123,7 @@ def _document(file: BinaryIO, name: str) -> str | None:
 
 
 def _first_line(file: BinaryIO) -> tuple[bytes | None, bytes]:
-    """Return the first line that is not blank, bare (None if it is too long), and as it stands."""
+    """Return the first line that is not blank, stripped (None if too long), and the same line unstripped."""
     while raw := file.readline(LINE_LIMIT + 1):
         line = raw.removeprefix(_BOM).strip(b" \t\r\n")
         if line:
@@ -131,7 +132,7 @@ def _first_line(file: BinaryIO) -> tuple[bytes | None, bytes]:
 
 
 def _goes_on(file: BinaryIO) -> bool:
-    """Read on until something is not blank."""
+    """Return whether the rest of the file contains anything that is not blank."""
     while block := file.read(2**16):
         if block.strip(b" \t\r\n"):
             return True
@@ -148,7 +149,7 @@ def _up_to(file: BinaryIO, limit: int) -> bytes:
 
 
 def _lines(stream: Stream) -> Iterator[Row]:
-    """Yield a row for each line that is not blank; where the file is damaged, one more that says so."""
+    """Yield a row for each line that is not blank, and one more for the damage if the file is damaged."""
     index = 0
     for number, line in enumerate(_raw_lines(stream.file), start=1):
         if line == b"":
@@ -163,7 +164,7 @@ def _lines(stream: Stream) -> Iterator[Row]:
 
 
 def _raw_lines(file: BinaryIO) -> Iterator[bytes | None]:
-    """Yield each line without its blank ends, None if it is too long."""
+    """Yield each line stripped of white space, or None if it is too long."""
     bom = _BOM
     while line := file.readline(LINE_LIMIT + 1):
         bare = line.removeprefix(bom).strip(b" \t\r\n")
@@ -177,7 +178,7 @@ def _raw_lines(file: BinaryIO) -> Iterator[bytes | None]:
 
 
 def _members(text: str, size: int) -> Iterator[Row]:
-    """Yield the members of the list that `text` is; after a break there is no going on."""
+    """Yield the members of the list in `text`; a member that cannot be parsed ends the list."""
     index, at = 0, _skip(text, 1)
     while not (text.startswith("]", at) and index == 0):
         value, end = _parse_at(text, at)
@@ -195,7 +196,7 @@ def _members(text: str, size: int) -> Iterator[Row]:
 
 
 def _single(text: str, size: int, is_row: Callable[[Mapping[str, object]], bool]) -> Iterator[Row]:
-    """Yield the rows within the one object that `text` is, or the object itself."""
+    """Yield the rows within the single object in `text`, or the object itself."""
     value = Broken("not UTF-8") if _FOREIGN_BYTE.search(text) else _parse(text)
     inside: list[object] = [value]
     if isinstance(value, dict) and not is_row(value):
@@ -208,7 +209,7 @@ def _single(text: str, size: int, is_row: Callable[[Mapping[str, object]], bool]
 
 
 def _printed(text: str, size: int) -> Iterator[Row]:
-    """Yield objects that were printed one after the other, each on several lines."""
+    """Yield objects that were printed one after the other, each over several lines."""
     index = at = 0
     while at < len(text):
         value, end = _parse_at(text, at)
@@ -221,13 +222,13 @@ def _printed(text: str, size: int) -> Iterator[Row]:
 
 
 def _skip(text: str, at: int) -> int:
-    """Return where the white space that begins at `at` ends."""
+    """Return the end position of the white space that begins at `at`."""
     blank = _BLANK.match(text, at)
     return blank.end() if blank else at
 
 
 def _parse_line(line: bytes) -> object:
-    """Return the JSON value that a line is, or `Broken`."""
+    """Return the JSON value of a line, or `Broken`."""
     try:
         return _parse(_mend(line.decode("utf-8")))
     except UnicodeDecodeError as error:
@@ -242,7 +243,7 @@ def _parse(text: str) -> object:
 
 
 def _parse_at(text: str, start: int) -> tuple[object, int]:
-    """Return the JSON value that begins at `start`, or `Broken`, and where it ends."""
+    """Return the JSON value that begins at `start` (or `Broken`), and its end position."""
     try:
         return _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -254,17 +255,17 @@ def _parse_at(text: str, start: int) -> tuple[object, int]:
 
 
 def json_within(text: str) -> Any:
-    """Return the value of JSON that stands in a text of a row, with the same lenience.
+    """Decode JSON that is a text within a row, with the same lenience.
 
     Raises:
-        ValueError: It is no JSON.
-        RecursionError: It is nested too deeply.
+        ValueError: The text is not JSON.
+        RecursionError: The JSON is nested too deeply.
     """
     return json.loads(_mend(text), strict=False)
 
 
 def _mend(text: str) -> str:
-    """Turn each escaped half of a surrogate pair into U+FFFD; no other text can hold one."""
+    """Replace each escaped lone surrogate with U+FFFD; UTF-8 text cannot contain unescaped ones."""
     if "\\ud" not in text and "\\uD" not in text:
         return text
     return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)

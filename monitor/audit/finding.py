@@ -1,4 +1,4 @@
-"""From what the user named to the files that are meant."""
+"""Resolve the paths, patterns and URLs that the user gave to files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .places import STDIN, Place, remote, stdin_place
 __all__ = ["PACKED", "SUFFIXES", "find"]
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".eval")
-"""What is looked for in a folder; a file that is named is read whatever its suffix."""
+"""Extensions of transcripts in a folder; a file that is named itself may have any extension."""
 
 PACKED = (".gz", ".zst")
-"""What may follow one of those."""
+"""Extensions of compressed files, which may follow one of `SUFFIXES`."""
 
 _LISTS = ("eval-set.json", "listing.json", "logs.json")
 _RESULTS = re.compile(r"results_(\d{4}-\d\d-\d\dT[\d.:-]+)\.json")
@@ -27,12 +27,12 @@ _RESULTS = re.compile(r"results_(\d{4}-\d\d-\d\dT[\d.:-]+)\.json")
 def find(paths: Iterable[str | Path]) -> list[Place]:
     """Return the files that `paths` name.
 
-    A folder stands for the transcripts directly in it, a folder that `datasets` saved for its
-    tables, a pattern for all that it matches, and `-` for standard input.
+    A folder stands for the transcripts directly in it, a folder saved by `datasets` for its
+    tables, a pattern for all files that it matches, and `-` for standard input.
 
     Raises:
-        InputError: A path does not exist, a folder or a pattern gives no transcripts, or a link
-            in a folder leads out of it.
+        InputError: A path does not exist, a folder contains no transcripts, a pattern matches nothing,
+            or a link in a folder leads outside it or nowhere.
     """
     return [place for path in paths for place in _places(path)]
 
@@ -48,7 +48,7 @@ def _places(path: str | Path) -> list[Place]:
         matched = [Path(found) for found in sorted(glob(name, recursive=True))]
         if not matched:
             raise InputError(f"nothing matches {name}")
-        # Of what a pattern matches only the files are meant: it says itself how deep to look.
+        # Matched folders are skipped: the pattern itself says how deep to look.
         return [Place(str(file), file) for file in matched if file.is_file()]
     if not here.exists():
         raise InputError(f"no such file: {here}")
@@ -58,7 +58,7 @@ def _places(path: str | Path) -> list[Place]:
 def _inside(folder: Path) -> list[Path]:
     """Return the transcripts of a folder."""
     listed = list(_saved_tables(folder)) or _directly(folder)
-    if not listed and (folder / "data").is_dir():  # as data sets are laid out on a hub
+    if not listed and (folder / "data").is_dir():  # the usual layout of a data set on a hub
         listed = _directly(folder / "data")
     if not listed:
         kinds = ", ".join(SUFFIXES)
@@ -83,9 +83,9 @@ def _is_transcript(name: str) -> bool:
 
 
 def _is_summary(file: Path) -> bool:
-    """Return whether a file is what an evaluation keeps beside its samples: a list of its logs, or results.
+    """Return whether a file is a list of logs or a results file that an evaluation keeps beside its samples.
 
-    Inspect's lists say nothing that its logs do not; the harness's results are asked by their reader.
+    Inspect's lists add nothing to its logs; the harness's results are read by `LmEvalReader`.
     """
     if file.name in _LISTS:
         return any(file.parent.glob("*.eval"))
@@ -94,7 +94,7 @@ def _is_summary(file: Path) -> bool:
 
 
 def _saved_tables(folder: Path) -> Iterator[Path]:
-    """Yield the Arrow files of a folder that `datasets` saved: a set, or several splits of one."""
+    """Yield the Arrow files of a folder that `datasets` saved: one data set, or several splits."""
     splits = _listing(folder / "dataset_dict.json").get("splits")
     for split in splits if isinstance(splits, list) else []:
         if isinstance(split, str) and PurePath(split).name == split:
@@ -107,7 +107,7 @@ def _saved_tables(folder: Path) -> Iterator[Path]:
 
 
 def _listing(path: Path) -> dict[str, Any]:
-    """Return the small JSON object that `datasets` keeps beside its tables, empty where there is none."""
+    """Return the JSON object that `datasets` stores beside its tables, or an empty one if there is none."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -116,7 +116,7 @@ def _listing(path: Path) -> dict[str, Any]:
 
 
 def _elsewhere(url: str) -> list[Place]:
-    """Return the files that a URL names: one, all that a pattern matches, or those of a folder."""
+    """Return the files at a URL: a single file, the matches of a pattern, or the transcripts of a folder."""
     system, inside = remote(url)
     try:
         if has_magic(inside):

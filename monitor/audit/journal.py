@@ -1,12 +1,12 @@
-"""What a run has judged so far, kept beside the place where its verdicts will stand.
+"""Keep the verdicts of an unfinished run in a journal beside the output file.
 
-The journal is what makes an output appear at once and whole, and a run that was broken off go on.
-Each verdict goes into it as soon as it is known, with a key that names all that it depends on: the
-texts, where they were read, and what judged them. A resumed run reads its input again and takes a
-verdict from the journal only where the key is the same, so that it needs no clock and no file times,
-and an input that has changed is judged anew.
+With the journal, an output appears only once it is complete, and an interrupted run can be resumed.
+Each verdict is stored as soon as it is known, under a key derived from everything that it depends on:
+the texts, where they were read, and the monitor. A resumed run reads its input again and uses a stored
+verdict only if the key is the same, so it needs no clock or file times, and changed input is judged
+again.
 
-It is an SQLite database, because that survives a kill at any moment, and locks out a second run.
+The journal is an SQLite database, since that survives a kill at any moment and locks out a second run.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .sources import Record
 
 __all__ = ["Journal", "key_of"]
 
-_EVERY = 1.0  # seconds of work that a kill may cost
+_EVERY = 1.0  # seconds between two commits: the work that a kill may cost
 
 
 def key_of(record: Record, monitor: Monitor) -> bytes:
-    """Return 16 bytes that name a record, its texts and the monitor that judges it."""
+    """Return a 16-byte key of a record, with its texts, and of the monitor that judges it."""
     own = record.model_dump_json(exclude={"metadata"} if isinstance(record, Trace) else None)
     margins = sorted(monitor.calibration.margins.items())
     judge = f"{monitor.stamp.model_dump_json()}\n{monitor.segmenter}\n{margins}"
@@ -42,15 +42,15 @@ def key_of(record: Record, monitor: Monitor) -> bytes:
 
 
 class Journal:
-    """The verdicts of one run in their order. A context manager: left without `remove`, it stays.
+    """The verdicts of one run, in order; a context manager that keeps the file unless `remove` is called.
 
     Args:
-        out: The file that the verdicts will be written to in the end.
-        resume: Whether to go on with what an earlier run left; else it is thrown away.
+        out: The file that the verdicts will finally be written to.
+        resume: Whether to continue from the journal of an earlier run; otherwise that journal is discarded.
 
     Raises:
-        UsageError: Another run is writing to `out`, or no file can be made beside it.
-        UndertowError: The journal cannot be made or read.
+        UsageError: Another run is writing to `out`, or no file can be created beside it.
+        UndertowError: The journal cannot be created or read.
     """
 
     def __init__(self, out: Path, *, resume: bool = False) -> None:
@@ -78,9 +78,9 @@ class Journal:
         run("BEGIN EXCLUSIVE")
 
     def known(self, record: Record, monitor: Monitor) -> TraceVerdict | None:
-        """Return the verdict that an earlier run gave to the next record; None from the first it did not.
+        """Return the stored verdict of the next record, or None if an earlier run did not judge it.
 
-        Where it returns None, what the journal holds from there on is dropped.
+        From the first None on, the rest of the stored verdicts is discarded.
         """
         if self._number >= self._kept:
             return None
@@ -96,10 +96,10 @@ class Journal:
         return verdict
 
     def add(self, record: Record, verdict: TraceVerdict, monitor: Monitor) -> None:
-        """Keep the verdict on the next record.
+        """Store the verdict of the next record.
 
         Raises:
-            UndertowError: The disk is full.
+            UndertowError: The journal cannot be written, for example because the disk is full.
         """
         line = zlib.compress(verdict.model_dump_json(by_alias=True).encode(), 1)
         try:
@@ -114,10 +114,10 @@ class Journal:
             self._saved = monotonic()
 
     def save(self) -> None:
-        """Put what was added on the disk.
+        """Commit the added verdicts to disk.
 
         Raises:
-            UndertowError: The disk is full.
+            UndertowError: The journal cannot be written, for example because the disk is full.
         """
         try:
             self._base.execute("COMMIT")
@@ -132,7 +132,7 @@ class Journal:
             yield zlib.decompress(line)
 
     def remove(self) -> None:
-        """Close the journal and delete it: its verdicts stand where they belong."""
+        """Close and delete the journal, after its verdicts were written to their destination."""
         self._base.close()
         self._removed = True
         self.path.unlink(missing_ok=True)
@@ -141,8 +141,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Save what can be saved, and close; an empty journal does not stay."""
-        with suppress(sqlite3.DatabaseError):  # closed, or full: what was saved before is still there
+        """Commit as far as possible and close; delete the journal if it is empty."""
+        with suppress(sqlite3.DatabaseError):  # closed, or disk full: earlier commits are still there
             self._base.execute("COMMIT")
         self._base.close()
         if not self._number and not self._removed:

@@ -1,12 +1,12 @@
-"""Verdicts as OpenTelemetry events: `gen_ai.evaluation.result`, as the GenAI conventions have it.
+"""Emit verdicts as OpenTelemetry events: `gen_ai.evaluation.result` of the GenAI conventions.
 
     audit(paths, each=EvaluationEvents())          # to the application's own logger provider
 
     with otlp() as events:                         # to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
         audit(paths, each=events)
 
-An event holds no text of a trace. What could not be judged has no score: its label is `not_assessed`, and
-`error.type` is the reason. Needs opentelemetry: `pip install 'undertow[otel]'`.
+An event contains no text of a trace. A trace that could not be judged has no score; its label is
+`not_assessed`, and `error.type` is the reason. Requires opentelemetry: `pip install 'undertow[otel]'`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
 
 class EvaluationEvents:
-    """Emits an event for each verdict; call it with a record and its verdict, as `audit(each=…)` does.
+    """Emits an event for each verdict; called with a record and its verdict, as by `audit(each=…)`.
 
     Args:
-        provider: Where the events go; the application's own logger provider if not given.
+        provider: The logger provider for the events; the application's global one if not given.
     """
 
     def __init__(self, provider: LoggerProvider | None = None) -> None:
@@ -81,7 +81,7 @@ def attributes_of(verdict: TraceVerdict) -> _Attributes:
 
 @contextmanager
 def otlp() -> Iterator[EvaluationEvents]:
-    """Send events to an OTLP collector over HTTP; the usual OTEL_EXPORTER_OTLP_* variables say where it is.
+    """Send events to an OTLP collector over HTTP, configured by the usual OTEL_EXPORTER_OTLP_* variables.
 
     Raises:
         MissingExtra: The SDK or the exporter is not installed.

@@ -1,8 +1,7 @@
-"""Where transcripts stand: files, URLs and standard input, as places to read from.
+"""Open transcripts for reading: files, URLs and standard input.
 
-What is packed with gzip or Zstandard is unpacked on the way, told by its first bytes. Nothing is
-unpacked as a whole: a place is a stream, so that a small file which unpacks to a vast one costs no
-more memory than any other.
+Data compressed with gzip or Zstandard, detected by its first bytes, is decompressed as a stream and
+never as a whole, so a small file that decompresses to a huge one needs no more memory than any other.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from ...errors import InputError, MissingExtra
 __all__ = ["STDIN", "Place", "Stream", "remote", "stdin_place"]
 
 STDIN = "-"
-"""What stands for standard input among the paths."""
+"""The path that stands for standard input."""
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**20
 _PIECE = 2**10
-"""Packed bytes that are handed to Zstandard at once: more could unpack to more than memory holds."""
+"""Number of compressed bytes passed to Zstandard at once: more could decompress to more than memory holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +36,28 @@ class Stream:
     """An open place."""
 
     file: BinaryIO
-    """Unpacked. It can be sought in only where `packed` is false."""
+    """The decompressed data; seekable only if `packed` is false."""
     packed: bool
     done: Callable[[], int]
-    """How far into the place the reading is, in bytes as they are stored."""
+    """Returns the current read position in the stored (compressed) data, in bytes."""
     damage: Callable[[], str] = str
-    """Once the end is reached: why that is not the true end, where what was packed is damaged; else empty."""
+    """Returns, once the end is reached, how the compressed data is damaged, or an empty string."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One file, wherever it is."""
+    """One file, local or remote."""
 
     name: str
-    """As the user named it."""
+    """The name that the user gave."""
     path: Path | None
-    """Where it is on this machine; None where it is elsewhere."""
+    """The path on this machine; None for a remote file."""
     keep: object = None
-    """What has to live as long as the place: a temporary file."""
+    """An object that must live as long as the place, such as a temporary file."""
 
     @property
     def size(self) -> int:
-        """The size in bytes as stored, 0 where it is not known."""
+        """The size in bytes as stored, or 0 if unknown."""
         if self.path is not None:
             return self.path.stat().st_size
         with _reading(self.name):
@@ -66,16 +65,16 @@ class Place:
             return int(system.size(inside) or 0)
 
     def is_at(self, path: Path) -> bool:
-        """Return whether this is the file at `path`, by whatever name."""
+        """Return whether this is the same file as `path`, whatever their names."""
         return self.path is not None and path.exists() and path.samefile(self.path)
 
     @contextmanager
     def open(self) -> Iterator[Stream]:
-        """Open the place and unpack it.
+        """Open the place for reading, decompressed.
 
         Raises:
-            InputError: It cannot be opened or read.
-            MissingExtra: It is packed, or elsewhere, and what reads that is not installed.
+            InputError: The place cannot be opened or read.
+            MissingExtra: A package for this compression or for remote files is not installed.
         """
         with _reading(self.name), ExitStack() as stack:
             raw = stack.enter_context(self._raw())
@@ -91,7 +90,7 @@ class Place:
 
     @contextmanager
     def seekable(self) -> Iterator[BinaryIO]:
-        """Open the place where it is, unless it has to be unpacked as a whole to be sought in."""
+        """Open the place as a seekable file; compressed data is first decompressed to a temporary file."""
         with self.open() as stream:
             if not stream.packed:
                 yield stream.file
@@ -101,7 +100,7 @@ class Place:
 
     @contextmanager
     def local(self) -> Iterator[Path]:
-        """Give the path of an unpacked file on this machine; a copy, where it has to be one."""
+        """Yield the path of an uncompressed local file: the file itself, or else a temporary copy."""
         with self.open() as stream:
             if self.path is not None and not stream.packed:
                 yield self.path
@@ -122,7 +121,7 @@ class Place:
 
 
 def stdin_place() -> Place:
-    """Set standard input aside in a temporary file, since a transcript is read twice."""
+    """Copy standard input to a temporary file, since transcripts are read twice."""
     copy = NamedTemporaryFile()  # noqa: SIM115  (lives as long as the place)
     shutil.copyfileobj(sys.stdin.buffer, copy, _BLOCK)
     copy.flush()
@@ -130,10 +129,10 @@ def stdin_place() -> Place:
 
 
 def remote(url: str) -> tuple[Any, str]:
-    """Return the file system that a URL speaks of, and the path in it.
+    """Return the fsspec file system of a URL, and the path in it.
 
     Raises:
-        InputError: There is no such file system.
+        InputError: The file system is unknown, or a package that it needs is missing.
         MissingExtra: fsspec is not installed.
     """
     try:
@@ -149,7 +148,7 @@ def remote(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Say in one line which place could not be read."""
+    """Convert an OSError to an InputError that names the place, in one line."""
     try:
         yield
     except OSError as error:
@@ -157,7 +156,7 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _unpacked(raw: BinaryIO, head: bytes) -> Any:
-    """Return the reader for what is packed so, None for what is not packed."""
+    """Return a decompressing reader for data that begins with `head`, or None if it is not compressed."""
     if head.startswith(_GZIP):
         return gzip.GzipFile(fileobj=raw)
     if head.startswith(_ZSTD):
@@ -170,7 +169,7 @@ def _unpacked(raw: BinaryIO, head: bytes) -> Any:
 
 
 class _Zstandard:
-    """Unpacks Zstandard frames; notices where the last is cut off, as the library's reader does not."""
+    """Decompresses Zstandard frames; unlike the library's reader, detects a truncated last frame."""
 
     def __init__(self, raw: BinaryIO, new: Callable[[], Any]) -> None:
         self._raw, self._new, self._frame = raw, new, new()
@@ -193,7 +192,7 @@ class _Zstandard:
 
 
 class _Guarded(io.RawIOBase):
-    """Ends where the data is damaged, and says so, whatever the libraries raise there."""
+    """Ends at damaged data and records the damage, whatever the decompressors raise."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -206,7 +205,7 @@ class _Guarded(io.RawIOBase):
         if self.damage:
             return 0
         try:
-            data = self._inner.read1(len(buffer))  # one piece: what came before a break is not lost
+            data = self._inner.read1(len(buffer))  # one piece at a time: data before the damage is kept
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             data, self.damage = b"", f"damaged, nothing after this can be read: {error}"
         except Exception as error:

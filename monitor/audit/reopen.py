@@ -1,9 +1,9 @@
-"""Saved verdicts, and beside each the record that it was given to.
+"""Read saved verdicts, each together with the record that it was given to.
 
-A verdict holds no text, only where its trace was read. The texts are read again from there, by the
-audit's own readers. A text is put beside a verdict only where it is the text that was judged, as far
-as that can be told: the same file, row, turn and id, the same format, and steps and marks that lie in
-it as they did. Everything else becomes a record that says why the text is missing.
+A verdict contains no text, only where its trace was read. The texts are read again from there with the
+audit's own readers. A text is paired with a verdict only if it is the text that was judged, as far as
+can be determined: the same file, row, turn, id and format, and steps and marks at matching positions.
+Otherwise the record says why the text is missing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .verdicts import read_verdicts
 __all__ = ["reopen"]
 
 _Place: TypeAlias = tuple[int | None, int | None]
-"""The row of a record, and the turn in it."""
+"""The row of a record, and the turn within the row."""
 
 _OPEN = 32
-"""Transcripts that are kept open at most."""
+"""Maximum number of transcripts kept open."""
 
 
 def reopen(
@@ -40,24 +40,24 @@ def reopen(
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Record, TraceVerdict]]:
-    """Read verdicts, and find the record of each again.
+    """Read verdicts, and find the record of each verdict again.
 
-    Verdicts in the order of their transcripts, as an audit writes them, are read in one pass. Those in
-    another order cost a copy of the transcript in a temporary file. Memory does not grow with the texts.
+    If the verdicts are in the order of their transcripts, as an audit writes them, each transcript is read
+    once; otherwise it is copied to a temporary file. Memory does not grow with the texts.
 
     Args:
-        paths: Files of verdicts, each of which an audit wrote with `out`.
-        transcripts: Where the transcripts are now, files or directories, if they were moved. They are
-            told apart by their names, and where these are the same by the directories they stand in.
-        format: As for `audit`, if the audit was told it.
-        mapping: As for `audit`, if the audit was told it.
+        paths: Files of verdicts written by an audit with `out`.
+        transcripts: The current files or directories of the transcripts, if they were moved. They are
+            identified by file name and, if several have the same name, by their parent directories.
+        format: As given to `audit`, if it was.
+        mapping: As given to `audit`, if it was.
 
     Yields:
-        A pair for each verdict, in order. Where its text was not found, or is not the one that was
-        judged, the record is an `Unreadable` whose problem says so.
+        A pair for each verdict, in order. If its text was not found, or is not the text that was judged,
+        the record is an `Unreadable` whose problem says so.
 
     Raises:
-        InputError: A file of verdicts or of `transcripts` cannot be read, or a line is no verdict.
+        InputError: A file of verdicts or of `transcripts` cannot be read, or a line is not a verdict.
     """
     with closing(_Library(find(transcripts), format, mapping)) as library:
         for path in [paths] if isinstance(paths, str | Path) else paths:
@@ -66,14 +66,14 @@ def reopen(
 
 
 class _Library:
-    """The transcripts that verdicts speak of."""
+    """The transcripts that verdicts refer to."""
 
     def __init__(self, moved: Sequence[Place], format: str | None, mapping: Mapping[str, str] | None) -> None:
         self._moved, self._format, self._mapping = moved, format, mapping
         self._shelves: dict[str, _Shelf | str] = {}
 
     def record(self, verdict: TraceVerdict) -> Record:
-        """Return the record of a verdict, or one that says why there is none."""
+        """Return the record of a verdict, or an `Unreadable` that says why it was not found."""
         found = self._found(verdict)
         if not isinstance(found, str):
             return found
@@ -101,7 +101,7 @@ class _Library:
         return record if _same(record, verdict) else f"{name} no longer has there what was judged"
 
     def _shelf(self, name: str) -> _Shelf | str:
-        """Open the transcript of that name; if that cannot be done, say why."""
+        """Open the transcript with this name, or return the reason if that fails."""
         if name == STDIN:
             return "it was read from standard input, which cannot be read again"
         place = self._where(name)
@@ -116,9 +116,9 @@ class _Library:
         return _Shelf(source)
 
     def _where(self, name: str) -> Place | None:
-        """Return where a transcript is now, None if that cannot be told.
+        """Return where a transcript is now, or None if several places are equally likely.
 
-        A URL is fetched only if the user names it: one in a file of verdicts may lead anywhere.
+        A URL is fetched only if the user names it, since a URL in a file of verdicts may lead anywhere.
         """
         shared = {place.name: _shared_end(PurePath(place.name), PurePath(name)) for place in self._moved}
         most = max(shared.values(), default=0)
@@ -142,7 +142,7 @@ def _shared_end(path: PurePath, other: PurePath) -> int:
 
 
 class _Shelf:
-    """The records of one transcript: read on as long as they are asked for in order, else set aside."""
+    """The records of one transcript, streamed if requested in order, else copied to a temporary file."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -150,7 +150,7 @@ class _Shelf:
         self._aside: tuple[dict[_Place, int], IO[bytes]] | None = None
 
     def find(self, place: _Place) -> Record | None:
-        """Return the record that was read at that place."""
+        """Return the record that was read at `place`, or None."""
         if self._aside is None:
             for record in self._next:
                 if _place(record.origin) == place:
@@ -172,7 +172,7 @@ class _Shelf:
             self._aside[1].close()
 
     def _set_aside(self) -> tuple[dict[_Place, int], IO[bytes]]:
-        """Copy all records to a temporary file, in which each can be found at once."""
+        """Copy all records to a temporary file, and return the offset of each."""
         offsets: dict[_Place, int] = {}
         file = TemporaryFile()  # noqa: SIM115  (lives as long as the shelf)
         for record, _ in self._source.records():
@@ -204,7 +204,7 @@ def _same(record: Record, verdict: TraceVerdict) -> bool:
 
 
 def _fits(text: str, steps: Sequence[StepVerdict], marks: Sequence[Mark]) -> bool:
-    """Whether steps hold all of a text but its space, and marks stand as far in it as they say."""
+    """Return whether the steps cover all of a text but white space, and the marks' fractions match it."""
     done = 0
     for step in steps:
         if step.end > len(text) or text[step.start].isspace() or not _blank(text[done : step.start]):

@@ -1,6 +1,6 @@
-"""The audit: from saved transcripts to verdicts, a file of them, a report, and the figures.
+"""Run an audit: judge saved transcripts, write verdicts and a report, and compute the figures.
 
-Everything streams: a record is read, judged, kept and counted, and then let go.
+Everything streams: each record is read, judged, written and counted, and then released.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .writers import writer_for, writing
 __all__ = ["Each", "Progress", "audit", "target"]
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called after each verdict with how many bytes of the input lie behind, and of how many."""
+"""Called after each verdict with the number of input bytes processed and the total number."""
 
 Each: TypeAlias = Callable[[Record, TraceVerdict], None]
 """Called with each record and its verdict."""
@@ -64,25 +64,26 @@ def audit(
     """Judge saved transcripts.
 
     Args:
-        paths: Files, or directories that hold them.
-        monitor: What judges; the next three arguments make one if it is not given.
+        paths: Files or directories of transcripts.
+        monitor: The monitor; if not given, one is created from the next three arguments.
         classifier: As for `Monitor`.
         false_alarm_rate: As for `Monitor`: the share of safe traces that may raise an alarm.
-        calibration: As for `Monitor`: thresholds in place of the classifier's own.
-        format: The name of a format; told from the rows if not given.
-        mapping: Which field holds which part, such as `{"reasoning": "cot_trace"}`.
+        calibration: As for `Monitor`: thresholds to use instead of the classifier's own.
+        format: The name of a format; detected from the rows if not given.
+        mapping: Maps a part to the field that holds it, such as `{"reasoning": "cot_trace"}`.
         out: A file for the verdicts: .jsonl, .parquet or .sqlite.
-        resume: Go on with a run to the same `out` that was broken off: what it judged is not judged
-            again where it is still the same.
-        cache: A file that remembers, across runs, what the classifier said of a step.
-        cache_size: How many bytes it may take.
-        workers: Judge in that many processes, one core each; None judges in this one.
-        engine: "local", or "ray" to judge on a Ray cluster; `out` is then a folder of Parquet files, and what
-            needs the texts or the order (`report`, `resume`, `each`, `progress`) is not to be had.
-        report: An .html file for a person.
-        redact: Leave out of the report all text that was not judged safe.
-        evidence: Find for the report which steps and words moved the score of what is flagged; it takes
-            one more call of the classifier a flagged trace.
+        resume: Continue an interrupted run with the same `out`; records that it judged and that have not
+            changed since are not judged again.
+        cache: A file that caches the classifier's results across runs.
+        cache_size: Size limit of the cache, in bytes.
+        workers: Number of processes that judge, one core each; None judges in this process.
+        engine: "local", or "ray" to judge on a Ray cluster; `out` is then a folder of Parquet files, and
+            `report`, `resume` and `each` are refused, since they need the texts or the order; `progress` is
+            not called.
+        report: An .html file for the report.
+        redact: Leave all text that was not judged safe out of the report.
+        evidence: Show in the report which steps and words moved the score of flagged traces; takes one
+            more call of the classifier per flagged trace.
         progress: Called after each verdict.
         each: Called with each record and its verdict, in order.
 
@@ -90,13 +91,13 @@ def audit(
         The figures; the verdicts themselves are in `out`.
 
     Raises:
-        InputError: A file is missing, cannot be read or has no known format, or there is no row.
-        UsageError: An argument cannot be, or `out` or `report` is not a file that can be written.
+        InputError: A file is missing, cannot be read or has no known format, or there are no rows.
+        UsageError: An argument is invalid, or `out` or `report` is not a file that can be written.
         WeightsError: The classifier's weights are missing or damaged.
         CalibrationError: There is no threshold for this rate.
-        MissingExtra: The form of `out` needs a package that is not installed.
+        MissingExtra: A package that the arguments require is not installed.
     """
-    from ...classifiers.cascade import Escalation  # it brings scikit-learn, which who only serves is spared
+    from ...classifiers.cascade import Escalation  # imports scikit-learn, which `serve` does not need
 
     sources = open_sources(paths, format=format, mapping=mapping)
     empty = tuple(source.place.name for source in sources if source.reader is None)
@@ -141,7 +142,7 @@ def _judged(
     engine: Callable[[Iterable[Record]], Iterator[_Pair]],
     journal: Journal | None,
 ) -> Iterator[_Pair]:
-    """Take from the journal what it knows; judge the rest, and keep it."""
+    """Yield the verdicts that are in the journal, then judge the rest and add it to the journal."""
     if journal is None:
         yield from engine(records)
         return
@@ -162,7 +163,7 @@ def _told(
     takers: Sequence[Each],
     progress: Progress | None,
 ) -> Iterator[_Pair]:
-    """Judge every record; hand it with its verdict to the takers, say how far this is, and pass both on."""
+    """Judge every record; pass each pair to the takers, report progress, and yield the pair."""
     total = sum(source.size for source in sources)
     ends: deque[int] = deque()
     for record, verdict in judge(_records(sources, ends)):
@@ -175,7 +176,7 @@ def _told(
 
 
 def _records(sources: Sequence[Source], ends: deque[int]) -> Iterator[Record]:
-    """Yield all records, and note for each how many bytes of the input lie before its end."""
+    """Yield all records, and append the end position of each in the whole input, in bytes, to `ends`."""
     before = 0
     for source in sources:
         for record, end in source.records():
@@ -193,7 +194,7 @@ def _check(
     evidence: bool,
     resume: bool,
 ) -> None:
-    """Refuse what would do nothing, or overwrite itself."""
+    """Refuse options without effect, and outputs that would overwrite each other."""
     if redact and page is None:
         raise UsageError("redact is about the report: ask for one with report (--report FILE.html)")
     if evidence and page is None:
@@ -207,7 +208,11 @@ def _check(
 
 
 def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
-    """Return the file to write; refuse what would overwrite an input or is no place for a file."""
+    """Return the path to write, or None if not given.
+
+    Raises:
+        UsageError: No file can be written there, or it would overwrite an input.
+    """
     if path is None:
         return None
     found = Path(path)

@@ -1,8 +1,8 @@
-"""undertow as a scanner of Inspect Scout: step scores in Scout View, beside the messages they are about.
+"""Provide undertow as an Inspect Scout scanner, which shows step scores beside the messages in Scout View.
 
     scout scan undertow/undertow_scanner -T ./logs -S classifier=step-lexical --max-processes 1
 
-or, from a file of one's own, `scout scan scanners.py -T ./logs`:
+or, with a file of your own, `scout scan scanners.py -T ./logs`:
 
     from inspect_scout import ScanJob, scanjob
     from undertow.monitor.audit.scout import undertow_scanner
@@ -11,7 +11,7 @@ or, from a file of one's own, `scout scan scanners.py -T ./logs`:
     def drift() -> ScanJob:
         return ScanJob(scanners=[undertow_scanner("step-lexical")])
 
-Needs inspect-scout: `pip install 'undertow[inspect]'`.
+Requires inspect-scout: `pip install 'undertow[inspect]'`.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ __all__ = ["result_of", "undertow_scanner"]
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 200
-"""Steps that are drawn; all of them are in the metadata."""
+"""Maximum number of steps drawn per channel; the metadata has all of them."""
 
 
 @scanner(messages="all")
 def undertow_scanner(classifier: str = DEFAULT, false_alarm_rate: float = 0.05) -> Scanner[Transcript]:
-    """Judge each turn of the assistant, and say where its reasoning drifts toward harm.
+    """Judge each assistant turn, and say where its reasoning drifts toward harm.
 
     Args:
         classifier: As for `Monitor`.
         false_alarm_rate: As for `Monitor`: the share of safe traces that may raise an alarm.
 
     Returns:
-        A scanner. The value of its result is true where a turn is flagged, null where none is and not
-        every turn could be judged, and else false.
+        A scanner. The value of its result is true if a turn is flagged, null if none is flagged but some
+        turn could not be judged, and false otherwise.
     """
     monitor = Monitor(classifier, false_alarm_rate=false_alarm_rate)
 
@@ -60,7 +60,7 @@ def undertow_scanner(classifier: str = DEFAULT, false_alarm_rate: float = 0.05) 
 
 
 def result_of(transcript: Transcript, monitor: Monitor) -> Result:
-    """Judge a transcript. No text of it is in the result: its references lead there."""
+    """Judge a transcript. The result contains no text of it, only references to its messages."""
     messages = [message.model_dump(mode="json", exclude_none=True) for message in transcript.messages]
     row = {"transcript_id": transcript.transcript_id, "messages": messages, "model": transcript.model}
     verdicts = list(monitor.judge(ScoutReader().read(row, Origin(format="scout"))))
@@ -90,7 +90,7 @@ def _answer(
 
 
 def _lines(verdict: TraceVerdict, places: dict[int, int]) -> Iterator[str]:
-    """Say of a turn what came of it, and draw the risk of its steps."""
+    """Yield the result for one turn, and a drawing of the risk of its steps."""
     turn = verdict.origin.turn
     where = f"[M{places[turn]}]" if turn is not None and turn in places else "the transcript"
     yield f"{where} {_said(verdict)}"
@@ -115,5 +115,5 @@ def _said(verdict: TraceVerdict) -> str:
 
 
 def _block(step: StepVerdict) -> str:
-    """Draw a step's risk; one that was not judged is a question mark."""
+    """Draw the risk of a step; a question mark if it was not judged."""
     return "?" if step.risk is None else _BLOCKS[min(int(step.risk * len(_BLOCKS)), len(_BLOCKS) - 1)]

@@ -1,8 +1,8 @@
-"""What Inspect's commands load of undertow, by the entry point `undertow` of the group `inspect_ai`.
+"""The entry point `undertow` of the group `inspect_ai`, which Inspect's commands load.
 
-It is how `scout scan undertow/undertow_scanner` finds the scanner, and how a scan that broke off finds it
-again. Inspect loads its entry points in every run of its own, too, where Scout is not wanted and takes
-seconds to import; so nothing happens here unless Scout is there already.
+Through it, `scout scan undertow/undertow_scanner` and a resumed scan find the scanner. Inspect also loads
+it in its own runs, where Scout is not needed and takes seconds to import. So the scanner is registered
+only if Scout has already been imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From paths to records: every row of every file gives at least one trace or `Unreadable`.
+"""Read records from paths: every row of every file gives at least one `Trace` or `Unreadable`.
 
-The format is told by what the rows hold. All files are looked at before the first is read, so
-that a wrong one is found at once and not after an hour.
+The format is detected from the contents of the rows. All files are inspected before the first is
+read, so that an unsuitable file is found at once and not after an hour.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ __all__ = ["Record", "Source", "open_sources", "read", "records_of"]
 Record: TypeAlias = Trace | Unreadable
 
 _HEAD = 20
-"""How many rows are looked at to tell the format."""
+"""Number of rows inspected to detect the format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file whose format is settled."""
+    """A file with its format."""
 
     place: Place
     size: int
-    """In bytes."""
+    """The size in bytes."""
     reader: Reader | None
-    """None for a file without rows."""
+    """The reader for rows whose own format is not recognised; None for a file without rows."""
     fixed: bool = False
-    """True where every row is to be read by `reader`, whatever it holds."""
+    """Whether every row is read by `reader`, whatever its contents."""
     columns: frozenset[str] = COLUMNS
-    """Names of which one shows that the file is a table of text."""
+    """Column names that mark a file as delimited text."""
 
     @property
     def path(self) -> Path:
-        """What the user named, as a path; where it is no file on this machine, none is there."""
+        """The local path, or the name that the user gave as a path if the file is remote."""
         return self.place.path or Path(self.place.name)
 
     def records(self) -> Iterator[tuple[Record, int]]:
-        """Yield the records in order, each with how many bytes of the file lie before its end."""
+        """Yield the records in order, each with its end position in the file, in bytes."""
         for row in _rows(self.place, self.columns):
             value = _as_row(row.value)
             reader = self.reader if self.fixed else reader_of(value) or self.reader
@@ -67,18 +67,18 @@ def read(
     """Read saved transcripts.
 
     Args:
-        paths: Files, or directories that hold them.
-        format: The name of a format; told from the rows if not given.
-        mapping: Which field holds which part, such as `{"reasoning": "cot_trace"}`.
+        paths: Files or directories of transcripts.
+        format: The name of a format; detected from the rows if not given.
+        mapping: Maps a part to the field that holds it, such as `{"reasoning": "cot_trace"}`.
 
     Returns:
-        The records in the order of the files and their rows. What cannot be read is in them
-        as `Unreadable`.
+        The records in the order of the files and their rows. Rows that cannot be read are
+        `Unreadable` records.
 
     Raises:
         InputError: A file is missing or cannot be read.
         UnknownFormat: A file's first rows have no known format.
-        UsageError: There is no such format, or the mapping does not fit.
+        UsageError: The format does not exist, or the mapping is invalid.
     """
     sources = open_sources(paths, format=format, mapping=mapping)
     return (record for source in sources for record, _ in source.records())
@@ -90,7 +90,7 @@ def open_sources(
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> list[Source]:
-    """Find the files and settle the format of each; arguments and errors are those of `read`."""
+    """Find the files and determine the format of each; arguments and errors are those of `read`."""
     reader = reader_named(format, mapping)
     named = [paths] if isinstance(paths, str | Path) else paths
     return [_open(place, reader, mapping or {}) for place in find(named)]
@@ -122,7 +122,7 @@ def _open(place: Place, asked: Reader | None, mapping: Mapping[str, str]) -> Sou
 
 
 def _printable(name: str) -> str:
-    """Return a file's name as text that can be written: it need not be UTF-8."""
+    """Return a file name as text that can be encoded: the name itself may not be valid UTF-8."""
     return name.encode("utf-8", "replace").decode()
 
 
@@ -131,7 +131,7 @@ def _rows(place: Place, columns: frozenset[str]) -> Iterator[Row]:
 
 
 def _as_row(value: object) -> object:
-    """Return a list of messages as the conversation that it is; any other value as it is."""
+    """Wrap a list of messages as a conversation; return any other value unchanged."""
     if isinstance(value, list) and value:
         for name, speaker in (("messages", "role"), ("conversations", "from")):
             if all(isinstance(turn, dict) and speaker in turn for turn in value):
@@ -140,7 +140,7 @@ def _as_row(value: object) -> object:
 
 
 def _seen(head: list[object]) -> str:
-    """Say what the first rows are, without anything of what they hold."""
+    """Describe the first rows by the names and kinds of their fields, without any values."""
     objects = [row for row in head if isinstance(row, dict)]
     if not objects:
         first = head[0]
@@ -155,13 +155,13 @@ def _seen(head: list[object]) -> str:
 
 
 def records_of(value: object, reader: Reader | None, index: int, path: str | None = None) -> Iterator[Record]:
-    """Yield a row's records, one at least; whatever is wrong with it becomes one of them.
+    """Yield the records of a row, at least one; an error in the row becomes an `Unreadable`.
 
     Args:
         value: The row: any JSON value, or `Broken`.
-        reader: What reads it; None where its format is not known.
-        index: Its place, counted from 0.
-        path: The file that it stands in, if it is in one.
+        reader: The reader for the row; None if its format is unknown.
+        index: The index of the row, counted from 0.
+        path: The file that contains the row, if any.
     """
     origin = Origin(path=path, format=reader.name if reader else None, row=index)
     if isinstance(value, Broken):

@@ -1,4 +1,4 @@
-"""What an audit comes to, counted while the verdicts go by, in bounded memory."""
+"""Compute the figures of an audit from a stream of verdicts, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _GRAINS = 1000
 
 
 class Worst(Frozen):
-    """A flagged trace, and where in it the drift began."""
+    """A flagged trace, and where its drift began."""
 
     id: str
     origin: Origin
     model: str | None
     risk: float
-    """The highest risk of a step."""
+    """The highest risk of any step."""
     channel: Channel
-    """Where the drift began."""
+    """The channel in which the drift began."""
     step: int
-    """The step at which it began, counted from 0 within the channel."""
+    """The onset step, counted from 0 within the channel."""
     steps: int
-    """How many steps the channel has."""
+    """Number of steps in the channel."""
     label: Label | None
-    """What that step does."""
+    """The label of the onset step; None if it was not judged."""
     recovered: bool
 
 
@@ -43,13 +43,13 @@ class Onsets(Frozen):
     """Where drift begins in the traces whose reasoning was flagged."""
 
     traces: int
-    """How many of those there are."""
+    """Number of these traces."""
     at_first_step: int
-    """In how many of them it begins at the first step."""
+    """Number of traces in which drift begins at the first step."""
     histogram: tuple[int, ...]
-    """How many begin in each tenth of the reasoning."""
+    """Number of onsets in each tenth of the reasoning."""
     quartiles: tuple[float, float, float] | None
-    """The onset as a share of the reasoning's length, to a thousandth; None without such traces."""
+    """Quartiles of the onset as a share of the reasoning's length, to three decimals; None without traces."""
 
 
 class AuditResult(Frozen):
@@ -59,27 +59,27 @@ class AuditResult(Frozen):
 
     schema_: Literal["undertow.audit/1"] = Field(default="undertow.audit/1", alias="schema")
     records: int
-    """Traces, and rows that gave none."""
+    """Number of traces, and of rows that gave none."""
     full: int
     partial: int
     none: int
-    """Records that were not judged."""
+    """Number of records that were not judged."""
     why_partial: dict[Reason, int]
     why_none: dict[Reason, int]
     flagged: int
     interval: tuple[float, float] | None
-    """The 95 % Wilson interval of the share flagged among the judged; None if none was judged."""
+    """95 % Wilson interval of the share flagged among the judged records; None if none was judged."""
     quadrants: dict[Quadrant, int]
-    """Traces of which both channels were judged."""
+    """Number of traces per quadrant, of those with both channels judged."""
     onsets: Onsets
     worst: tuple[Worst, ...]
-    """The flagged traces of highest risk, five at most."""
+    """The flagged traces with the highest risks, at most five."""
     empty_files: tuple[str, ...]
-    """Files that hold no rows."""
+    """Files without rows."""
     monitor: MonitorStamp
     escalated: float | None = None
-    """Share of the steps about which a cascade asked its second classifier; None where nothing was asked of a
-    cascade in this process."""
+    """Share of the steps that a cascade passed to its second classifier; None if no cascade judged steps in
+    this process."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -99,14 +99,14 @@ class AuditResult(Frozen):
 
 
 _Place: TypeAlias = tuple[int, int, int]
-"""Of equal risks the first in the input is shown, in whatever order they come: minus file, row and turn."""
+"""Negated indices of file, row and turn: of traces with equal risks, the first in the input is kept."""
 
 
 class Summary:
-    """Counts verdicts: `add` each, then ask for the `result`.
+    """Counts verdicts: call `add` for each, then `result`.
 
     Args:
-        files: The files of the input, in their order.
+        files: The input files, in order.
     """
 
     def __init__(self, files: Iterable[str]) -> None:
@@ -129,7 +129,7 @@ class Summary:
             self._keep((verdict.risk, place, _worst(verdict)))
 
     def merge(self, other: Summary) -> None:
-        """Count what another one counted."""
+        """Add the counts of another summary."""
         self._keep(*other._worst)
         self._tally.merge(other._tally)
         self._onsets = [one + two for one, two in zip(self._onsets, other._onsets, strict=True)]
@@ -167,7 +167,7 @@ class Summary:
         )
 
     def _quartiles(self) -> tuple[float, float, float] | None:
-        """Return the lower quartile, the median and the upper quartile of the onsets."""
+        """Return the quartiles of the onsets, or None if there are none."""
         total = sum(self._onsets)
         if not total:
             return None
@@ -175,7 +175,7 @@ class Summary:
         return first, median, third
 
     def _quantile(self, rank: float) -> float:
-        """Return the smallest onset that at least `rank` of them do not exceed."""
+        """Return the smallest onset such that at least `rank` onsets do not exceed it."""
         seen = 0
         for grain, count in enumerate(self._onsets):
             seen += count

@@ -1,7 +1,7 @@
-"""Saved verdicts, read back one by one, whichever writer wrote them.
+"""Read saved verdicts one by one, from any of the writers' formats.
 
-Whatever else a file holds, nothing of it becomes a verdict: a line that is none ends the reading
-with its number, since a report over the rest would count wrong.
+A line that is not a verdict raises an error with its line number instead of being skipped, since a
+report on the remaining verdicts would have wrong counts.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SQLITE = b"SQLite format 3\0"
 def read_verdicts(path: str | Path) -> Iterator[TraceVerdict]:
     """Yield the verdicts of a file that an audit wrote, in order.
 
-    What the file is, is told by its first bytes. A folder stands for the Parquet files in it, as a run on a
-    cluster writes them. Blank lines are passed over.
+    The format is detected from the first bytes. A folder stands for the Parquet files in it, as written by
+    a run on a cluster. Blank lines are skipped.
 
     Raises:
-        InputError: The file cannot be read, holds no verdict, or has a line that is none.
-        MissingExtra: It is a Parquet file, and pyarrow is not installed.
+        InputError: The file cannot be read, contains no verdicts, or has a line that is not a verdict.
+        MissingExtra: The file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
     if path.is_dir():
@@ -74,7 +74,7 @@ def _verdicts(file: BinaryIO, path: Path) -> Iterator[TraceVerdict]:
 
 
 def _rows(lines: Iterable[bytes], path: Path) -> Iterator[TraceVerdict]:
-    """Yield the verdicts of a file that holds rows in place of lines."""
+    """Yield the verdicts of a file that consists of rows, not lines."""
     number = 0
     for number, line in enumerate(lines, start=1):
         yield _verdict(line, path, number, first=False)
@@ -89,7 +89,7 @@ def _verdict(line: bytes, path: Path, number: int, *, first: bool) -> TraceVerdi
     except ValidationError as error:
         if first and (what := _what(line)):
             raise InputError(f"{path} is no file of verdicts: {what}") from None
-        # The input itself is left out of the message: it may be text of a trace.
+        # The message leaves out the input, which may be text of a trace.
         worst = error.errors(include_url=False, include_context=False, include_input=False)[0]
         problem = plain(": ".join((".".join(map(str, worst["loc"])), worst["msg"])).removeprefix(": "), 200)
     if problem:
@@ -98,7 +98,7 @@ def _verdict(line: bytes, path: Path, number: int, *, first: bool) -> TraceVerdi
 
 
 def _unsound(verdict: TraceVerdict) -> str:
-    """Say what keeps a verdict from pointing at a text: steps out of order, or marks at no step."""
+    """Return why a verdict is inconsistent (its steps, risks or marks), or an empty string."""
     for channel in CHANNELS:
         steps = steps_of(verdict, channel)
         if [step.index for step in steps] != list(range(len(steps))):
@@ -123,7 +123,7 @@ def _marks(verdict: TraceVerdict, channel: str) -> Iterator[Mark | Peak]:
 
 
 def _what(line: bytes) -> str:
-    """Say what the first line is, where it is something else than a broken verdict."""
+    """Describe a first line that is something other than a broken verdict; else return an empty string."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

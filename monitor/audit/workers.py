@@ -1,7 +1,7 @@
-"""Judging in several processes, one core each, with one process that reads and writes.
+"""Judge in several processes, one core each, while the main process reads and writes.
 
-The reader hands out records in chunks of about the same amount of text, and takes the verdicts back in
-order, so that memory is bounded by the chunks under way and an output does not depend on the workers.
+The main process hands out records in chunks of roughly equal amounts of text and collects the verdicts in
+order. Memory is bounded by the chunks in progress, and the output does not depend on the workers.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from .sources import Record
 __all__ = ["Recipe", "Workers"]
 
 _CHUNK = 32_768
-"""Characters that make a chunk: some hundred steps, so that a batch is full and workers end together."""
+"""Characters per chunk: a few hundred steps, so that batches are full and workers finish together."""
 
 _RECORDS = 256
-"""Records that make a chunk, however short they are."""
+"""Maximum number of records per chunk."""
 
 _Chunk: TypeAlias = list[Record]
 _Job: TypeAlias = tuple[_Chunk, "Future[list[TraceVerdict]]"]
@@ -43,10 +43,10 @@ _Job: TypeAlias = tuple[_Chunk, "Future[list[TraceVerdict]]"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What another process needs to know to make the same monitor."""
+    """Everything that another process needs to create the same monitor."""
 
     classifier: str | Path | StepClassifier
-    """A name or a folder; the classifier itself where it has neither."""
+    """A name or a folder, or the classifier itself if it has neither."""
     false_alarm_rate: float
     segmenter: str
     calibration: Calibration
@@ -55,7 +55,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """What the classifier is called."""
+        """The name of the classifier."""
         return self.calibration.classifier
 
     @classmethod
@@ -71,7 +71,7 @@ class Recipe:
         )
 
     def make(self) -> Monitor:
-        """Make the monitor, with the cache."""
+        """Create the monitor, with the cache."""
         monitor = Monitor(
             self.classifier,
             false_alarm_rate=self.false_alarm_rate,
@@ -81,12 +81,12 @@ class Recipe:
         return self.cached(monitor)
 
     def worker(self) -> Monitor:
-        """Make the monitor for a process that has one core to judge with."""
+        """Create the monitor for a process that judges on one core."""
         limit_threads(1)
         return self.make()
 
     def cached(self, monitor: Monitor) -> Monitor:
-        """Return a monitor that asks the cache first; the same one where there is no cache."""
+        """Return a copy of the monitor that uses the cache, or the monitor itself if there is no cache."""
         if self.cache is None:
             return monitor
         own = copy.copy(monitor)
@@ -98,8 +98,8 @@ _monitor: Monitor | None = None
 
 
 def _begin(recipe: Recipe) -> None:
-    """Load the monitor, once a process; Ctrl-C is for the process that hands out the work."""
-    global _monitor  # noqa: PLW0603  (a worker is a process, and this is what it is for)
+    """Load the monitor, once per process; ignore Ctrl-C, which the main process handles."""
+    global _monitor  # noqa: PLW0603  (one monitor per worker process)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _monitor = recipe.worker()
 
@@ -110,14 +110,14 @@ def _work(chunk: _Chunk) -> list[TraceVerdict]:
 
 
 class Workers:
-    """A pool of processes that judge. A context manager.
+    """A pool of worker processes; a context manager.
 
     Args:
-        recipe: What they judge with.
-        count: How many there are.
+        recipe: The recipe of the monitor.
+        count: Number of processes.
 
     Raises:
-        UsageError: There are none, or the classifier cannot be handed to another process.
+        UsageError: `count` is below 1, or the classifier cannot be sent to another process.
     """
 
     def __init__(self, recipe: Recipe, count: int) -> None:
@@ -149,7 +149,7 @@ class Workers:
             yield from self._settle(waiting)
 
     def _settle(self, waiting: deque[_Job]) -> Iterator[tuple[Record, TraceVerdict]]:
-        """Wait for the oldest chunk. Where a worker died, all that is under way is begun once more."""
+        """Wait for the oldest chunk; if a worker died, restart all chunks in progress once."""
         try:
             verdicts = waiting[0][1].result()
         except BrokenProcessPool:
@@ -172,7 +172,7 @@ class Workers:
             ) from error
 
     def _submit(self, chunk: _Chunk) -> _Job:
-        # Metadata is for studies and may be large: a worker has no use for it.
+        # Workers do not need the metadata, which may be large.
         bare = [r.model_copy(update={"metadata": {}}) if isinstance(r, Trace) else r for r in chunk]
         return chunk, self._pool.submit(_work, bare)
 
@@ -188,7 +188,7 @@ class Workers:
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[_Chunk]:
-    """Cut the records into chunks of about the same amount of text."""
+    """Split the records into chunks of roughly equal amounts of text."""
     chunk: _Chunk = []
     size = 0
     for record in records:
