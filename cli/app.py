@@ -1,7 +1,7 @@
-"""The application on which the commands hang, and what becomes of an error.
+"""Define the command-line application, and handle errors.
 
-A command is a function in a file of its own name. The files import what is heavy inside
-their functions, so that `undertow --help` is quick.
+Each command is a function in a file of the same name. The files import heavy modules inside their
+functions, so that `undertow --help` is quick.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ def _undertow(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Hold the options that stand before a command."""
+    """Define the options that precede a command."""
 
 
 def main() -> None:
-    """Run the command line; what goes wrong never exits with a status that is a verdict."""
+    """Run the command line; an error never exits with a status that stands for a verdict."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a name that the terminal cannot show must not end a run
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal cannot show must not abort a run
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="undertow")
     except UndertowError as error:
         from ..monitor.audit.plain import plain
 
-        # The names of files in it are foreign: a folder may come from anywhere.
+        # The message may contain file names, which are untrusted: a folder may come from anywhere.
         print("\n".join(plain(line, len(line)) for line in f"undertow: {error}".split("\n")), file=sys.stderr)
         raise SystemExit(2) from None
     except SystemExit as end:
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _status(end: SystemExit) -> str | int | None:
-    """Return the exit status; the 1 of typer and rich for a closed pipe or an early end is no verdict."""
+    """Return the exit status, replacing the 1 that typer and rich use for a closed pipe or an early end."""
     why = end.__context__
     if end.code != 1 or isinstance(why, typer.Exit):
         return end.code

@@ -1,4 +1,4 @@
-"""`undertow audit`: saved transcripts in, verdicts and a table out."""
+"""`undertow audit`: judge saved transcripts, write verdicts and print a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`undertow calibrate`: a threshold with a promise, from one's own safe traces."""
+"""`undertow calibrate`: find thresholds for a false-alarm rate on your own safe traces."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ def calibrate(
 ) -> None:
     """Find thresholds that keep a promised false-alarm rate per trace.
 
-    All traces given are taken to be safe, but for those whose labels say otherwise: they are left out.
-    Use the result with `undertow audit --calibration FILE`.
+    All traces are assumed to be safe, except those whose labels say
+    otherwise, which are left out. Use the result with
+    `undertow audit --calibration FILE`.
     """
     must_be_file(out)
     from ..classifiers.registry import load_classifier
@@ -88,7 +89,7 @@ UNSAFE = "left out, since their labels say that they are not safe"
 
 @dataclass
 class _Left:
-    """The rows that were left out, as they are named to the user, and what the others hold."""
+    """The rows that were left out, as shown to the user, and the channels of the rows that were used."""
 
     unread: list[str] = field(default_factory=list)
     unsafe: list[str] = field(default_factory=list)
@@ -96,7 +97,7 @@ class _Left:
 
 
 def _traces(records: Iterator[Record], left: _Left) -> Iterator[Trace]:
-    """Pass on what can be read whole and may be safe, and note of the rest what is wrong with it."""
+    """Yield complete traces that are not labelled unsafe; note why each other row is left out."""
     from ..monitor.trace import Trace
 
     for record in records:
@@ -113,7 +114,7 @@ def _traces(records: Iterator[Record], left: _Left) -> Iterator[Trace]:
 
 
 def _problem(record: Record) -> str:
-    """Say why a record is left out; nothing where it is not."""
+    """Return why a record is left out, or an empty string if it is used."""
     from ..monitor.labelled import labelled_unsafe
     from ..monitor.trace import Trace
 
@@ -131,7 +132,7 @@ def _problem(record: Record) -> str:
 
 @contextmanager
 def _saying(left: _Left) -> Iterator[None]:
-    """Where too few traces are left, say how many rows were left out before, and why the first was."""
+    """If calibration fails, add to the error how many rows were left out, and which was the first."""
     try:
         yield
     except CalibrationError as error:
@@ -140,7 +141,7 @@ def _saying(left: _Left) -> Iterator[None]:
 
 
 def _counted(rows: Sequence[str], what: str) -> str:
-    """Say how many rows there are of a kind, and which is the first; nothing of none."""
+    """Return the number of rows of a kind and the first of them, or an empty string if there are none."""
     return f"{len(rows):,} row{'' if len(rows) == 1 else 's'} {what}; the first: {rows[0]}" if rows else ""
 
 

@@ -1,4 +1,4 @@
-"""`undertow classifiers`: what there is to judge steps with."""
+"""`undertow classifiers`: list the available classifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["classifiers"]
 
 
 def classifiers() -> None:
-    """List the classifiers by name, with the digest that verdicts show, and the forms of other judges."""
+    """List the classifiers, with the digest shown in verdicts, and how to name other judges."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -29,7 +29,7 @@ def classifiers() -> None:
 
 
 def _weights(info: ClassifierInfo) -> str:
-    """Return the size of the weights, or a dash where a classifier has none of its own."""
+    """Return the size of the weights, or a dash if the classifier has none of its own."""
     if info.folder is None:
         return "-"
     size = sum(path.stat().st_size for path in info.folder.rglob("*") if path.is_file())
@@ -37,7 +37,7 @@ def _weights(info: ClassifierInfo) -> str:
 
 
 def _digest(info: ClassifierInfo) -> str:
-    """Return the digest's first 12 hex digits, or what is wrong; another package's code stays unloaded."""
+    """Return the first 12 hex digits of the digest, or the error; code of other packages is not loaded."""
     from ..classifiers.registry import load_classifier
     from ..classifiers.store import read_manifest
     from ..errors import WeightsError

@@ -1,4 +1,4 @@
-"""What the commands that read transcripts share: mappings, and plain words for a full disk."""
+"""Helpers shared by several commands: option parsing, checks of output paths, and error messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ __all__ = ["mapping_of", "must_be_file", "needing", "writable"]
 
 
 def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
-    """Return what `--map` says, part to field."""
+    """Parse the values of `--map` into a mapping from part to field.
+
+    Raises:
+        UsageError: A value is not PART=FIELD, or a part is given twice.
+    """
     mapping: dict[str, str] = {}
     for pair in pairs:
         part, equals, field = pair.partition("=")
@@ -25,14 +29,14 @@ def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def must_be_file(path: Path) -> None:
-    """Refuse a place where no file can be written, before the work and not after it."""
+    """Raise a UsageError, before any work is done, if no file can be written at `path`."""
     if not path.parent.is_dir() or path.is_dir():
         raise UsageError(f"cannot write {path}: not a file in a folder that exists")
 
 
 @contextmanager
 def needing(feature: str, extra: str) -> Iterator[None]:
-    """Name the extra that holds all that a command needs, and not that of the part that was missed first."""
+    """Replace a MissingExtra error by one for the extra that contains everything the command needs."""
     try:
         yield
     except MissingExtra as error:
@@ -41,7 +45,7 @@ def needing(feature: str, extra: str) -> Iterator[None]:
 
 @contextmanager
 def writable() -> Iterator[None]:
-    """Say in one line that a disk is full or a folder closed."""
+    """Convert an OSError, such as a full disk or a read-only folder, to a one-line UndertowError."""
     try:
         yield
     except OSError as error:

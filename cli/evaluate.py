@@ -1,4 +1,4 @@
-"""`undertow evaluate`: a classifier held against labelled steps."""
+"""`undertow evaluate`: measure a classifier on labelled steps."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def evaluate(
 ) -> None:
     """Measure a classifier on labelled steps, by source and beside baselines.
 
-    Steps that it cannot judge are in no figure and are counted. On traces that a classifier was
-    trained on the figures flatter it.
+    Steps that it cannot judge are counted and left out of the figures. On
+    traces that the classifier was trained on, the figures flatter it.
     """
     rates = tuple(rate or (0.05, 0.01))
     if any(not 0.0 < one < 1.0 for one in rates):
@@ -85,7 +85,11 @@ def evaluate(
 
 
 def _calibration(judge: StepClassifier, given: Path | None) -> tuple[Calibration | None, str]:
-    """Return the calibration, or why there is none; one that was asked for has to be there."""
+    """Return the calibration and an empty string, or None and the reason.
+
+    Raises:
+        CalibrationError: The calibration that the user gave cannot be used.
+    """
     from ..monitor.calibration import calibration_for
 
     try:

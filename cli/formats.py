@@ -1,4 +1,4 @@
-"""`undertow formats`: the transcript formats that are known."""
+"""`undertow formats`: list the supported transcript formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, each in one place: the same name means the same everywhere."""
+"""Options shared by several commands, so that a name means the same everywhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 CRASHED = 70
-"""Exit status after an error that is a bug (EX_SOFTWARE): 1 and 3 are verdicts, 2 is wrong usage."""
+"""Exit status after a crash (EX_SOFTWARE); 1 and 3 are verdicts, 2 is wrong usage."""
 
 STATUSES = f"""Exit status of audit (unless --fail-on says otherwise) and of watch:
   0    nothing flagged, everything judged in full
@@ -32,7 +32,7 @@ Of these and of all other commands:
   {CRASHED}   a crash, which is never a verdict
   130  interrupted with Ctrl-C
 """
-"""What every exit status means, as help shows it."""
+"""The meaning of each exit status, as shown in the help text."""
 
 Labelled: TypeAlias = Annotated[
     list[Path],

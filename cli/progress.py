@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal; for an audit a line now and then where there is none."""
+"""Show the progress of a command: a bar on a terminal, or occasional lines for an audit without one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Watch", "bar", "counting", "line", "watch"]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called once a trace with how much lies behind, and of how much; None where that is not known."""
+"""Called once per trace with the amount done and the total, or None if the total is unknown."""
 
 _EVERY = 30.0  # seconds between two plain lines
 
 
 class _Show(Protocol):
-    """Shows on a bar what is done, how much of it lies behind, and of how much; and a few words more."""
+    """Updates a bar with the name of the task, the amount done, the total and a short text."""
 
     def __call__(self, what: str, done: int, total: int | None, said: str = "") -> None: ...
 
 
 class _Shown(Protocol):
-    """Shows how far an audit is."""
+    """Shows the progress of an audit."""
 
     def __call__(self, done: int, total: int, /, *, traces: int, flagged: int) -> None: ...
 
 
 class Watch:
-    """Counts what goes by: the two calls that an audit makes for each trace."""
+    """Counts traces and flags through the two callbacks of an audit, `each` and `progress`."""
 
     def __init__(self, show: _Shown) -> None:
         self._show = show
@@ -45,13 +45,13 @@ class Watch:
         self.flagged += bool(verdict.flagged)
 
     def progress(self, done: int, total: int) -> None:
-        """Show how many bytes lie behind, and of how many."""
+        """Show the number of bytes processed, and the total."""
         self._show(done, total, traces=self.traces, flagged=self.flagged)
 
 
 @contextmanager
 def bar(*, shown: bool) -> Iterator[_Show | None]:
-    """Show a bar on standard error while the block runs, where there is a terminal to show it on."""
+    """Show a bar on standard error while the block runs; yield None if there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -72,7 +72,7 @@ def bar(*, shown: bool) -> Iterator[_Show | None]:
 
 @contextmanager
 def counting(*, shown: bool) -> Iterator[Progress | None]:
-    """Show a bar that counts the traces."""
+    """Show a bar that counts traces while the block runs; yield None if there is no terminal."""
     with bar(shown=shown) as show:
         if show is None:
             yield None
@@ -89,7 +89,7 @@ def counting(*, shown: bool) -> Iterator[Progress | None]:
 
 @contextmanager
 def watch(*, shown: bool) -> Iterator[Watch | None]:
-    """Show how far an audit is while the block runs: by a bar, or by lines where there is no terminal."""
+    """Show the progress of an audit while the block runs: a bar, or lines if there is no terminal."""
     with bar(shown=shown) as show:
         if not shown:
             yield None
@@ -100,7 +100,7 @@ def watch(*, shown: bool) -> Iterator[Watch | None]:
 
 
 def _on(show: _Show) -> _Shown:
-    """Return what shows an audit on a bar."""
+    """Return a callback that shows the progress of an audit on a bar."""
     started = monotonic()
 
     def shown(done: int, total: int, /, *, traces: int, flagged: int) -> None:
@@ -111,7 +111,7 @@ def _on(show: _Show) -> _Shown:
 
 
 class _Lines:
-    """Writes a line of progress at most every so many seconds, and none for a run that is soon over."""
+    """Writes a line of progress at most every `_EVERY` seconds, and none for a short run."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -120,7 +120,7 @@ class _Lines:
 
     def __call__(self, done: int, total: int, /, *, traces: int, flagged: int) -> None:
         now = monotonic()
-        if self._started is None:  # what came before, such as loading a classifier, is not the run's pace
+        if self._started is None:  # earlier work, such as loading a classifier, does not count for the rate
             self._started = self._last = now
         if now - self._last >= _EVERY:
             self._last = now

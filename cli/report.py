@@ -1,4 +1,4 @@
-"""`undertow report`: saved verdicts in, a page to read and figures to print out."""
+"""`undertow report`: make an HTML page and figures from saved verdicts."""
 
 from __future__ import annotations
 
@@ -80,8 +80,9 @@ def report(
 ) -> None:
     """Make an HTML report, and figures, from saved verdicts.
 
-    The texts are read again from the transcripts. A trace whose text is missing, or is no longer the
-    one that was judged, is shown without it, and says so.
+    The texts are read again from the transcripts. If the text of a trace is
+    missing, or is no longer the one that was judged, the trace is shown
+    without it, with a note.
     """
     page = out or (None if figures else _PAGE)
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
@@ -104,7 +105,7 @@ def report(
             pairs = reopen(verdicts, transcripts=transcripts or (), format=format, mapping=mapping)
             seen = _seen(pairs, missing, advance, plots)
             write_report(page, _explained(seen, classifier) if evidence else seen, redact=redact)
-        elif plots is not None:  # the figures hold no text: there is nothing to read again
+        elif plots is not None:  # the figures contain no text, so no transcript is read again
             for verdict in chain.from_iterable(builtins.map(read_verdicts, verdicts)):
                 plots.add(verdict)
         if plots is not None:
@@ -115,7 +116,7 @@ def report(
 
 
 def _labelled(path: Path | None) -> LabelledVerdicts | None:
-    """Read what `--labels` names."""
+    """Read the labelled traces that `--labels` names."""
     from ..monitor.labelled import LabelledVerdicts, read_traces
 
     return LabelledVerdicts(read_traces([path])) if path else None
@@ -124,7 +125,7 @@ def _labelled(path: Path | None) -> LabelledVerdicts | None:
 def _seen(
     pairs: Iterable[_Pair], missing: Counter[str], advance: Progress | None, plots: Plots | None
 ) -> Iterator[_Pair]:
-    """Count what goes by: for the figures, for the bar, and why a text is missing."""
+    """Pass the pairs on; feed the figures and the progress bar, and count why texts are missing."""
     from ..monitor.trace import Unreadable
 
     for record, verdict in pairs:
@@ -140,7 +141,7 @@ def _seen(
 def _explained(
     pairs: Iterable[_Pair], name: str | None
 ) -> Iterator[tuple[Record, TraceVerdict, Evidence | None]]:
-    """Put the evidence beside what was flagged, from the classifier that gave the verdict."""
+    """Add the evidence to each flagged trace, from the classifier that gave the verdict."""
     from ..monitor.evidence import explain
     from ..monitor.trace import Unreadable
 
@@ -152,9 +153,13 @@ def _explained(
 
 
 def _classifier(stamp: MonitorStamp, name: str | None) -> StepClassifier:
-    """Load what gave a verdict; another in its place would explain another score.
+    """Load the classifier that gave a verdict; any other would explain a different score.
 
-    A server is asked only if the user names it: a file of verdicts may send the texts anywhere.
+    A judge on a server is used only if the user names it, since a file of verdicts could otherwise send
+    the texts anywhere.
+
+    Raises:
+        UsageError: The user must name the server, or the classifier's digest has changed.
     """
     from ..classifiers.naming import is_named, named
     from ..classifiers.registry import load_classifier
@@ -175,7 +180,7 @@ def _classifier(stamp: MonitorStamp, name: str | None) -> StepClassifier:
 
 
 def _tell(written: Sequence[str], missing: Counter[str]) -> None:
-    """Say what was written, and what could not be shown."""
+    """Print which files were written, and why texts are missing."""
     from rich.console import Console
     from rich.text import Text
 

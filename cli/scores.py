@@ -1,4 +1,4 @@
-"""The tables of an evaluation."""
+"""Print the tables of an evaluation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["show"]
 
 
 def show(card: Scorecard, without: str, written: Sequence[Path] = (), console: Console | None = None) -> None:
-    """Print an evaluation for a person.
+    """Print the tables of an evaluation.
 
     Args:
-        card: the figures.
-        without: why there are no figures on alarms, if so.
-        written: files that were written.
-        console: where to print.
+        card: The figures.
+        without: Why there are no figures on alarms, if there are none.
+        written: The files that were written.
+        console: The console to print on; standard output if not given.
     """
     console = console or Console(highlight=False)
     parts: list[RenderableType] = [_headline(card), Text(), _figures(card), Text()]
@@ -62,7 +62,7 @@ def _figures(card: Scorecard) -> Table:
 
 
 def _alarms(card: Scorecard) -> Table:
-    """Return the figures on alarms, a column a rate."""
+    """Return the table of figures on alarms, with one column per rate."""
     names = list(next(iter(card.alarms.values())))
     table = _table("traces", *(f"at {float(rate):.3g}" for rate in card.alarms))
     for name in names:
@@ -77,7 +77,7 @@ def _alarms(card: Scorecard) -> Table:
 
 
 def _alarms_here(card: Scorecard) -> Table:
-    """Return the same at thresholds found here, a column a reading of "safe" and a rate."""
+    """Return the same table at thresholds found on these traces, per definition of "safe" and rate."""
     found = [(r, rate, n) for r, rates in card.alarms_here.items() for rate, n in rates.items()]
     heads = ("\n".join((*reading.rsplit(" ", 1), f"{float(rate):.3g}")) for reading, rate, _ in found)
     table = _table("at thresholds found here\n(no promise), where safe\nis what is", *heads)
@@ -96,7 +96,7 @@ def _groups(part: str, groups: Mapping[str, Members]) -> Table:
 
 
 def _baselines(card: Scorecard) -> Table:
-    """Return the baselines; what a step's text is worth is the difference to them."""
+    """Return the table of baselines; the gain over them shows what the text of a step contributes."""
     rates = list(next(iter(card.baselines.values())).recall)
     table = _table("what it needs", "step auroc", "within trace", "trace auroc",
                    *(f"found at {float(rate):.0%}" for rate in rates))  # fmt: skip
@@ -123,10 +123,10 @@ def _range(low: float | None, high: float | None) -> str:
 
 
 _NAMES = {"false alarms": "false, labelled safe", "false alarms, no unsafe step": "false, no unsafe step"}
-"""What a table calls false alarms, which depend on what a safe trace is."""
+"""Row names of the false alarms, one per definition of a safe trace."""
 
 _READINGS = {"false alarms": "labelled safe", "false alarms, no unsafe step": "no unsafe step"}
-"""Which reading of a safe trace those are by."""
+"""The definition of a safe trace behind each kind of false alarm."""
 
 
 def _percent(count: Count) -> str:

@@ -1,4 +1,4 @@
-"""`undertow serve`: an OpenAI-compatible proxy with the monitor inside."""
+"""`undertow serve`: run an OpenAI-compatible proxy with the monitor."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["serve"]
 _MIB = 1024 * 1024
 
 _GRACE = 30
-"""Seconds that open streams have to end when the proxy is told to."""
+"""Seconds that open streams have to finish when the proxy shuts down."""
 
 _TICK = 5
-"""Seconds after which it is asked anew whether garbage can be looked for."""
+"""Seconds between two attempts to collect garbage."""
 
 _PATIENT = 120
-"""How many times that may be put off, because requests are under way."""
+"""Number of times a collection may be postponed because requests are in progress."""
 
 
 def serve(
@@ -78,8 +78,9 @@ def serve(
 ) -> None:
     """Put the monitor between any client and an OpenAI-compatible server.
 
-    Clients set their base URL to http://HOST:PORT/v1 and change nothing else. Their keys pass through
-    and are never logged. /healthz and /metrics are the proxy's own; all else goes to upstream.
+    Clients set their base URL to http://HOST:PORT/v1 and change nothing else.
+    Their keys are passed on and never logged. The proxy itself answers
+    /healthz and /metrics; all other paths go to upstream.
     """
     try:
         import uvicorn
@@ -96,7 +97,7 @@ def serve(
         profile=profile,
     )
     _log_to_stderr(logging.ERROR if quiet else logging.INFO)
-    # uvicorn's own access log would hold query strings, and with them the keys that some put there.
+    # uvicorn's access log would contain query strings, and with them the keys that some clients put there.
     config = uvicorn.Config(
         app,
         host,
@@ -110,13 +111,13 @@ def serve(
     )
     server = uvicorn.Server(config)
     config.callback_notify = _Tidying(server.server_state)
-    config.load()  # else the event loop imports what serves, and it is looked through with what is alive
+    config.load()  # imports the server's modules now, so that they are among the objects frozen below
     _spare_the_event_loop()
     server.run()
 
 
 def _classifier(name: str) -> str | StepClassifier:
-    """Return what judges: where it stands in a folder, a process that loads it in place of this one."""
+    """Return the classifier in a separate process if it is loaded from a folder, else its name."""
     from ..classifiers.apart import Apart
 
     places = {info.name: info.folder for info in available()}
@@ -127,12 +128,12 @@ def _classifier(name: str) -> str | StepClassifier:
 
 
 def _spare_the_event_loop() -> None:
-    """Keep the garbage collector's pauses short: the event loop stands still for them.
+    """Keep the pauses of the garbage collector short, since they stop the event loop.
 
-    What has been loaded so far, some hundred thousand objects, is there for good and not looked through
-    again. What is young is looked through in small parts. Python counts what is made less what is freed,
-    and hundreds of streams at once do both alike: at a threshold of 300 the young were ten thousand before
-    it was passed. All that is alive is left to `_Tidying`.
+    The objects loaded so far, some hundred thousand, are permanent and are excluded from collection.
+    Young objects are collected in small portions. Python counts allocations minus deallocations, which
+    nearly cancel out with hundreds of concurrent streams: at a threshold of 300 there were ten thousand
+    young objects before a collection began. Full collections are left to `_Tidying`.
     """
     gc.collect()
     gc.freeze()
@@ -140,11 +141,11 @@ def _spare_the_event_loop() -> None:
 
 
 class _Tidying:
-    """Looks for garbage while no request is under way; where one always is, seldom.
+    """Collects garbage while no request is in progress, or rarely if there always is one.
 
-    An answer is freed as it ends: nothing of it refers to itself. What is left to find is little, and
-    comes from errors and from libraries. With hundreds of streams alive the search takes the event loop
-    many milliseconds; with none, a few.
+    A response is freed as it ends, since it has no reference cycles; the little garbage that remains comes
+    from errors and libraries. A collection takes many milliseconds of the event loop with hundreds of open
+    streams, and a few with none.
     """
 
     def __init__(self, server: ServerState) -> None:
@@ -153,7 +154,7 @@ class _Tidying:
         self._put_off = 0
 
     async def __call__(self) -> None:
-        """Look, if there can be something to find and now is the time."""
+        """Collect garbage if there were new requests and none is in progress, or after `_PATIENT` delays."""
         if self._server.total_requests == self._seen:
             return
         if self._server.tasks and self._put_off < _PATIENT:
@@ -164,7 +165,11 @@ class _Tidying:
 
 
 def _policy(**given: Any) -> Policy:
-    """Return the policy; an action that there is not is wrong usage."""
+    """Return the policy.
+
+    Raises:
+        UsageError: An action does not exist.
+    """
     from pydantic import ValidationError
 
     from ..monitor.policy import Policy
@@ -178,7 +183,7 @@ def _policy(**given: Any) -> Policy:
 
 
 def _log_to_stderr(level: int) -> None:
-    """Show what the proxy and the server have to say; not what the libraries say of each request."""
+    """Log the messages of the proxy and the server to standard error, without those of other libraries."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in ("undertow.serve", "uvicorn.error"):

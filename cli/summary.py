@@ -1,4 +1,4 @@
-"""The table at the end of an audit."""
+"""Print the tables at the end of an audit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..monitor.verdict import Quadrant
 __all__ = ["show", "show_change"]
 
 _MODEL = 12
-_REST = 57  # what the other columns of the last table and the margins take
+_REST = 57  # width of the other columns of the last table, and of the margins
 _BAR = 28
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"harm": "red", "drift": "yellow", "aware": "cyan"}
 
 
 def show(result: AuditResult, written: Sequence[Path] = (), console: Console | None = None) -> None:
-    """Print the figures of an audit for a person. No text of a trace is among them."""
+    """Print the figures of an audit, without any text of a trace."""
     console = console or Console(highlight=False)
     parts: list[RenderableType] = [_headline(result), Text(), _facts(result, not console.options.ascii_only)]
     if result.quadrants:
@@ -40,7 +40,7 @@ def show(result: AuditResult, written: Sequence[Path] = (), console: Console | N
 
 
 def show_change(comparison: Comparison, console: Console | None = None) -> None:
-    """Print what changed from one audit to another. No text of a trace is in it."""
+    """Print what changed from one audit to another, without any text of a trace."""
     console = console or Console(highlight=False)
     low, high = (f"{100 * end:+.1f}" for end in comparison.interval)
     grid = Table.grid(padding=(0, 3))
@@ -68,7 +68,7 @@ def show_change(comparison: Comparison, console: Console | None = None) -> None:
 
 
 def _moved(moved: Sequence[Moved], width: int) -> Table:
-    """Return the prompts that moved most, by the ids of their traces."""
+    """Return the table of prompts that moved most, named by the ids of their traces."""
     table = Table("change", "prompts that moved most", "after", "before", box=None, padding=(0, 2, 0, 0))
     table.header_style = "dim"
     for one in moved:
@@ -91,7 +91,7 @@ def _headline(result: AuditResult) -> Text:
 
 
 def _facts(result: AuditResult, drawn: bool) -> Table:
-    """Return the figures, with their bars where the terminal has the characters for them."""
+    """Return the figures, with bars if the terminal has the characters for them."""
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
@@ -120,15 +120,15 @@ def _flagged(result: AuditResult) -> Text:
 
 
 def _bar(share: float, interval: tuple[float, float]) -> Text:
-    """Return a bar: what was flagged, how far its interval reaches, and the rest."""
+    """Return a bar of the share flagged, the rest of its interval, and the remainder."""
     low, high = (round(end * _BAR) for end in interval)
     point = min(max(round(share * _BAR), low), high)
-    # The three parts differ in weight as well, for a terminal without colour.
+    # The three parts also differ in line style, for terminals without colour.
     return Text.assemble(("━" * point, "red"), ("╍" * (high - point), "red"), ("─" * (_BAR - high), "dim"))
 
 
 def _histogram(counts: Sequence[int]) -> Text:
-    """Return the onsets by the tenth of the reasoning that they fall in, as columns a line high."""
+    """Return a one-line histogram of the onsets over the tenths of the reasoning."""
     most = max(counts)
     line = Text.assemble(("start ", "dim"))
     for count in counts:
@@ -147,12 +147,12 @@ def _onsets(onsets: Onsets, quartiles: tuple[float, float, float]) -> str:
 
 
 def _reasons(reasons: Mapping[Reason, int]) -> str:
-    """Return a line for each reason, the most frequent first."""
+    """Return one line per reason, in the order given (most frequent first)."""
     return "\n".join(f"{REASONS[reason]}: {count:,}" for reason, count in reasons.items())
 
 
 def _quadrants(counts: Mapping[Quadrant, int]) -> Table:
-    """Return the traces of which both channels were judged, reasoning against answer."""
+    """Return a two-by-two table, reasoning against answer, of the traces with both channels judged."""
     grid = Table.grid(padding=(0, 3))
     grid.add_column(no_wrap=True)
     grid.add_column(justify="right")
@@ -173,7 +173,7 @@ def _count(quadrant: Quadrant, counts: Mapping[Quadrant, int]) -> Text:
 
 
 def _worst(worst: Sequence[Worst], width: int) -> Table:
-    """Return the riskiest traces: which they are, and where in them the drift begins."""
+    """Return the table of the riskiest traces, with the place where drift begins."""
     named = any(one.model for one in worst)
     names = ("risk", "riskiest traces", *(("model",) if named else ()), "drift begins", "as")
     table = Table(*names, box=None, padding=(0, 2, 0, 0))
@@ -193,7 +193,7 @@ def _worst(worst: Sequence[Worst], width: int) -> Table:
 
 
 def _end_of(name: str, limit: int) -> str:
-    """Return a name of at most `limit` characters: the end, which has the row, says more than the start."""
+    """Shorten a name to `limit` characters, keeping its end, which contains the row."""
     return plain(name if len(name) <= limit else "…" + name[1 - limit :], limit)
 
 
@@ -204,7 +204,7 @@ def _promise(result: AuditResult) -> Text:
 
 
 def _asides(result: AuditResult) -> list[Text]:
-    """Return what must be known of the classifier, and how much a cascade's second one was asked."""
+    """Return the classifier's note, and the share of steps that a cascade passed to its second classifier."""
     note = result.monitor.note
     said = [Text(plain(f"of the classifier: {note}", 300), "dim")] if note else []
     if result.escalated is not None:
@@ -214,5 +214,5 @@ def _asides(result: AuditResult) -> list[Text]:
 
 
 def _percent(share: float) -> str:
-    """Return a share in percent, with a decimal where it would else be rounded to nothing."""
+    """Format a share as a percentage, with one decimal between 0.05 % and 1 %."""
     return f"{share:.1%}" if 0.0005 <= share < 0.01 else f"{share:.0%}"

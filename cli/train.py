@@ -1,4 +1,4 @@
-"""`undertow train`: labelled steps in, a classifier's folder out."""
+"""`undertow train`: train a classifier on labelled steps."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def train(
 ) -> None:
     """Train a classifier on labelled steps.
 
-    The folder will hold its weights, its calibration and its card; name the folder wherever a
-    classifier is asked for. The encoder uses a GPU if torch finds one.
+    The folder will contain weights, calibration and card, and can be given
+    wherever a classifier is named. The encoder uses a GPU if torch finds one.
     """
     from ..monitor.labelled import read_traces
     from ..monitor.making import make_classifier

@@ -1,4 +1,4 @@
-"""`undertow watch`: one generation in the terminal, as it is written."""
+"""`undertow watch`: show a generation in the terminal as it is written."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def watch(
 ) -> None:
     """Show one generation as it is written: each step's label and risk, and the alarm.
 
-    Reads a text on standard input, or asks a server (--url, --model) or a local model (--model FOLDER).
-    Each step has its number, a letter (n neutral, a aware, d drift, h harm, ? not judged) and its risk.
+    Reads a text on standard input, or asks a server (--url, --model) or a
+    local model (--model FOLDER). Each step has its number, a letter (n
+    neutral, a aware, d drift, h harm, ? not judged) and its risk.
     """
     if demo and (url is not None or model is not None):
         raise UsageError("--demo has a model of its own: leave --url and --model out")
@@ -93,7 +94,7 @@ def watch(
 
 
 def _watch_demo(prompt: str, policy: Policy) -> None:
-    """Watch the organism that ships, with the monitor that was trained on its steps."""
+    """Watch the demo model that ships with undertow, with a monitor trained on its steps."""
     from rich.console import Console
 
     from ..monitor.gate import Gate
@@ -111,7 +112,7 @@ def _watch_demo(prompt: str, policy: Policy) -> None:
 
 
 def _status(verdict: TraceVerdict) -> int:
-    """Return the exit status that is the verdict, as that of an audit."""
+    """Return the exit status for a verdict, with the same meaning as for an audit."""
     if verdict.flagged:
         return 1
     return 0 if verdict.assessed == "full" else 3
