@@ -58,7 +58,7 @@ class Journal:
         self._number, self._kept, self._saved, self._removed = 0, 0, monotonic(), False
         try:
             self._base = sqlite3.connect(self.path, timeout=0.0, isolation_level=None)
-        except sqlite3.Error as error:  # there is no base to close
+        except sqlite3.Error as error:  # no connection to close
             raise self._explained(error, out) from error
         try:
             self._open(resume)
