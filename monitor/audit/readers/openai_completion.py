@@ -18,7 +18,7 @@ class OpenAICompletionReader:
     name = "openai-completion"
     description = "replies of an OpenAI-compatible server (OpenAI, vLLM, SGLang); one trace per choice"
     fields: ClassVar[Mapping[str, Sequence[str]]] = {
-        "reply": ("choices[].message", "choices[].text", "response.choices[]"),
+        "reply": ("choices[].message", "choices[].text", "response.choices[]", "completion.choices[]"),
         "prompt": ("messages", "prompt", "request.messages"),
         "reasoning": ("as in openai-chat",),
         "model": ("model",),
