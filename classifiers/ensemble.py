@@ -89,7 +89,7 @@ class EnsembleClassifier(StepClassifierBase):
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""
-        if not steps:
+        if not len(steps):  # an array has no truth of its own
             return np.empty((0, 4))
         if self._memory is not None:
             steps = self._memory(steps)

@@ -124,7 +124,7 @@ class GuardClassifier(StepClassifierBase):
         if self._backend.parallel == 1:
             for index, step in enumerate(steps):
                 rows[index] = self._judge(step)
-        elif steps:
+        elif len(steps):  # an array has no truth of its own
             with ThreadPoolExecutor(self._backend.parallel) as pool:
                 rows[:] = list(pool.map(self._judge, steps))
         return rows

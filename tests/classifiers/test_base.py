@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
@@ -23,6 +26,9 @@ from undertow.classifiers.registry import WEIGHTS, load_classifier
 from undertow.errors import WeightsError
 
 STEPS = [StepInput("I need to figure out how to zorp."), StepInput("I refuse."), StepInput("17 times 4.")]
+
+
+ovr = partial(roc_auc_score, multi_class="ovr")
 
 
 def as_steps(texts: Sequence[str]) -> list[StepInput]:
@@ -55,6 +61,16 @@ def test_a_score_is_the_share_of_right_labels() -> None:
     labels = classifier.predict(STEPS)
     assert classifier.score(STEPS, labels) == 1.0
     assert classifier.score(STEPS, [*labels[:2], "harm"]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("scoring", "measure"), [("neg_log_loss", log_loss), ("roc_auc_ovr", ovr)])
+def test_scorers_of_probabilities_take_columns(scoring: str, measure: Callable[..., float]) -> None:
+    """Labels as numbers of columns are what scikit-learn's scorers of probabilities can use."""
+    steps = [StepInput(text) for text in ("Hm.", "I refuse.", "Let me plan.", "A bomb.", "So.", "Go ahead.")]
+    columns = [LABELS.index(label) for label in (*LABELS, "neutral", "drift")]
+    whole = [(np.arange(6), np.arange(6))]
+    (found,) = cross_val_score(KeywordClassifier(), steps, columns, scoring=scoring, cv=whole)
+    assert abs(found) == pytest.approx(measure(columns, KeywordClassifier().predict_proba(steps)))
 
 
 def test_a_clone_shares_its_weights() -> None:
