@@ -14,18 +14,18 @@ def classifiers() -> None:
     """List the classifiers, with the digest shown in verdicts, and how to name other judges."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..classifiers.naming import FORMS
     from ..classifiers.registry import available
 
-    table = Table("name", "what it is", "weights", "digest")
+    table = Table(Column("name", overflow="fold"), "what it is", "weights", "digest")
     for info in available():
         table.add_row(*map(escape, (info.name, info.description, _weights(info), _digest(info))))
-    table.add_section()
+    forms = Table(Column("judges of others", no_wrap=True), "what it is")  # the form is there to be copied
     for form, meaning in FORMS.items():
-        table.add_row(*map(escape, (form, meaning, "-", "-")))
-    Console().print(table)
+        forms.add_row(escape(form), escape(meaning))
+    Console().print(table, forms, sep="\n")
 
 
 def _weights(info: ClassifierInfo) -> str:

@@ -55,6 +55,10 @@ def evaluate(
         raise UsageError("--rate is a share of safe traces, such as 0.01")
     if out is not None:
         must_be_file(out)
+    if figures is not None:
+        from ..monitor.report.drawing import folder_for
+
+        folder_for(figures)  # before the work and not after it
     from ..classifiers.cascade import Escalation
     from ..classifiers.registry import load_classifier
     from ..monitor.evaluation import follow

@@ -170,3 +170,13 @@ def test_classifiers_shows_digests(
         assert info.name in shown
         if info.kind != "entry-point":
             assert undertow.load_classifier(info.name).digest[:19] in shown
+
+
+def test_classifiers_shows_whole_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    """A name is there to be copied, also from a narrow terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("classifiers") == 0
+    shown = capsys.readouterr().out
+    assert [form for form in import_module("undertow.classifiers.naming").FORMS if form not in shown] == []

@@ -304,6 +304,9 @@ def test_a_bar_on_a_terminal(
         pytest.param(("evaluate", "nowhere.jsonl", "--classifier", "scripted"), "nowhere", id="no file"),
         pytest.param(("evaluate", "labelled.jsonl", "--rate", "5"), "share of safe traces", id="rate"),
         pytest.param(("evaluate", "labelled.jsonl", "--out", "no/x.json"), "cannot write", id="no folder"),
+        pytest.param(
+            ("evaluate", "nowhere.jsonl", "--figures", "labelled.jsonl"), "is a file", id="before the work"
+        ),
         pytest.param(("calibrate", "labelled.jsonl", "--segmenter", "x"), "sentence", id="segmenter"),
         pytest.param(("train", "labelled.jsonl", "--out", "x", "--kind", "x"), "lexical", id="kind"),
         pytest.param(("report", "v.jsonl", "--labels", "labelled.jsonl"), "--figures", id="labels alone"),
