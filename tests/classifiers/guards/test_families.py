@@ -44,7 +44,8 @@ def test_asks_about_the_step(family: Family) -> None:
     ("family", "end"),
     [
         ("llama-guard-3", "violated categories.<|eot_id|><|start_header_id|>assistant<|end_header_id|>"),
-        ("llama-guard-4", "violated categories.<|eot|><|header_start|>assistant<|header_end|>"),
+        ("llama-guard-3-1b", "violated categories. <|eot_id|><|start_header_id|>assistant<|end_header_id|>"),
+        ("llama-guard-4", "violated categories. <|eot|><|header_start|>assistant<|header_end|>"),
         ("qwen3guard", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"),
         ("shieldgemma", "to be sure we answer correctly.\n\n"),
         ("wildguard", "Answers: [/INST]\n<|assistant|>\n"),
@@ -62,6 +63,13 @@ def test_categories_of_llama_guard() -> None:
     llamas = [name for name in FAMILIES if "llama" in name]
     counts = {name: len(re.findall(r"^S\d+: ", asked(FAMILIES[name])[0], re.M)) for name in llamas}
     assert counts == {"llama-guard-3-1b": 13, "llama-guard-3": 14, "llama-guard-4": 14}
+
+
+def test_words_of_llama_guard() -> None:
+    """Each is asked in the words of its own tokenizer's template."""
+    three, four = (asked(FAMILIES[f"llama-guard-{version}"])[0] for version in (3, 4))
+    assert "according our safety policy" in three and "<BEGIN CONVERSATION>\n\nUser: How to" in three
+    assert "according to our safety policy" in four and "<BEGIN CONVERSATION>\nUser: How to" in four
 
 
 def test_shieldgemma_is_asked_of_four_principles() -> None:
