@@ -1,7 +1,8 @@
 """A guard or a judge behind OpenAI's interface: vLLM, SGLang, llama.cpp, a hosted model.
 
 Texts go to `/completions` exactly as the model reads them, chats to `/chat/completions`. Where the server
-tells log-probabilities the answers are weighed by them, otherwise only the word is known.
+tells log-probabilities the answers are weighed by them, otherwise only the word is known. Some (Groq, some
+models of OpenAI) refuse a question that asks for them: it is asked again without.
 
 A server does not say which weights it holds: the digest names the model's name only.
 """
@@ -24,6 +25,9 @@ KEY = "UNDERTOW_JUDGE_KEY"
 PARALLEL = 8
 SECONDS = 120.0
 """How long one answer may take."""
+
+_TOLD = ("logprobs", "top_logprobs")
+"""What of a question asks for log-probabilities."""
 
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What goes wrong with an answer that is no JSON, or of another form."""
@@ -57,6 +61,7 @@ class ServedGuard:
         if not (key.isascii() and key.isprintable()):
             raise UsageError(f"{KEY} holds what can be in no key: line ends, or letters beyond ASCII")
         self.identity = f"served:{place}"
+        self._tells = True  # until the server says that it does not tell log-probabilities
         self._place = place
         try:
             base = httpx.URL(address.rstrip("/") + "/")
@@ -113,8 +118,13 @@ class ServedGuard:
         import httpx
 
         body = {"model": self._place, "temperature": 0, "max_tokens": family.tokens, **asked}
+        plain = {name: value for name, value in body.items() if name not in _TOLD}
+        tells = self._tells  # another thread may learn better meanwhile
         try:
-            answer = self._client.post(path, json=body)
+            answer = self._client.post(path, json=body if tells else plain)
+            if tells and answer.is_client_error and "logprobs" in answer.text:
+                self._tells = False
+                answer = self._client.post(path, json=plain)
             answer.raise_for_status()
         except httpx.HTTPError as error:
             raise CannotJudge(f"{self._place}: no answer from {path}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,34 @@ def test_rows(family: str, answer: Any, row: list[float]) -> None:
 def test_no_answer_is_not_judged(family: str, answer: Any) -> None:
     """What cannot be read as an answer gives NaN, never a safe row."""
     assert np.isnan(guard(answer, family).predict_proba([STEP])).all()
+
+
+def test_a_server_that_refuses_to_tell_shares() -> None:
+    """Where asking for log-probabilities is an error it is asked without, and from then on at once."""
+    asked = []
+
+    def answer(request: Any) -> Any:
+        asked.append("logprobs" in json.loads(request.content))
+        refusal = {"error": {"message": "'logprobs' is not supported with this model"}}
+        return httpx.Response(400, json=refusal) if asked[-1] else message("drift")
+
+    judge = guard(answer, "judge")
+    for _ in range(2):
+        assert judge.predict_proba([STEP])[0] == pytest.approx([0.05 / 3, 0.05 / 3, 0.95, 0.05 / 3])
+    assert asked == [True, False, False]
+
+
+def test_a_refusal_is_learned_by_all_threads() -> None:
+    """Questions that are under way when one of them learns it are asked again as well."""
+    together = Barrier(4)
+
+    def answer(request: Any) -> Any:
+        if "logprobs" not in json.loads(request.content):
+            return message("drift")
+        together.wait(timeout=60)
+        return httpx.Response(422, text="body.logprobs: extra fields are not permitted")
+
+    assert guard(answer, "judge").predict_proba([STEP] * 4)[:, 2] == pytest.approx(0.95)
 
 
 def refuses(request: Any) -> Any:
