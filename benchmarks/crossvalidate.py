@@ -32,6 +32,7 @@ from undertow.monitor.calibration import Calibration
 from undertow.monitor.evaluation import Followed, Share, Timing, onset_errors, summarise
 from undertow.monitor.heldout import held_out
 from undertow.monitor.labelled import scored
+from undertow.monitor.report.plots import reliability_figure
 
 RATES = (0.05, 0.01)
 
@@ -169,6 +170,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", type=int, nargs="*", default=(), help="make these folds, print no table")
     parser.add_argument("--of", type=int, nargs="*", default=(), help="print the figures of these folds")
+    parser.add_argument("--figures", type=Path, help="draw the reliability diagram into this folder")
     options = parser.parse_args()
     cases = found_for(options.classifier, read_labelled(options.corpus), options.held_out, options.only)
     if options.only:
@@ -176,6 +178,9 @@ def main() -> None:
     if options.classifier.endswith("encoder") or options.classifier in ENSEMBLES:
         cases = tempered_across(cases)
     print(tabulate(cases, options.of))
+    if options.figures:
+        options.figures.mkdir(parents=True, exist_ok=True)
+        reliability_figure(scored([case for _, case in cases]), options.figures)
 
 
 if __name__ == "__main__":
