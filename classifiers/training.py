@@ -349,7 +349,9 @@ def _optimizer(
             rates.setdefault(recipe.encoder_rate if ".layer." in name else rate, []).append(parameter)
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    total = steps + 1
+    rising = max(0.1, 2 / total)  # two steps at least: a rise of none is divided by
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, list(rates), total_steps=steps + 1, pct_start=0.1
+        optimizer, list(rates), total_steps=total, pct_start=rising
     )
     return optimizer, schedule

@@ -32,7 +32,7 @@ from undertow.classifiers.lessons import Lesson
 from undertow.classifiers.network import StepNet, windows
 from undertow.classifiers.packing import Batch, States, read_batch
 from undertow.classifiers.rebuild import FOR_TRAINING, network_from
-from undertow.classifiers.training import Recipe, Trained, train
+from undertow.classifiers.training import Recipe, Trained, _optimizer, train
 
 WORDS = {
     "neutral": "the request names a garden gate",
@@ -210,6 +210,19 @@ def test_the_order_of_asking_changes_nothing(classifier: EncoderClassifier, fold
     steps = step_inputs(long_trace(2 * REMEMBERED))
     cold = EncoderClassifier(folder, classifier.manifest)
     assert np.array_equal(cold.predict_proba(steps[-1:]), classifier.predict_proba(steps)[-1:])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 19, 40])
+def test_few_lessons_are_enough_for_a_schedule(steps: int) -> None:
+    """However few batches there are: the rates rise to what they should be and fall again."""
+    net = StepNet(tiny()[0], RECIPE.frozen_layers, RECIPE.width, RECIPE.dropout)
+    optimizer, schedule = _optimizer(net, RECIPE, steps)
+    rates = []
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert max(rates) == pytest.approx(max(RECIPE.encoder_rate, RECIPE.head_rate), rel=0.7)
 
 
 def test_training_repeats() -> None:
