@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -13,6 +14,7 @@ from undertow.classifiers.guards import FAMILIES
 from undertow.classifiers.guards.family import SAID
 from undertow.classifiers.guards.served import KEY
 from undertow.classifiers.naming import PREFIXES
+from undertow.cli.classifiers import classifiers
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,16 @@ def test_every_family_has_its_row(page: str) -> None:
 def test_every_form_is_shown(page: str) -> None:
     """Each way to name a judge has its row in the first table."""
     assert set(re.findall(r"^\| `(\w+):", page, flags=re.MULTILINE)) == set(PREFIXES)
+
+
+def test_the_list_is_what_the_command_prints(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page shows what `undertow classifiers` prints where no other package is installed."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("undertow.classifiers.registry._points", dict)
+    classifiers()
+    assert indent(capsys.readouterr().out.rstrip("\n"), "    ") in page
 
 
 def test_names_and_numbers(page: str) -> None:
