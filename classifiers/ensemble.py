@@ -61,25 +61,16 @@ class EnsembleClassifier(StepClassifierBase):
 
     @classmethod
     def from_folder(cls, folder: Path, manifest: Manifest, device: str | None = None) -> Self:
-        """Load an ensemble; its members stand in folders in its own, or beside it.
+        """Load an ensemble; its members stand in folders in its own or beside it, or are known by name.
 
         Raises:
             WeightsError: if a member is missing, or not the one with the digest that is named.
         """
-        from .registry import ON_DEVICE, load_classifier
-
-        members, named = [], manifest.settings.get("members")
-        for name, digest in named.items() if isinstance(named, dict) else ():
-            place = _place(folder, name)
-            kind = read_manifest(place).kind
-            if name == folder.name or kind == "ensemble":
-                raise WeightsError(f"{folder}: its member {name!r} is an ensemble itself")
-            member = load_classifier(place, device if kind in ON_DEVICE else None)
-            if digest not in (member.digest, getattr(member, "original", None)):
-                raise WeightsError(
-                    f"{folder}: made for another {name} than {member.digest[:19]}…; train it again"
-                )
-            members.append(member)
+        named = manifest.settings.get("members")
+        members = [
+            _member(folder, name, digest, device)
+            for name, digest in (named.items() if isinstance(named, dict) else ())
+        ]
         if not members or not isinstance(manifest.settings.get("temperature"), float):
             raise WeightsError(f"{folder}: names no members or no temperature; train it again")
         try:
@@ -97,13 +88,28 @@ class EnsembleClassifier(StepClassifierBase):
         return temper(rows, self.manifest.settings["temperature"])
 
 
-def _place(folder: Path, name: str) -> Path:
-    """Return where a member stands."""
+def _member(folder: Path, name: str, digest: str, device: str | None = None) -> StepClassifier:
+    """Load a member from where it stands, or by its name."""
+    from .registry import ON_DEVICE, available, load_classifier
+
     plain = Path(name).name == name and name not in (".", "..")
-    for place in (folder / name, folder.parent / name):
-        if plain and place.is_dir():
-            return place
-    raise WeightsError(f"{folder}: its member {name!r} stands neither in it nor beside it; train both again")
+    known = {info.name: info.folder for info in available()}
+    places = (folder / name, folder.parent / name, known.get(name))
+    place = next((one for one in places if plain and one is not None and one.is_dir()), None)
+    if place is not None:
+        kind = read_manifest(place).kind
+        if name == folder.name or kind == "ensemble":
+            raise WeightsError(f"{folder}: its member {name!r} is an ensemble itself")
+        member = load_classifier(place, device if kind in ON_DEVICE else None)
+    elif name in known:
+        member = load_classifier(name)
+    else:
+        raise WeightsError(
+            f"{folder}: its member {name!r} stands neither in it nor beside it; train both again"
+        )
+    if digest not in (member.digest, getattr(member, "original", None)):
+        raise WeightsError(f"{folder}: made for another {name} than {member.digest[:19]}…; train it again")
+    return member
 
 
 def _memory(members: Sequence[StepClassifier], of: str, bound: float) -> Salience:
@@ -121,7 +127,7 @@ def save_ensemble(
     name: str,
     memory: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Write an ensemble of classifiers that stand in folders in this one, or beside it.
+    """Write an ensemble of classifiers that stand in folders in this one, or beside it, or are known by name.
 
     Args:
         folder: where to.
@@ -130,7 +136,12 @@ def save_ensemble(
         name: what it is called in verdicts.
         memory: `{"of": NAME, "bound": RISK}`: only steps that are this risky when that member reads them
             alone are remembered; None remembers all.
+
+    Raises:
+        WeightsError: if a member could not be found again.
     """
+    for one in members:
+        _member(folder, one.name, one.digest)
     folder.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
         "members": {m.name: m.digest for m in members},

@@ -50,6 +50,24 @@ def test_like_members_change_nothing(folder: Path) -> None:
     assert load_classifier(folder).predict_proba(steps) == pytest.approx(expected, abs=1e-6)
 
 
+def test_what_is_known_by_name_may_be_a_member(folder: Path) -> None:
+    """A classifier that ships, with a folder or without, beside one of the user's own."""
+    members = [load_classifier(name) for name in ("step-lexical", "keyword", folder.parent / "step-other")]
+    save_ensemble(folder.parent / "three", members, 1.0, "three")
+    steps = [StepInput("Okay, I need to figure out how to zorp.", "How to zorp?"), StepInput("I refuse.")]
+    expected = pool([member.predict_proba(steps) for member in members])
+    assert load_classifier(folder.parent / "three").predict_proba(steps) == pytest.approx(expected)
+
+
+def test_a_member_that_cannot_be_found_again_is_refused_at_once(folder: Path, tmp_path: Path) -> None:
+    """An ensemble that could not be loaded is not written."""
+    with pytest.raises(WeightsError, match="step-other"):
+        save_ensemble(tmp_path / "away" / "two", [load_classifier(folder.parent / "step-other")], 1.0, "two")
+    assert not (tmp_path / "away").exists()
+    with pytest.raises(WeightsError, match="an ensemble itself"):
+        save_ensemble(tmp_path / "two", [load_classifier("step-ensemble")], 1.0, "two")
+
+
 def test_a_missing_member_is_an_error(folder: Path) -> None:
     """An ensemble does not quietly go on with the rest."""
     shutil.rmtree(folder.parent / "step-other")
