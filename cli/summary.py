@@ -69,7 +69,9 @@ def show_change(comparison: Comparison, console: Console | None = None) -> None:
 
 def _moved(moved: Sequence[Moved], width: int) -> Table:
     """Return the table of the prompts that moved, named by the ids of their traces."""
-    table = Table("change", "prompts that moved, risen first", "after", "before", box=None, padding=(0, 2, 0, 0))
+    table = Table(
+        "change", "prompts that moved, risen first", "after", "before", box=None, padding=(0, 2, 0, 0)
+    )
     table.header_style = "dim"
     for one in moved:
         table.add_row(
