@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import MissingExtra, UndertowError, UsageError
 
-__all__ = ["mapping_of", "must_be_file", "needing", "writable"]
+__all__ = ["mapping_of", "must_be_file", "must_be_folder", "needing", "writable"]
 
 
 def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
@@ -32,6 +32,14 @@ def must_be_file(path: Path) -> None:
     """Raise a UsageError, before any work is done, if no file can be written at `path`."""
     if not path.parent.is_dir() or path.is_dir():
         raise UsageError(f"cannot write {path}: not a file in a folder that exists")
+
+
+def must_be_folder(path: Path) -> None:
+    """Make a folder to write into, or say why not, before the work and not after it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write into {path}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -10,13 +10,14 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .common import mapping_of, needing
+from .common import mapping_of, must_be_folder, needing, writable
 from .options import FalseAlarmRate, Map
 from .sdd import sdd
 
 if TYPE_CHECKING:
     from ..monitor.monitor import Monitor
     from ..studies.amplification.load import Judged
+    from ..studies.amplification.page import Page
 
 __all__ = ["study"]
 
@@ -62,7 +63,9 @@ def amplification(
     map: Map = None,
     attribute: Annotated[
         int,
-        typer.Option(metavar="N", help="Attribute the answer's risk to steps, for N flagged generations."),
+        typer.Option(
+            metavar="N", min=0, help="Attribute the answer's risk to steps, for N flagged generations."
+        ),
     ] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the mixed-effects models.")] = False,
 ) -> None:
@@ -72,6 +75,8 @@ def amplification(
     """
     if not data and prefixes is None:
         raise UsageError("nothing to study: give transcripts, or --prefixes, or both")
+    if attribute and (verdicts or classifier == "none" or not data):
+        raise UsageError("--attribute takes transcripts and what judges them: no --verdicts, no `none`")
     from ..studies.amplification import report, study
     from ..studies.amplification.attributed import Attributable, keep_flagged
     from ..studies.amplification.design import read_design
@@ -79,6 +84,8 @@ def amplification(
     from ..studies.amplification.load import load
 
     set_down = read_design(design)
+    if out is not None:
+        must_be_folder(out)
     traces = read_prefixes(prefixes) if prefixes else []
     judged = None if verdicts else _monitor(classifier, false_alarm_rate)
     kept = Attributable(attribute)
@@ -88,7 +95,16 @@ def amplification(
         table = load(pairs, set_down)
     page = study.study(table, set_down, traces, judged, kept.traces, quick=quick)
     report.show(page)
+    if attribute and not kept.traces:
+        typer.echo("nothing to attribute: no generation was flagged in reasoning and answer", err=True)
     if out is not None:
+        _write(page, out)
+
+
+def _write(page: Page, out: Path) -> None:
+    from ..studies.amplification import report
+
+    with writable():
         typer.echo(f"written to {out}: {', '.join(path.name for path in report.write(page, out))}")
 
 
@@ -106,7 +122,7 @@ def _judged(
 ) -> Iterator[Judged]:
     """Read the transcripts, with the verdicts that there are or that the monitor gives."""
     from ..monitor.audit import read
-    from ..studies.amplification.load import saved_verdicts, with_saved
+    from ..studies.amplification.saved import saved_verdicts, with_saved
 
     records = read(data, mapping=mapping_of(list(pairs)))
     if monitor is not None:
@@ -137,10 +153,11 @@ def finetuning(
         from ..studies.amplification import report
         from ..studies.finetuning.study import recipe_for, study
 
+    must_be_folder(out)
     recipe = recipe_for(quick=quick, seeds=seeds)
     page = study(recipe, out, workers=workers, device=device, say=lambda text: typer.echo(text, err=True))
     report.show(page)
-    typer.echo(f"written to {out}: {', '.join(path.name for path in report.write(page, out))}")
+    _write(page, out)
 
 
 @study.command()

@@ -24,7 +24,7 @@ from .places import STDIN, Place
 from .sources import Record, Source, open_sources
 from .verdicts import read_verdicts
 
-__all__ = ["reopen"]
+__all__ = ["fits", "reopen", "shared_end"]
 
 _Place: TypeAlias = tuple[int | None, int | None]
 """The row of a record, and the turn within the row."""
@@ -120,7 +120,7 @@ class _Library:
 
         A URL is fetched only if the user names it, since a URL in a file of verdicts may lead anywhere.
         """
-        shared = {place.name: _shared_end(PurePath(place.name), PurePath(name)) for place in self._moved}
+        shared = {place.name: shared_end(PurePath(place.name), PurePath(name)) for place in self._moved}
         most = max(shared.values(), default=0)
         best = [place for place in self._moved if shared[place.name] == most]
         if most == 0:
@@ -133,7 +133,7 @@ def _close(shelf: _Shelf | str) -> None:
         shelf.close()
 
 
-def _shared_end(path: PurePath, other: PurePath) -> int:
+def shared_end(path: PurePath, other: PurePath) -> int:
     """Return how many parts two paths have in common, counted from their ends."""
     pairs = zip(reversed(path.parts), reversed(other.parts), strict=False)
     return next(
@@ -190,6 +190,11 @@ def _same(record: Record, verdict: TraceVerdict) -> bool:
     """Whether a record is the one that was judged, as far as its verdict tells."""
     if (record.id, record.origin.format) != (verdict.id, verdict.origin.format):
         return False
+    return fits(record, verdict)
+
+
+def fits(record: Record, verdict: TraceVerdict) -> bool:
+    """Whether a verdict's steps and marks lie in a record's texts as they did in those that were judged."""
     if isinstance(record, Unreadable):
         return not verdict.steps
     marks = [mark for found in verdict.channels for mark in (found.onset, found.alarm) if mark is not None]

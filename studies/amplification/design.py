@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ...errors import InputError, UsageError
 from ...monitor.trace import Frozen
@@ -111,7 +111,7 @@ class Label(Frozen):
     """
 
     field: str
-    at_least: float | None = None
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
     """A score from here on is harm; without it the field says yes or no."""
     range: tuple[float, float] | None = None
     """The lowest and the highest score: the severity is told on a scale from 0 to 1 between them.
@@ -126,26 +126,35 @@ class Label(Frozen):
             raise ValueError("the lowest score comes before the highest")
         return ends
 
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Label:
+        if self.range and self.at_least is not None and not self.range[0] <= self.at_least <= self.range[1]:
+            raise ValueError("`at_least` lies outside the range: all scores would be on one side of it")
+        return self
+
     def read(self, value: object) -> tuple[bool, float] | None:
         """Return whether it is harm and how severe, None if the field does not say."""
         if isinstance(value, list):
             value = len(value)
         if isinstance(value, str):
-            value = {"on": 1, "off": 0}.get(word(value), _number(value))
-        if not isinstance(value, bool | int | float) or not isfinite(value):
+            value = {"on": 1, "off": 0}.get(word(value), value)
+        score = _number(value)
+        if score is None or (self.range and not self.range[0] <= score <= self.range[1]):
             return None
-        if self.range and not self.range[0] <= value <= self.range[1]:
-            return None
-        harmful = bool(value) if self.at_least is None else value >= self.at_least
+        harmful = bool(score) if self.at_least is None else score >= self.at_least
         low, high = self.range or (0.0, 1.0)
-        return harmful, (float(value) - low) / (high - low)
+        return harmful, (score - low) / (high - low)
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
+def _number(value: object) -> float | None:
+    """Return a finite number, None for anything else."""
+    if not isinstance(value, str | bool | int | float):
         return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isfinite(number) else None
 
 
 class Labels(Frozen):

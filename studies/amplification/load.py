@@ -7,15 +7,15 @@ aside with the reason; a cell of the design that no record fills is counted as m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from pathlib import Path, PurePath
+from math import isnan
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from ...classifiers.contract import CHANNELS, UNSAFE, Channel
 from ...monitor.audit.plain import plain
-from ...monitor.audit.verdicts import read_verdicts
 from ...monitor.trace import Trace, Unreadable
 from ...monitor.verdict import TraceVerdict, channel_of, steps_of
 from .design import MODES, STATES, Assumed, Design, Label, Mode, State, word
@@ -30,9 +30,6 @@ __all__ = [
     "Observation",
     "Table",
     "load",
-    "saved_verdicts",
-    "verdict_key",
-    "with_saved",
 ]
 
 Judged: TypeAlias = tuple[Trace | Unreadable, TraceVerdict | None]
@@ -237,13 +234,16 @@ def _said(record: Trace, field: str) -> str:
 
 
 def _field(record: Trace, name: str) -> Any:
-    """Return what a field holds: of the metadata, or a part of the trace; None if there is none."""
+    """Return what a field holds: of the metadata, or a part of the trace; None if it holds nothing.
+
+    NaN is nothing: an empty cell of a table may be it.
+    """
     found: Any = record.metadata
     for part in name.split("."):
         if not isinstance(found, Mapping) or part not in found:
             return getattr(record, name, None) if name in ("prompt", "id", "model") else None
         found = found[part]
-    return found
+    return None if isinstance(found, float) and isnan(found) else found
 
 
 def _harm(record: Trace, verdict: TraceVerdict | None, design: Design, channel: Channel) -> Harm | None:
@@ -270,26 +270,3 @@ def _matches(record: Trace, design: Design) -> bool:
         return False
     value = _field(record, design.harmless.field)
     return value is not None and word(value) == word(design.harmless.equals)
-
-
-def saved_verdicts(path: Path) -> dict[Hashable, TraceVerdict]:
-    """Read the verdicts that an audit saved, to be looked up by `verdict_key`.
-
-    Raises:
-        InputError: The file cannot be read, or holds something else.
-        MissingExtra: It is a Parquet file, and pyarrow is not installed.
-    """
-    return {verdict_key(one): one for one in read_verdicts(path)}
-
-
-def verdict_key(record: Trace | Unreadable | TraceVerdict) -> Hashable:
-    """Return what a record and its verdict have in common: the file's name, the row and the turn."""
-    return PurePath(record.origin.path or "").name, record.origin.row, record.origin.turn, record.id
-
-
-def with_saved(
-    records: Iterable[Trace | Unreadable], verdicts: Mapping[Hashable, TraceVerdict]
-) -> Iterator[Judged]:
-    """Yield records with their saved verdicts; a record without one is not judged."""
-    for record in records:
-        yield record, verdicts.get(verdict_key(record))

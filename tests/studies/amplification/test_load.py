@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from undertow.monitor.verdict import TraceVerdict
 from undertow.studies.amplification.channels import PLACES, channel_table
 from undertow.studies.amplification.compare import matrix
 from undertow.studies.amplification.design import Design, Label, read_design
-from undertow.studies.amplification.load import Table, load, saved_verdicts, with_saved
+from undertow.studies.amplification.load import Table, load
+from undertow.studies.amplification.saved import saved_verdicts, verdict_key, with_saved
 from undertow.testing import scripted_monitor
 
 FIELDS = {"prompt": "pid", "mode": "arm", "state": "state", "seed": "seed"}
@@ -58,6 +60,8 @@ def test_a_design_is_read(tmp_path: Path) -> None:
         ("harm: {answer: {field: x, range: [5, 1]}}", "lowest"),
         ("- a list", "no design"),
         ("a: [", "not YAML"),
+        ("harm: {answer: {field: score, at_least: 6, range: [1, 5]}}", "outside the range"),
+        ("harm: {answer: {field: score, at_least: .nan}}", "finite"),
     ],
 )
 def test_a_wrong_design_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -78,6 +82,7 @@ def test_a_wrong_design_is_refused(tmp_path: Path, text: str, says: str) -> None
         ({"state": "off"}, "no state: a value"),
         ({"pid": None}, "the field 'pid' is empty or not there"),
         ({"pid": ""}, "the field 'pid' is empty or not there"),
+        ({"pid": float("nan")}, "the field 'pid' is empty or not there"),
         ({"seed": None}, "the field 'seed'"),
         ({"harmful": None}, "nothing was judged"),
         ({"harmful": "maybe"}, "nothing was judged"),
@@ -151,6 +156,7 @@ def test_missing_cells_are_counted() -> None:
         (Label(field="f"), [], (False, 0.0)),
         (Label(field="f"), {"a": 1}, None),
         (Label(field="f"), None, None),
+        (Label(field="f", at_least=4), 10**400, None),
     ],
     ids=str,
 )
@@ -199,6 +205,38 @@ def test_saved_verdicts_stand_for_the_monitor(tmp_path: Path) -> None:
     path.write_text(json.dumps({"no": "verdict"}))
     with pytest.raises(InputError, match="is no file of verdicts"):
         saved_verdicts(path)
+
+
+def saved(*records: Trace) -> dict[Hashable, TraceVerdict]:
+    """Judge records, and keep the verdicts as if they had been read from a file."""
+    return {verdict_key(one): one for _, one in verdicts(*records)}
+
+
+def test_files_of_one_name_keep_their_own_verdicts() -> None:
+    """base/runs.jsonl and attacked/runs.jsonl, judged together or moved together, are told apart."""
+    safe, bad = (
+        record(f"{folder}/runs.jsonl").model_copy(update={"answer": f"[{label}] x."})
+        for folder, label in (("base", "neutral"), ("attacked", "harm"))
+    )
+    kept = saved(safe, bad)
+    for before in ("", "elsewhere/"):
+        moved = [
+            one.model_copy(update={"origin": Origin(path=before + (one.origin.path or ""))})
+            for one in (bad, safe)
+        ]
+        assert [one.flagged for _, one in with_saved(moved, kept) if one] == [True, False]
+    lost = safe.model_copy(update={"origin": Origin(path="runs.jsonl")})
+    with pytest.raises(UsageError, match="could both be those of"):
+        list(with_saved([lost], kept))
+    with pytest.raises(UsageError, match="could be those of"):
+        list(with_saved([bad, safe], saved(bad)))
+
+
+def test_a_verdict_on_another_text_is_none() -> None:
+    """A transcript that was written anew is not judged by what was said of the old one."""
+    old = record().model_copy(update={"answer": "[neutral] no."})
+    new = old.model_copy(update={"answer": "[harm] first do this. [harm] Then do that."})
+    assert [one for _, one in with_saved([new], saved(old))] == [None]
 
 
 @pytest.mark.parametrize("place", PLACES)
