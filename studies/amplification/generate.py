@@ -141,16 +141,41 @@ def main() -> None:
     models = dict(pair.split("=", 1) for pair in asked.model)
     if missing := sorted(set(plan["cells"]["states"]) - set(models)):
         parser.error(f"no --model for {', '.join(missing)}")
-    done = _rows(asked.out) if asked.out.exists() else []
+    prompts = _rows(asked.prompts)
+    if problem := _problem(prompts):
+        parser.error(f"{asked.prompts}: {problem}")
+    done = _done(asked.out) if asked.out.exists() else []
     monitor = Monitor()
     complete = _client(asked.base_url, os.environ.get("OPENAI_API_KEY", "none"), plan["sampling"], monitor)
     with asked.out.open("a", encoding="utf-8") as file:
-        for row in generate(plan, _rows(asked.prompts), done, models, complete):
+        for row in generate(plan, prompts, done, models, complete):
             print(json.dumps(row), file=file, flush=True)
 
 
+def _problem(prompts: Sequence[Row]) -> str | None:
+    """Say what keeps each request from having cells of its own."""
+    seen: set[str] = set()
+    for number, row in enumerate(prompts, 1):
+        if not {"id", "prompt"} <= set(row):
+            return f"request {number} lacks `id` or `prompt`"
+        if str(row["id"]) in seen:
+            return f"two requests have the id {row['id']!r}: one of them would get no response"
+        seen.add(str(row["id"]))
+    return None
+
+
+def _done(path: Path) -> list[Row]:
+    """Return the rows that are there; one that a run left half written is cut off, and made again."""
+    text = path.read_bytes()
+    whole = text.rfind(b"\n") + 1
+    if whole < len(text):
+        os.truncate(path, whole)
+    return _rows(path)
+
+
 def _rows(path: Path) -> list[Row]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    # Not `splitlines`: it also cuts at characters that JSON lets stand within a text, such as U+2028.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 if __name__ == "__main__":

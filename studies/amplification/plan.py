@@ -106,7 +106,7 @@ def plan_page(design: Design, *, more: float, less: float, power: float) -> Page
     grid = tuple((f"{s}, {m}", str(count), f"{count * prompts:,}") for s, m, count in cells)
     sizes = tuple(
         (
-            f"{p:.0%}",
+            _percent(p),
             f"{(n := prompts_needed(more, less, p)):,}",
             f"{exact_power(n, more, less):.3f}",
             f"{n * each:,}",
@@ -115,9 +115,9 @@ def plan_page(design: Design, *, more: float, less: float, power: float) -> Page
     )
     return Page(
         "A plan for the study of amplification",
-        f"With {prompts:,} prompts the exact McNemar test has a power of {power:.0%}, if {more:.0%} of the "
-        f"prompts are harmed with reasoning only and {less:.0%} without it only. That makes "
-        f"{prompts * each:,} generations.",
+        f"With {prompts:,} prompts the exact McNemar test has a power of {_percent(power)}, if "
+        f"{_percent(more)} of the prompts are harmed with reasoning only and {_percent(less)} without it "
+        f"only. That makes {prompts * each:,} generations.",
         (
             Section("The cells", ("arm", "generations a prompt", "in all"), grid),
             Section(
@@ -131,3 +131,7 @@ def plan_page(design: Design, *, more: float, less: float, power: float) -> Page
             ),
         ),
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"

@@ -29,6 +29,8 @@ __all__ = ["exact_power", "prompts_needed"]
 MOST = 200_000
 """Prompts beyond which a plan is not a plan."""
 
+_TOO_MANY = f"more than {MOST} prompts: the difference is too small, or the power too high, to plan for"
+
 
 def exact_power(prompts: int, more: float, less: float, alpha: float = 0.05) -> float:
     """Return the chance that the exact two-sided McNemar test rejects.
@@ -79,7 +81,7 @@ def prompts_needed(
         raise UsageError("power and level lie in (0, 1), and the two discordant shares differ")
     guess = _connor(more, less, power, alpha)
     if guess > MOST:
-        raise UsageError(f"more than {MOST} prompts: the difference is too small to plan for")
+        raise UsageError(_TOO_MANY)
     if convention == "connor":
         return guess
     return _last_crossing(more, less, power, alpha, guess)
@@ -96,6 +98,8 @@ def _last_crossing(more: float, less: float, power: float, alpha: float, guess: 
     low, high = 1, max(2 * guess, 16)
     while exact_power(high, more, less, alpha) < power:
         low, high = high, 2 * high
+        if high > 2 * MOST:
+            raise UsageError(_TOO_MANY)
     while high - low > 1:
         middle = (low + high) // 2
         if exact_power(middle, more, less, alpha) < power:
@@ -118,5 +122,5 @@ def _power_given(pairs: np.ndarray[tuple[int], np.dtype[np.int64]], share: float
 
 
 def _check(more: float, less: float) -> None:
-    if more < 0 or less < 0 or more + less > 1:
+    if not (more >= 0 and less >= 0 and more + less <= 1):
         raise UsageError("discordant shares lie in [0, 1] and add up to 1 at most")

@@ -11,6 +11,7 @@ import pytest
 from undertow.errors import UsageError
 from undertow.monitor.audit import read
 from undertow.monitor.trace import Trace
+from undertow.studies.amplification import generate as generate_module
 from undertow.studies.amplification.design import MODES, Cells, Design, read_design
 from undertow.studies.amplification.generate import cells, generate
 from undertow.studies.amplification.load import load
@@ -85,6 +86,58 @@ def test_what_the_script_writes_fits_its_design(tmp_path: Path) -> None:
     table = load(scripted_monitor().judge_pairs(records), design)
     assert (table.aside, table.missing(design)) == ({}, {})
     assert len(table.arms) == 10
+
+
+def call(monkeypatch: pytest.MonkeyPatch, folder: Path, prompts: str) -> list[dict[str, Any]]:
+    """Run the script on prompts, with a stand-in for the server; return the rows of its file."""
+    plan, asked, out = write_plan(EVERY, folder)[0], folder / "prompts.jsonl", folder / "out.jsonl"
+    asked.write_text(prompts, encoding="utf-8")
+    monkeypatch.setattr(generate_module, "_client", lambda *_: complete)
+    monkeypatch.setattr(generate_module, "Monitor", scripted_monitor)
+    models = [part for pair in MODELS.items() for part in ("--model", "=".join(pair))]
+    monkeypatch.setattr("sys.argv", ["generate.py", *map(str, (plan, asked, out)), "--base-url", "", *models])
+    generate_module.main()
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n") if line]
+
+
+def test_a_row_that_was_left_half_written_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The script goes on after a run that was killed while it wrote, whatever stands in a request."""
+    prompts = json.dumps({"id": "p1", "prompt": "one\u2028two \x85"}, ensure_ascii=False) + "\n"
+    rows = call(monkeypatch, tmp_path, prompts)
+    assert len(rows) == 2 * 5 * 2
+    out = tmp_path / "out.jsonl"
+    out.write_bytes(out.read_bytes()[:-40])
+    assert call(monkeypatch, tmp_path, prompts) == rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"id": 1, "prompt": "a"}, {"id": "1", "prompt": "b"}], "two requests have the id"),
+        ([{"prompt": "a"}], "request 1 lacks"),
+    ],
+    ids=["the same id", "no id"],
+)
+def test_requests_that_would_get_no_response_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    rows: list[dict[str, Any]],
+    says: str,
+) -> None:
+    """Before any call is made."""
+    with pytest.raises(SystemExit):
+        call(monkeypatch, tmp_path, "".join(json.dumps(row) + "\n" for row in rows))
+    assert says in capsys.readouterr().err
+
+
+def test_a_plan_says_the_shares_as_they_were_given() -> None:
+    """A share below one in a hundred is not 0 %."""
+    assert "12.5% of the prompts" in (lead := plan_page(EVERY, more=0.125, less=0.004, power=0.805).lead)
+    assert "80.5%" in lead
+    assert "0.4%" in lead
 
 
 def test_the_plan_says_how_many() -> None:

@@ -60,8 +60,11 @@ def test_power_by_simulation() -> None:
 
 @pytest.mark.parametrize(
     ("more", "less", "power"),
-    [(0.1, 0.1, 0.8), (0.7, 0.4, 0.8), (-0.1, 0.2, 0.8), (0.2, 0.1, 1.0), (0.1, 0.0999, 0.8)],
-)
+    [
+        (0.1, 0.1, 0.8), (0.7, 0.4, 0.8), (-0.1, 0.2, 0.8), (0.2, 0.1, 1.0), (0.1, 0.0999, 0.8),
+        (float("nan"), 0.1, 0.8), (0.15, 0.05, 1 - 1e-16),
+    ],
+)  # fmt: skip
 def test_plans_that_cannot_be(more: float, less: float, power: float) -> None:
     """No difference, impossible shares, certainty, or more prompts than anyone has: refused."""
     with pytest.raises(UsageError):
