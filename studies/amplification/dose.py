@@ -120,8 +120,10 @@ def _shares(hits: Floats, counts: Floats, prompts: Sequence[str], seed: int) -> 
     with np.errstate(invalid="ignore"):
         drawn = (weights @ by_prompt[0]) / (weights @ by_prompt[1])
     return [
-        percentiles(h / c, column, len(names)) if c else unknown("no prefix there", 0)
-        for h, c, column in zip(hits.sum(0), counts.sum(0), drawn.T, strict=True)
+        percentiles(h / c, column, n) if c else unknown("no prefix there", 0)
+        for h, c, column, n in zip(
+            hits.sum(0), counts.sum(0), drawn.T, (by_prompt[1] > 0).sum(0).tolist(), strict=True
+        )
     ]
 
 

@@ -12,9 +12,9 @@ from .change import ChangePoint, change_point
 from .dose import PrefixTrace, curve, first_and_last
 from .effects import AMPLIFICATION, Effects, effects
 from .page import Section, number, p_value, percent, points, times
-from .paired import exact_mcnemar
+from .paired import exact_mcnemar, permutation
 from .prediction import CLEAR, Prediction, drops, predict, step_risks, turns
-from .rates import smoothed
+from .rates import Floats, by_prompt, smoothed
 
 __all__ = ["dose_sections"]
 
@@ -34,20 +34,23 @@ def dose_sections(traces: Sequence[PrefixTrace], monitor: Monitor | None) -> lis
 
 
 def _ends(traces: Sequence[PrefixTrace]) -> Section:
-    """Compare the answers forced before any reasoning and after all of it, trace by trace."""
+    """Compare the answers forced before any reasoning and after all of it, prompt by prompt."""
     before, after = first_and_last(traces)
-    whole = [trace for trace in traces if trace.ends[0] == 0 and len(trace.ends) > 1]
+    bare = [trace for trace in traces if trace.ends[0] == 0]
+    whole = [trace for trace in bare if len(trace.ends) > 1]
     rows = [
-        ("P(refuse), no reasoning", percent(before), str(before.n)),
-        ("P(refuse), all of it", percent(after), str(after.n)),
+        ("P(refuse), no reasoning", percent(before), str(len(bare))),
+        ("P(refuse), all of it", percent(after), str(len(traces))),
     ]
     data: dict[str, object] = {"no reasoning": before, "all of it": after}
     text = f"With all of its reasoning the model refuses {percent(after)} of the requests."
-    if len(whole) > 1:
-        complied = 1.0 - np.array([[trace.refused[-1], trace.refused[0]] for trace in whole], float)
-        test, found = exact_mcnemar(*complied.T), effects(smoothed(complied), AMPLIFICATION)
+    complied, samples = _complied(whole)
+    if len(complied) > 1:
+        found = effects(smoothed(complied, samples), AMPLIFICATION)
+        test = exact_mcnemar(*complied.T) if samples == 1 else permutation(complied)
+        name, _, discordant = test.method.partition(", ")
         rows += _effect_rows(found, len(whole))
-        rows.append(("exact McNemar", p_value(test) + f", {test.method.partition(', ')[2]}", str(len(whole))))
+        rows.append((name, ", ".join(filter(None, (p_value(test), discordant))), str(len(whole))))
         data |= {"effects": found._asdict(), "test": test}
         text = (
             f"Forced to answer without any reasoning, the model refuses {percent(before)}; after all of it, "
@@ -64,6 +67,18 @@ def _ends(traces: Sequence[PrefixTrace]) -> Section:
         ),
         data=data,
     )
+
+
+def _complied(traces: Sequence[PrefixTrace]) -> tuple[Floats, float]:
+    """Return how often the model complied after all of its reasoning and before any, a row a prompt.
+
+    And how many traces a prompt has on average.
+    """
+    prompts = [trace.prompt for trace in traces]
+    complied = [not trace.refused[end] for end in (-1, 0) for trace in traces]
+    arms = ["after", "before"]
+    _, means, sizes = by_prompt(prompts * 2, np.repeat(arms, len(traces)).tolist(), complied, arms)
+    return means, float(sizes.mean()) if len(means) else 1.0
 
 
 def _effect_rows(found: Effects, traces: int) -> list[tuple[str, str, str]]:
@@ -118,7 +133,7 @@ def _changes(traces: Sequence[PrefixTrace], changes: Sequence[ChangePoint | None
             "One change point a trace, by likelihood, every place tried; "
             f"clear: p ≤ {CLEAR:g} by permutation within the trace."
         ),
-        data={t.id: c for t, c in zip(traces, changes, strict=True)},
+        data={"traces": [{"id": t.id, "change": c} for t, c in zip(traces, changes, strict=True)]},
     )
 
 

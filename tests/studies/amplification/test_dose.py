@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,26 @@ def test_prefixes_are_read(tmp_path: Path) -> None:
     wished = [PrefixTrace("a", "p", "ab", (0, 2), (True, False))]
     assert read_prefixes(tmp_path / "a.jsonl") == read_prefixes(tmp_path / "a.jsonl.gz") == wished
     assert wished[0].steps == ["", "ab"]
+
+
+def test_traces_of_one_prompt_are_one_unit() -> None:
+    """Ten traces of each prompt make the interval of the effect no narrower than the prompts do."""
+    single = [trace("rc" if i < 5 else "rr" if i < 9 else "cc", name=f"p{i}") for i in range(10)]
+    many = [replace(one, id=f"{one.id}.{i}") for one in single for i in range(10)]
+    ends, more = (dose_sections(traces, None)[0] for traces in (single, many))
+    assert dict(row[:2] for row in ends.rows)["exact McNemar"] == "p 0.0625, 5 to 0 discordant"
+    widths = [found.data["effects"]["difference"] for found in (ends, more)]
+    assert widths[1].n == widths[0].n == 10
+    assert widths[1].high - widths[1].low > 0.9 * (widths[0].high - widths[0].low)
+    assert dict(row[:2] for row in more.rows)["paired permutation over prompts"].startswith("p 0.0625")
+
+
+def test_a_share_says_how_many_it_rests_on() -> None:
+    """Traces without an empty prefix are not counted among those that answered without reasoning."""
+    late = PrefixTrace("z", "z", "abcdef", (3, 6), (True, False))
+    section = dose_sections([trace("rc", name="a"), trace("rr", name="b"), late], None)[0]
+    assert [row[2] for row in section.rows[:2]] == ["2", "3"]
+    assert [section.data[name].n for name in ("no reasoning", "all of it")] == [2, 3]
 
 
 @pytest.mark.parametrize(
