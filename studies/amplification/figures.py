@@ -173,9 +173,13 @@ def survival_curves(name: str, alt: str, arms: Sequence[tuple[str, Survival]]) -
     with _drawing(name, alt) as canvas:
         axes = canvas.axes
         for (label, curve), colour in zip(arms, (*COLOURS, *COLOURS), strict=False):
-            x = [0, *curve.steps]
-            axes.step(x, [1.0, *(e.value for e in curve.share)], where="post", color=colour, label=label)
-            low, high = ([1.0, *(getattr(e, end) for e in curve.share)] for end in ("low", "high"))
+            x = [0, *curve.steps, curve.longest]  # it stays where it is from the last onset on
+            middle, low, high = (
+                [1.0, *(getattr(e, end) for e in curve.share)] for end in ("value", "low", "high")
+            )
+            for ends in (middle, low, high):
+                ends.append(ends[-1])
+            axes.step(x, middle, where="post", color=colour, label=label)
             axes.fill_between(x, low, high, step="post", color=colour, alpha=0.12, linewidth=0)
         axes.set(xlabel="steps of the reasoning", ylabel="not drifted", ylim=(0, 1.02))
         axes.set_xlim(left=0)

@@ -122,8 +122,9 @@ def _section(section: Section) -> list[RenderableType]:
         parts.append(Text(plain(section.text, 2000)))
     if section.rows:
         columns, rows = _upright(section)
-        table = Table(*(escape(plain(column)) for column in columns), box=None, padding=(0, 2, 0, 0))
-        table.header_style = "dim"
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for column in columns:  # what is too wide goes on below: a number or a name cut short is another one
+            table.add_column(escape(plain(column)), overflow="fold")
         for row in rows:
             table.add_row(*(Text(plain(cell, 200)) for cell in row))
         parts.append(table)

@@ -87,6 +87,8 @@ class Survival:
     share: tuple[Estimate, ...]
     """After that many steps; pointwise 95 % intervals on the scale log(-log)."""
     traces: int
+    longest: int
+    """Steps of the longest reasoning: up to there something is known."""
     censored: int
     """Traces without an alarm: known only to have come to their end, or to where they were cut off."""
 
@@ -105,14 +107,15 @@ def survival(trajectories: Sequence[Trajectory]) -> Survival:
     times = np.array([one.steps if one.onset is None else one.onset + 1 for one in known])
     events = np.array([one.onset is not None for one in known])
     if not events.any():
-        return Survival((), (), len(known), len(known))
+        return Survival((), (), len(known), int(times.max(initial=0)), len(known))
     with np.errstate(divide="ignore", invalid="ignore"):  # its standard error where nobody is left
         fitted = SurvfuncRight(times, events)
         errors = fitted.surv_prob_se
     share = tuple(
         _log_log(float(p), float(se), len(known)) for p, se in zip(fitted.surv_prob, errors, strict=True)
     )
-    return Survival(tuple(map(int, fitted.surv_times)), share, len(known), int((~events).sum()))
+    steps = tuple(map(int, fitted.surv_times))
+    return Survival(steps, share, len(known), int(times.max()), int((~events).sum()))
 
 
 def _log_log(value: float, error: float, n: int) -> Estimate:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from undertow.monitor.trace import Trace
+from undertow.studies.amplification.figures import COLOURS, survival_curves
 from undertow.studies.amplification.trajectory import Trajectory, hazard, survival, trajectory
 from undertow.testing import scripted_monitor
 
@@ -76,10 +78,20 @@ def test_survival_is_kaplan_meiers() -> None:
 
 def test_survival_without_drift_or_without_survivors() -> None:
     """Nothing drifts: nothing falls. All drift: it falls to 0, and no interval leaves [0, 1]."""
-    assert survival([made(3, None)] * 4).steps == ()
+    none = survival([made(3, None)] * 4)
+    assert (none.steps, none.longest) == ((), 3)
     end = survival([made(3, i % 3) for i in range(9)]).share[-1]
     assert (end.value, end.low) == (0.0, 0.0)
     assert end.high <= 1.0
+
+
+def test_the_curve_is_drawn_to_the_end_of_the_longest_reasoning() -> None:
+    """Where nothing drifts it is a line at 1 and not an empty picture; after the last onset it goes on."""
+    for held in ([made(3, None)] * 4, [made(2, 0), made(9, None)]):
+        svg = survival_curves("s", "", [("base, on", survival(held))]).svg.decode()
+        (path,) = re.findall(rf'<path d="([^"]*)"[^>]*stroke: {COLOURS[0]}', svg)
+        places = [float(x) for x in re.findall(r"[ML] ([\d.]+)", path)]
+        assert max(places) - min(places) > 300
 
 
 def test_hazard_counts_those_still_at_risk() -> None:
