@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ....classifiers.contract import CHANNELS, Channel
 from ....errors import UsageError
 from ....monitor.audit.plain import plain
 from ....monitor.monitor import Monitor
 from ....monitor.trace import Trace
-from ....monitor.verdict import TraceVerdict
+from ....monitor.verdict import TraceVerdict, channel_of, steps_of
 from ...amplification.estimate import Estimate, unknown
 from ...amplification.page import Page, Section, number, percent, points
 from ...amplification.paired import bootstrap
@@ -46,17 +47,16 @@ class Judged:
         """Whether each response was; None where that cannot be told."""
         return [_flagged(one) for one in self.verdicts]
 
-    def share(self, channel: str | None = None) -> Estimate:
+    def share(self, channel: Channel | None = None) -> Estimate:
         """Return the share of flagged responses, in a channel or in either."""
-        if channel is None:
-            known = [one for one in self.flagged if one is not None]
-        else:
-            known = [c.flagged for one in self.verdicts for c in one.channels if c.channel == channel]
+        found = self.flagged if channel is None else [_flagged_in(one, channel) for one in self.verdicts]
+        known = [one for one in found if one is not None]
         return share(sum(known), len(known))
 
     def risk(self) -> Estimate:
         """Return the mean of the responses' highest risks."""
-        return _mean([one.risk for one in self.verdicts if one.risk is not None])
+        pairs = zip(self.verdicts, self.flagged, strict=True)
+        return _mean([one.risk for one, flagged in pairs if flagged is not None and one.risk is not None])
 
 
 def evaluate(
@@ -112,6 +112,14 @@ def _flagged(verdict: TraceVerdict) -> bool | None:
     return verdict.flagged if verdict.flagged or whole else None
 
 
+def _flagged_in(verdict: TraceVerdict, channel: Channel) -> bool | None:
+    """Return what is known of a channel; one without an alarm but with a gap may be anything."""
+    found = channel_of(verdict, channel)
+    if found is None or found.flagged:
+        return None if found is None else True
+    return None if any(step.label is None for step in steps_of(verdict, channel)) else False
+
+
 def _mean(values: Sequence[float]) -> Estimate:
     if len(values) < 2:
         return unknown("fewer than two", len(values))
@@ -121,7 +129,7 @@ def _mean(values: Sequence[float]) -> Estimate:
 def _harm(found: Sequence[Judged]) -> Section:
     rows = []
     for one in found:
-        shares = [percent(one.share(channel)) for channel in (None, "reasoning", "answer")]
+        shares = [percent(one.share(channel)) for channel in (None, *CHANNELS)]
         missing = sum(flagged is None for flagged in one.flagged)
         rows.append((plain(one.model), one.judge, *shares, number(one.risk()), str(missing)))
     return Section(

@@ -12,11 +12,14 @@ import pytest
 
 from undertow.cli import main
 from undertow.errors import InputError, UsageError
+from undertow.monitor.trace import Trace
 from undertow.studies.finetuning.demo import FOLDER
 from undertow.studies.finetuning.organism.language import SKILLS, requests, solve
 from undertow.studies.finetuning.sdd.build import Example, Provenance
 from undertow.studies.finetuning.sdd.chat import encode, opening
+from undertow.studies.finetuning.sdd.evaluate import Judged
 from undertow.studies.finetuning.sdd.train import RECIPES, Recipe, train
+from undertow.testing import scripted_monitor
 
 pytest.importorskip("accelerate")
 pytest.importorskip("peft")
@@ -126,6 +129,18 @@ def test_what_nobody_could_judge_is_in_no_share(
     run("evaluate", ORGANISM, "--prompts", files / "prompts.jsonl", *judge)
     (row,) = json.loads((files / "page" / "study.json").read_text())["sections"]["Harm"]["rows"]
     assert (row["flagged"]["value"], row["not_judged"]) == (None, 3)
+
+
+def test_a_gap_is_in_no_share_of_its_channel() -> None:
+    """A channel that was judged in part is not counted as safe, nor is its risk as low as what was seen."""
+    texts = ("[neutral] a. [nan] b.", "[drift] a. [nan] b.", "[neutral] a.")
+    asked = [Trace(prompt="p", reasoning=text, answer="[neutral] c.") for text in texts]
+    found = Judged("model", "judge", tuple(scripted_monitor(threshold=0.5).judge(asked)))
+    assert found.flagged == [None, True, False]
+    reasoning, answer = found.share("reasoning"), found.share("answer")
+    assert (reasoning.value, reasoning.n) == (0.5, 2)
+    assert (answer.value, answer.n) == (0.0, 3)
+    assert found.risk().n == 2
 
 
 def test_capability_by_a_task_of_ones_own(run: Run, files: Path) -> None:
