@@ -25,6 +25,7 @@ from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from ..classifiers.contract import Channel, StepClassifier
 from ..errors import CalibrationError
+from .replacing import replacing
 from .trace import Frozen
 
 __all__ = ["FILE", "Calibration", "calibration_for", "joint_statistic", "needed_for"]
@@ -82,7 +83,8 @@ class Calibration(Frozen):
     def save(self, folder: Path) -> Path:
         """Write the calibration into its classifier's folder; return the file."""
         path = folder / FILE
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        with replacing(path) as part:
+            part.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
 
 

@@ -209,8 +209,10 @@ def mean(values: Floats, level: float = 0.95, floor: float = 0.0) -> Estimate:
         floor: The least spread between seeds that is believed.
     """
     values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return unknown("fewer than two seeds", len(values), level)
+    if not len(values):
+        return unknown("of none", 0, level)
+    if len(values) == 1:
+        return Estimate(float(values[0]), -np.inf, np.inf, "a single seed, no interval", 1, level)
     spread = max(float(values.std(ddof=1)), floor) / np.sqrt(len(values))
     half, middle = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * spread), float(values.mean())
     return Estimate(middle, middle - half, middle + half, "over seeds, t", len(values), level)

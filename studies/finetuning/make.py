@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
 import torch
 
+from ...errors import WeightsError
 from .arms import Recipe, Run, aligning, attacking, basics, defending, pools
 from .organism.language import Example
 from .organism.model import Organism, fresh, load, save
@@ -71,12 +73,13 @@ def _trained(organism: Organism, examples: Sequence[Example], schedule: Schedule
 
 
 def _checkpoint(out: Path, name: str, build: Callable[[], Organism], device: torch.device) -> Organism:
-    """Load a checkpoint, or make it; it appears at once and whole."""
+    """Load a checkpoint; where there is none, or a damaged one, make it. It appears at once and whole."""
     folder = out / "organisms" / name
-    if not folder.is_dir():
-        organism = build()
-        beside = folder.with_name(f".{name}.{os.getpid()}")
-        save(organism, beside)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.replace(folder)
+    with suppress(WeightsError):
+        return load(folder, device)
+    organism = build()
+    beside = folder.with_name(f".{name}.{os.getpid()}")
+    save(organism, beside)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.replace(folder)
     return load(folder, device)

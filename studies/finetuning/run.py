@@ -20,9 +20,10 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
+from pydantic import ValidationError
 
 from ...errors import UndertowError, UsageError
 from ...monitor.calibration import FILE as CALIBRATION
@@ -39,11 +40,14 @@ from .organism.model import Organism, device_for
 from .organism.tokens import encode
 from .organism.train import log_probability
 
-__all__ = ["Result", "Say", "main", "make", "read_results"]
+__all__ = ["TRANSCRIPTS", "Result", "Say", "main", "make", "read_results"]
 
 Say: TypeAlias = Callable[[str], None]
 Part: TypeAlias = Callable[[], str]
+Model = TypeVar("Model", bound=Frozen)
 
+TRANSCRIPTS = "transcripts"
+"""The folder of the responses."""
 
 _PAIRS = 200
 """SDD pairs whose log-probability is measured."""
@@ -87,7 +91,7 @@ def make(
     """
     _claim(out, recipe)
     wanted = runs(recipe)
-    missing = [one for one in wanted if not _file(out, one).is_file()]
+    missing = [one for one in wanted if not _is_there(out, one)]
     workers = min(workers or os.cpu_count() or 1, max(1, len(missing)))
     start = time.monotonic()
     say(f"{len(wanted) - len(missing)} of {len(wanted)} organisms are measured, {len(missing)} to go")
@@ -108,9 +112,23 @@ def make(
 def _claim(out: Path, recipe: Recipe) -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "recipe.json"
-    if file.is_file() and Recipe.model_validate_json(file.read_bytes()) != recipe:
+    if file.is_file() and _read(Recipe, file) != recipe:
         raise UsageError(f"{out} holds results of another recipe: give another folder, or remove this one")
-    file.write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _write(file, recipe.model_dump_json(indent=1) + "\n")
+
+
+def _is_there(out: Path, one: Run) -> bool:
+    """Whether a run has its responses and its result; one that cannot be read is made again."""
+    result = _file(out, one)
+    return _transcript(out, one).is_file() and result.is_file() and _read(Result, result) is not None
+
+
+def _read(kind: type[Model], file: Path) -> Model | None:
+    """Read a file of this study; None where it is damaged, or of another version."""
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except ValidationError:
+        return None
 
 
 @contextmanager
@@ -173,7 +191,7 @@ def _group(recipe: Recipe, out: Path, device: str, some: Sequence[Run]) -> str:
         start = time.monotonic()
         found, rows = _measured(recipe, one, attacked(recipe, organism, one), monitor)
         result = Result(**found, device=str(place), seconds=time.monotonic() - start)
-        _write(out / "transcripts" / f"{one.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        _write(_transcript(out, one), "".join(json.dumps(row) + "\n" for row in rows))
         _write(_file(out, one), result.model_dump_json(indent=1) + "\n")
     return f"{some[0].name.removesuffix(f'-{some[0].attack}')}: {', '.join(one.attack for one in some)}"
 
@@ -230,6 +248,10 @@ def _rows(one: Run, mode: Mode, tasks: Sequence[Task], said: Sequence[Response])
 
 def _file(out: Path, one: Run) -> Path:
     return out / "runs" / f"{one.name}.json"
+
+
+def _transcript(out: Path, one: Run) -> Path:
+    return out / TRANSCRIPTS / f"{one.name}.jsonl"
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import yaml
 from ..amplification.page import Page
 from .arms import FULL, QUICK, Recipe
 from .report import DESIGN, page
-from .run import Say, make
+from .run import TRANSCRIPTS, Say, make
 
 __all__ = ["recipe_for", "study"]
 
@@ -34,4 +34,4 @@ def study(
     """
     results = make(recipe, out, workers=workers, device=device, say=say)
     (out / "amplification.yaml").write_text(yaml.safe_dump(DESIGN), encoding="utf-8")
-    return page(recipe, results, out / "transcripts")
+    return page(recipe, results, out / TRANSCRIPTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,14 +79,45 @@ def test_another_recipe_is_refused(made: Path) -> None:
 
 
 def test_a_part_that_fails_leaves_the_others(tmp_path: Path) -> None:
-    """A damaged checkpoint stops its own seed; the rest is made, and the next call finishes."""
-    damaged = tmp_path / "organisms" / "seed0-base"
-    damaged.mkdir(parents=True)
+    """What cannot be made stops its own seed; the rest is made, and the next call finishes."""
+    held = tmp_path / "organisms" / "seed0-base"
+    held.parent.mkdir()
+    held.touch()
     said: list[str] = []
-    with pytest.raises(UndertowError, match="1 parts failed, first WeightsError"):
+    with pytest.raises(UndertowError, match="1 parts failed, first NotADirectoryError"):
         make(TINY, tmp_path, workers=1, device="cpu", say=said.append)
     assert (tmp_path / "organisms" / "seed1-aligned").is_dir()
     assert any("failed" in line for line in said)
+
+
+def test_what_a_break_left_half_written_is_made_again(made: Path, tmp_path: Path) -> None:
+    """A checkpoint, a result, responses: what is damaged or lost is made anew, and the rest is kept."""
+    out = tmp_path / "broken"
+    shutil.copytree(made, out)
+    wanted = runs(TINY)
+    damaged = [
+        out / "organisms" / "seed0-aligned" / "model.safetensors",
+        out / "runs" / f"{wanted[0].name}.json",
+    ]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-10])
+    (out / "transcripts" / f"{wanted[-1].name}.jsonl").unlink()
+    said: list[str] = []
+    again = make(TINY, out, workers=1, device="cpu", say=said.append)
+    assert said[0] == "32 of 34 organisms are measured, 2 to go"
+    bare = [
+        [one.model_copy(update={"seconds": 0.0}) for one in found]
+        for found in (again, read_results(made, wanted))
+    ]
+    assert bare[0] == bare[1]
+    study(TINY, out, workers=1, device="cpu", say=said.append)
+
+
+def test_a_recipe_that_cannot_be_read_is_another(tmp_path: Path) -> None:
+    """A folder of another version is refused in a sentence."""
+    (tmp_path / "recipe.json").write_text('{"seeds": [0], "of_old": 1}')
+    with pytest.raises(UsageError, match="another recipe"):
+        make(TINY, tmp_path, workers=1)
 
 
 def test_the_page_has_every_part(made: Path, tmp_path: Path) -> None:
