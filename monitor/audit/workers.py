@@ -24,6 +24,7 @@ from ...classifiers.threads import limit_threads
 from ...errors import UndertowError, UsageError
 from ..calibration import Calibration
 from ..monitor import Monitor
+from ..parent import end_with_parent
 from ..trace import Trace
 from ..verdict import TraceVerdict
 from .cache import CachedClassifier
@@ -101,6 +102,7 @@ def _begin(recipe: Recipe) -> None:
     """Load the monitor, once per process; ignore Ctrl-C, which the main process handles."""
     global _monitor  # noqa: PLW0603  (one monitor per worker process)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     _monitor = recipe.worker()
 
 

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from ...errors import UndertowError, UsageError
 from ...monitor.calibration import FILE as CALIBRATION
 from ...monitor.monitor import Monitor
+from ...monitor.parent import end_with_parent
 from ...monitor.replacing import replacing
 from ...monitor.trace import Frozen
 from .arms import FULL, QUICK, SHOTS, Defence, Recipe, Run, pools, runs
@@ -137,13 +138,16 @@ def _pool(workers: int) -> Iterator[Executor | None]:
     if workers == 1:
         yield None
         return
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    end_with_parent()
 
 
 def _settle(parts: Sequence[Part], pool: Executor | None, say: Say, start: float) -> None:
