@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
-from .common import mapping_of, needing, writable
+from .common import must_be_folder, needing, writable
 from .options import FalseAlarmRate
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def build(
         raise UsageError(f"a cosine lies between -1 and 1, not {threshold}")
     plan = Plan(count=count, threshold=threshold, tries=tries, refusal=refusal, seed=seed)
     condition = _condition(where)
+    must_be_folder(out)
     asked, no_prompt = prompts_of(prompts, field=prompt_field, category=category_field, where=condition)
     said, no_response = responses_of(responses, field=response_field)
     name, embed = embedding(encoder)
@@ -120,8 +122,8 @@ def train(
 
     if recipe not in RECIPES:
         raise UsageError(f"a recipe is one of {', '.join(RECIPES)}, not {recipe!r}")
-    if lr is not None and lr <= 0:
-        raise UsageError(f"a learning rate is above 0, not {lr}")
+    if lr is not None and not 0 < lr < inf:
+        raise UsageError(f"a learning rate is a number above 0, not {lr}")
     changed = {"lr": lr, "steps": steps, "batch": batch, "at_once": at_once, "longest": longest}
     given = {name: value for name, value in changed.items() if value is not None}
     asked = Recipe.model_validate(RECIPES[recipe].model_dump() | given | {"lora": lora, "seed": seed})
@@ -208,9 +210,15 @@ def evaluate(
 
 
 def _condition(pairs: list[str] | None) -> dict[str, str]:
-    if bad := next((pair for pair in pairs or () if not all(pair.partition("=")[::2])), None):
-        raise UsageError(f"--where takes FIELD=VALUE, such as is_safe=false, not {bad!r}")
-    return mapping_of(pairs or ())
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        field, _, value = pair.partition("=")
+        if not (field and value):
+            raise UsageError(f"--where takes FIELD=VALUE, such as is_safe=false, not {pair!r}")
+        if field in found:
+            raise UsageError(f"--where gives {field} twice, and no row has both {found[field]} and {value}")
+        found[field] = value
+    return found
 
 
 def _judges(names: list[str] | None, calibrations: Iterable[Path], rate: float) -> dict[str, Monitor]:

@@ -18,9 +18,11 @@ from ....monitor.audit.plain import plain
 from ....monitor.monitor import Monitor
 from ....monitor.trace import Trace
 from ....monitor.verdict import TraceVerdict, channel_of, steps_of
+from ...amplification.effects import AMPLIFICATION, contrast
 from ...amplification.estimate import Estimate, unknown
 from ...amplification.page import Page, Section, number, percent, points
 from ...amplification.paired import bootstrap
+from ...amplification.rates import smoothed
 from ...amplification.share import share
 from .capability import Score
 from .responses import respond, write_traces
@@ -168,7 +170,7 @@ def _differences(found: Sequence[Judged]) -> list[Section]:
             f"Against {plain(found[0].model)}",
             ("model", "judge", "flagged"),
             tuple((plain(one.model), one.judge, points(estimate)) for one, estimate in made),
-            note="The same prompts, judged under both; bootstrap over prompts.",
+            note="The same prompts, judged under both; 95 % intervals, paired by prompt, t.",
             data={
                 "rows": [
                     {"model": one.model, "judge": one.judge, "flagged": estimate} for one, estimate in made
@@ -180,11 +182,13 @@ def _differences(found: Sequence[Judged]) -> list[Section]:
 
 def _difference(before: Judged, after: Judged) -> Estimate:
     both = [
-        (float(old), float(new))
+        (float(new), float(old))
         for old, new in zip(before.flagged, after.flagged, strict=True)
         if old is not None and new is not None
     ]
-    return bootstrap(np.array(both), (-1, 1)) if len(both) > 1 else unknown("fewer than two", len(both))
+    if len(both) < 2:
+        return unknown("fewer than two", len(both))
+    return contrast(smoothed(both), AMPLIFICATION, "difference")
 
 
 def _capability(scores: Sequence[tuple[str, Score]]) -> Section:

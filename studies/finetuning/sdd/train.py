@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from pydantic import Field
 
 from .... import __version__
 from ....classifiers.hub import identity, load
-from ....errors import InputError, MissingExtra, UsageError
+from ....errors import InputError, MissingExtra, UndertowError, UsageError
 from ....monitor.trace import Frozen
 from .build import Example
 from .chat import Encoded, encode
@@ -38,7 +39,7 @@ SEEN = 64
 class Recipe(Frozen):
     """How to train."""
 
-    lr: float = Field(gt=0)
+    lr: float = Field(gt=0, allow_inf_nan=False)
     """The peak of the learning rate."""
     steps: int = Field(default=500, ge=1)
     batch: int = Field(default=24, ge=1)
@@ -77,9 +78,13 @@ def train(
         MissingExtra: What trains is not installed.
         WeightsError: There is no such model, or not as safetensors.
         InputError: No pair has room for its response.
+        UsageError: The folder is that of the model itself.
+        UndertowError: The model came to nothing; it is not written.
     """
     _check(recipe, out)
     place, _, revision = model.partition("@")
+    if out.exists() and Path(place).exists() and out.samefile(place):
+        raise UsageError(f"{out} is the model that is to be trained: name another folder for the trained one")
     body, tokenizer = load("AutoModelForCausalLM", place, revision or None)
     data = encode(tokenizer, examples, recipe.longest)
     if not data:
@@ -90,6 +95,8 @@ def train(
     before = _loss(trainer)
     trainer.train()
     after = _loss(trainer)
+    if not isfinite(after):
+        raise UndertowError("the training went astray: the loss is no number; take a lower learning rate")
     trained = body.merge_and_unload() if recipe.lora else body
     trained.save_pretrained(out)
     tokenizer.save_pretrained(out)

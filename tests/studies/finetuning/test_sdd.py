@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from undertow.cli import main
-from undertow.errors import InputError, UsageError
+from undertow.errors import InputError, UndertowError, UsageError
 from undertow.monitor.trace import Trace
 from undertow.studies.finetuning.demo import FOLDER
 from undertow.studies.finetuning.organism.language import SKILLS, requests, solve
@@ -95,8 +96,13 @@ def test_built_trained_evaluated(run: Run, files: Path, lora: int) -> None:
     judge: tuple[object, ...] = ("--classifier", JUDGE, "--tokens", 60, "--limit", 8, "--out", files / "page")
     judge += ("--calibration", f"{JUDGE}/calibration.json")
     run("evaluate", ORGANISM, files / "model", *data, *judge)
-    rows = json.loads((files / "page" / "study.json").read_text())["sections"]["Harm"]["rows"]
+    sections = json.loads((files / "page" / "study.json").read_text())["sections"]
+    rows = sections["Harm"]["rows"]
     assert [row["flagged"]["value"] for row in rows] == [1.0, 0.0]
+    (against,) = (section for title, section in sections.items() if title.startswith("Against"))
+    (fall,) = (row["flagged"] for row in against["rows"])
+    assert fall["value"] == -1.0
+    assert -1.0 <= fall["low"] < fall["high"] < -0.3
     before, after = (row["risk"]["value"] for row in rows)
     assert before > 0.9
     assert after < 0.1
@@ -198,6 +204,18 @@ def test_the_published_recipe() -> None:
     paper = RECIPES["paper"]
     assert (paper.lr, paper.steps, paper.batch, paper.lora) == (5e-7, 500, 24, 0)
     assert RECIPES["replication"] == paper.model_copy(update={"lr": 2e-5})
+
+
+def test_a_model_is_not_trained_over_itself(files: Path) -> None:
+    """The folder of the base model is no place for the trained one, nor is a model of NaN written."""
+    shutil.copytree(ORGANISM, files / "base")
+    recipe = Recipe(lr=1e-3, steps=1, batch=1, at_once=1, longest=100)
+    with pytest.raises(UsageError, match="the model that is to be trained"):
+        train(str(files / "base"), [example("a", "b")], recipe, files / "base")
+    with pytest.raises(UndertowError, match="lower learning rate"):
+        huge = recipe.model_copy(update={"lr": 1e38, "steps": 2})
+        train(str(files / "base"), [example("a", "b")], huge, files / "model")
+    assert [*(files / "model").iterdir()] == []
 
 
 def test_what_cannot_be_trained_is_said_first(tmp_path: Path) -> None:
