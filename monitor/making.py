@@ -109,7 +109,9 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
                 f"{folder} holds a training on other traces, of another kind or in other folds: name another"
             )
         return work
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    # A run that was killed as it began has left an empty folder there, or a plan that it did not finish.
+    begun = {work, *work.glob(".*.part")} if work.is_dir() else set()
+    if folder.exists() and (not folder.is_dir() or {*folder.iterdir(), *work.glob("*")} - begun):
         raise UsageError(f"{folder} is not empty and holds no training to go on with: name another folder")
     work.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:

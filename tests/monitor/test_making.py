@@ -102,6 +102,16 @@ def test_another_training_is_not_mixed_in(made: Path) -> None:
         make_classifier("lexical", TRACES, made.parent, folds=2)
 
 
+@pytest.mark.parametrize("left", ["", ".plan.json.7.part"])
+def test_a_training_that_broke_off_as_it_began_is_begun_again(tmp_path: Path, left: str) -> None:
+    """The folder is there and its plan is not: nothing can be mixed in."""
+    (tmp_path / "work").mkdir()
+    if left:
+        (tmp_path / "work" / left).write_text("{")
+    make_classifier("lexical", TRACES, tmp_path, folds=0)
+    assert (tmp_path / "classifier.json").is_file()
+
+
 def test_a_plan_that_is_damaged_is_not_gone_on_with(tmp_path: Path) -> None:
     """Nobody knows what the folds beside it are of."""
     (tmp_path / "work").mkdir()
