@@ -149,11 +149,11 @@ def finetuning(
 
     Trains everything from nothing, and ends in checks that were set down beforehand.
     """
+    must_be_folder(out)
     with needing("the study of fine-tuning", "finetuning"):
         from ..studies.amplification import report
         from ..studies.finetuning.study import recipe_for, study
 
-    must_be_folder(out)
     recipe = recipe_for(quick=quick, seeds=seeds)
     page = study(recipe, out, workers=workers, device=device, say=lambda text: typer.echo(text, err=True))
     report.show(page)

@@ -323,8 +323,29 @@ def test_the_commands(
         (("amplification",), "nothing to study"),
         (("amplification", "no.jsonl", "--classifier", "none"), "no such file"),
         (("plan", "--out", "x", "--more", ".1", "--less", ".1"), "differ"),
+        (("amplification", "no.jsonl", "--classifier", "none", "--attribute", "2"), "what judges them"),
+        (("amplification", "no.jsonl", "--verdicts", "v.jsonl", "--attribute", "2"), "what judges them"),
+        (("amplification", "no.jsonl", "--classifier", "none", "--out", __file__), "cannot write into"),
+        (("finetuning", "--out", __file__), "cannot write into"),
+        (("sdd", "build", "--prompts", "p", "--responses", "r", "--out", __file__), "cannot write into"),
+        (("sdd", "train", "m", "--pairs", "p", "--out", "x", "--lr", "nan"), "a number above 0"),
+        (
+            ("sdd", "build", "--prompts", "p", "--responses", "r", "--out", "x", *("--where", "a=1") * 2),
+            "--where gives a twice",
+        ),
     ],
-    ids=["nothing", "no file", "no difference"],
+    ids=[
+        "nothing",
+        "no file",
+        "no difference",
+        "nothing judges",
+        "saved verdicts",
+        "no folder",
+        "no folder to train in",
+        "no folder for pairs",
+        "no rate",
+        "twice",
+    ],
 )
 def test_wrong_usage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
