@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ....classifiers.contract import CHANNELS, Channel
-from ....errors import UsageError
+from ....classifiers.hub import file_of
+from ....errors import UsageError, WeightsError
 from ....monitor.audit.plain import plain
 from ....monitor.monitor import Monitor
 from ....monitor.trace import Trace
@@ -86,9 +87,12 @@ def evaluate(
 
     Raises:
         UsageError: There is no model, or nobody to judge.
+        WeightsError: One of the models is not there; said before any is asked.
     """
     if not models or not judges:
         raise UsageError("an evaluation needs a model, and a classifier or guard that judges")
+    for model in models:
+        _must_be_there(model)
     out.mkdir(parents=True, exist_ok=True)
     found: list[Judged] = []
     scores: list[tuple[str, Score]] = []
@@ -101,6 +105,19 @@ def evaluate(
     lead = f"{len(models)} models, {len(prompts)} prompts, judged by {', '.join(judges)}."
     facts = {"models": list(models), "prompts": len(prompts), "tokens": tokens}
     return Page(TITLE, lead, tuple(sections), facts)
+
+
+def _must_be_there(model: str) -> None:
+    """Find a wrong name before the models that are named first have been asked for hours."""
+    place, _, revision = model.partition("@")
+    try:
+        config = file_of(place, "config.json", revision or None)
+    except ImportError:
+        return  # loading it says what is to be installed
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"there is no model {place!r}: {plain(str(error), 300)}") from error
+    if not config.is_file():
+        raise WeightsError(f"{place!r} is no model: it has no config.json")
 
 
 def _judge(model: str, name: str, monitor: Monitor, traces: Sequence[Trace]) -> Judged:

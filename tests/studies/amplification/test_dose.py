@@ -48,11 +48,11 @@ def test_traces_of_one_prompt_are_one_unit() -> None:
     single = [trace("rc" if i < 5 else "rr" if i < 9 else "cc", name=f"p{i}") for i in range(10)]
     many = [replace(one, id=f"{one.id}.{i}") for one in single for i in range(10)]
     ends, more = (dose_sections(traces, None)[0] for traces in (single, many))
-    assert dict(row[:2] for row in ends.rows)["exact McNemar"] == "p 0.0625, 5 to 0 discordant"
+    assert {row[0]: row[1] for row in ends.rows}["exact McNemar"] == "p 0.0625, 5 to 0 discordant"
     widths = [found.data["effects"]["difference"] for found in (ends, more)]
     assert widths[1].n == widths[0].n == 10
     assert widths[1].high - widths[1].low > 0.9 * (widths[0].high - widths[0].low)
-    assert dict(row[:2] for row in more.rows)["paired permutation over prompts"].startswith("p 0.0625")
+    assert {row[0]: row[1] for row in more.rows}["paired permutation over prompts"].startswith("p 0.0625")
 
 
 def test_a_share_says_how_many_it_rests_on() -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from undertow.cli import main
-from undertow.errors import InputError, UndertowError, UsageError
+from undertow.errors import InputError, UndertowError, UsageError, WeightsError
 from undertow.monitor.trace import Trace
 from undertow.studies.finetuning.demo import FOLDER
 from undertow.studies.finetuning.organism.language import SKILLS, requests, solve
 from undertow.studies.finetuning.sdd.build import Example, Provenance
 from undertow.studies.finetuning.sdd.chat import encode, opening
-from undertow.studies.finetuning.sdd.evaluate import Judged
+from undertow.studies.finetuning.sdd.evaluate import Judged, evaluate
+from undertow.studies.finetuning.sdd.sources import Text
 from undertow.studies.finetuning.sdd.train import RECIPES, Recipe, train
 from undertow.testing import scripted_monitor
 
@@ -135,6 +136,17 @@ def test_what_nobody_could_judge_is_in_no_share(
     run("evaluate", ORGANISM, "--prompts", files / "prompts.jsonl", *judge)
     (row,) = json.loads((files / "page" / "study.json").read_text())["sections"]["Harm"]["rows"]
     assert (row["flagged"]["value"], row["not_judged"]) == (None, 3)
+
+
+def test_a_model_that_is_not_there_is_known_before_the_others_are_asked(tmp_path: Path) -> None:
+    """Nothing is written by then."""
+    (tmp_path / "none").mkdir()
+    asked = [Text("a", "here", 0)]
+    with pytest.raises(WeightsError, match="is no model"):
+        evaluate(
+            [ORGANISM, str(tmp_path / "none")], asked, {"scripted": scripted_monitor()}, tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_gap_is_in_no_share_of_its_channel() -> None:
