@@ -9,11 +9,18 @@ waits for the tokens that complete it. The texts add up to `tokenizer.decode` of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from itertools import takewhile
+from typing import Any, Protocol
 
-__all__ = ["TailDecoder", "Tokenizer", "plain_decode"]
+from ..profiles import AUTO, PROFILES
+from ..reasoning import parse
+
+__all__ = ["TailDecoder", "Tokenizer", "plain_decode", "prompt_end"]
 
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+
+_PROMPT_END = 64
+"""Tokens at the end of a prompt that are looked at where nothing tells where the last turn begins."""
 
 _TAIL = 16
 """Tokens that are decoded together at most, before only the last are kept."""
@@ -35,6 +42,29 @@ class Tokenizer(Protocol):
 def plain_decode(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
     """Return the text with its special tokens: tags may be among them."""
     return tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def prompt_end(tokenizer: Any, ids: Sequence[int], profile: str = AUTO) -> str:
+    """Return the text of a prompt as far as the last mark of reasoning in it; else its end.
+
+    Such a mark counts in the turn that the model is to go on with, which may hold more than
+    the mark: a beginning that was written for the model. A turn begins behind a token that the
+    tokenizer keeps for the template; where there is none, only the prompt's very end counts.
+    """
+    kept = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()} - {tokenizer.bos_token_id}
+    turn = list(takewhile(lambda one: one not in kept or _within(tokenizer, one), reversed(ids)))[::-1]
+    if len(turn) == len(ids):
+        return plain_decode(tokenizer, ids[-_PROMPT_END:])
+    text = plain_decode(tokenizer, turn)
+    segments = parse(text, profile).segments
+    return text[: segments[-1].start] if segments and segments[-1].start else text
+
+
+def _within(tokenizer: Tokenizer, token: int) -> bool:
+    """Whether a token of the template's stands within turns: white space, and what marks reasoning."""
+    text = plain_decode(tokenizer, [token]).strip()
+    markers = (marker for known in PROFILES.values() for marker in known.markers)
+    return any(text in part for marker in markers for part in marker.parts if isinstance(part, str))
 
 
 class TailDecoder:

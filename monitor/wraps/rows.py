@@ -34,9 +34,14 @@ class _Section:
         if complete:
             self._ends.append((self._length, len(self.tokens)))
 
+    @property
+    def text(self) -> str:
+        """The text of the tokens so far."""
+        return "".join(self._text)
+
     def kept(self, tokenizer: Tokenizer) -> list[int]:
         """Return the tokens of the text that has left; new ones where text was replaced."""
-        text = "".join(self._text)
+        text = self.text
         if self.left == text:
             return self.tokens
         if text.startswith(self.left):
@@ -50,18 +55,26 @@ class Row:
     Args:
         gate: the row's gate.
         tokenizer: the model's.
-        silent: tokens that are no text: the end of a sequence and padding.
+        silent: tokens that are no text: the end of a sequence and such.
         ends: those of them that end a sequence.
+        pad: the token that fills a row up behind its end; before it, it may be text like any other.
+        stops: texts with which the row ends as well.
     """
 
-    def __init__(
-        self, gate: Gate, tokenizer: Tokenizer, silent: Collection[int], ends: Collection[int]
+    def __init__(  # noqa: PLR0917
+        self,
+        gate: Gate,
+        tokenizer: Tokenizer,
+        silent: Collection[int],
+        ends: Collection[int],
+        pad: int | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
         self.gate = gate
         self.forced: list[int] = []
         """Tokens that the model is still to be made to say, the next one last."""
         self._tokenizer = tokenizer
-        self._silent, self._eos = silent, ends
+        self._silent, self._eos, self._pad, self._stops = silent, ends, pad, stops
         self._decoder = TailDecoder(tokenizer)
         self._section = _Section()
         self._parts: list[list[int]] = []
@@ -87,12 +100,13 @@ class Row:
         if self.ended:
             return []
         self.taken += 1
-        self._ended_itself = token in self._eos or (self._ended_itself and token in self._silent)
+        silent = token in self._silent or (self._ended_itself and token == self._pad)
+        self._ended_itself = token in self._eos or (self._ended_itself and silent)
         if self.forced and token == self.forced[-1]:
             self._parts[-1].append(self.forced.pop())
             return []
         self._section.tokens.append(token)
-        if token in self._silent:
+        if silent:
             self._section.add("", complete=not self._decoder.waiting)
             return []
         text = self._decoder.feed(token)
@@ -118,7 +132,8 @@ class Row:
         """Why the row ended, in the words of the chat APIs."""
         if self.gate.stopped:
             return "content_filter"
-        return "stop" if self._ended_itself else "length"
+        stopped = self._ended_itself or any(map(self._section.text.__contains__, self._stops))
+        return "stop" if stopped else "length"
 
     def token_at(self, end: int) -> int:
         """Return which of the new tokens completes the text that was fed up to `end`, counted from 0."""

@@ -11,10 +11,9 @@ What is returned is what may leave: under `redact`, `stop` and `divert` the flag
 
 from __future__ import annotations
 
-import copy
+import functools
 import inspect
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,15 +22,15 @@ from ...errors import UsageError
 from ..gate import Gate
 from ..monitor import Monitor
 from ..policy import Policy
-from .decoding import plain_decode
-from .dialects import prompt_of
+from .decoding import prompt_end
+from .pipelines import MonitoredPipeline
 from .probing import Probing, probe_for
 from .rows import Observer, Row
 
 __all__ = ["MonitoredModel", "MonitoredPipeline", "wrap_object"]
 
-_PROMPT_END = 64
-"""Tokens of a prompt that are looked at for reasoning that the template has opened."""
+_DRAFTED = ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
+"""What has several tokens written at once."""
 
 
 def wrap_object(
@@ -79,7 +78,32 @@ class MonitoredModel:
         self.probe = None if probe is None else probe_for(probe, model, tokenizer)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
+        own = getattr(self.model, name)
+        return self._staying(own) if inspect.isroutine(own) else own
+
+    def _staying(self, own: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a method of the model's; what gives the model itself (`to`, `eval`) gives this."""
+
+        @functools.wraps(own)
+        def call(*args: Any, **options: Any) -> Any:
+            out = own(*args, **options)
+            return self if out is self.model else out
+
+        return call
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the model once, as it does; nothing is generated, and nothing is judged."""
+        return self.model(*args, **options)
+
+    def generate_batch(self, *_: Any, **__: Any) -> Any:
+        """Refuse what no wrap can watch.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "continuous batching tells nobody what it writes, so nothing of it can be judged: use generate"
+        )
 
     def generate(
         self,
@@ -106,7 +130,7 @@ class MonitoredModel:
         Raises:
             UsageError: for beam search, and for what a policy cannot do with the other arguments.
         """
-        options |= zip(inspect.signature(self.model.generate).parameters, args, strict=False)
+        options |= zip(_names(self.model), args, strict=False)
         self._refuse(options)
         run = _Run(self, prompt, observer, options)
         options["logits_processor"] = [*(options.get("logits_processor") or ()), run.force]
@@ -119,20 +143,26 @@ class MonitoredModel:
 
     def _refuse(self, options: dict[str, Any]) -> None:
         """Refuse what would make the verdicts wrong."""
-        config = options.get("generation_config") or self.model.generation_config
-        if (options.get("num_beams") or getattr(config, "num_beams", 1) or 1) > 1:
+        if (self.setting(options, "num_beams") or 1) > 1:
             raise UsageError(
                 "beam search rewrites what it has written, so nothing in it can be judged as it comes: "
                 "set num_beams=1 (sampling, greedy search and num_return_sequences are fine)"
             )
-        diverts = "divert" in map(self.policy.of, CHANNELS)
-        drafted = ("assistant_model", "prompt_lookup_num_tokens")
-        if diverts and any(options.get(name) or getattr(config, name, None) for name in drafted):
+        if self.setting(options, "cache_implementation") == "paged":
+            self.generate_batch()
+        drafts = any(self.setting(options, name) for name in _DRAFTED)
+        if drafts and "divert" in map(self.policy.of, CHANNELS):
             raise UsageError("divert forces tokens, which assisted generation cannot do: use stop instead")
-        if self.probe and any(options.get(name) or getattr(config, name, None) for name in drafted):
+        if drafts and self.probe:
             raise UsageError(
                 "a probe reads token after token, and assisted generation writes several at once"
             )
+
+    def setting(self, options: Mapping[str, Any], name: str) -> Any:
+        """Return what holds for a call of `generate`: what it says itself, or the configurations."""
+        holders = (options.get("generation_config"), self.model.generation_config)
+        values = (options.get(name), *(getattr(holder, name, None) for holder in holders))
+        return next((value for value in values if value is not None), None)
 
 
 class _Run:
@@ -150,6 +180,8 @@ class _Run:
         self._observer = observer
         self._display = self._take_display(options)
         self._ends, self._pad = _special(wrap, options)
+        self._stops = _several(wrap.setting(options, "stop_strings"))
+        self._encoded = _encoded(wrap.model, options)
         self._rows: list[Row] | None = None
         self._width = self._seen = 0
         self.probing = None if wrap.probe is None else Probing(wrap.probe, wrap.model)
@@ -165,33 +197,44 @@ class _Run:
 
     def _begin(self, prompts: Any) -> list[Row]:
         """Open a gate for each row; `prompts` are their token ids, padded on the left."""
+        if self._display is not None and len(prompts) > 1:
+            raise UsageError("a streamer shows one row: give the prompts one by one, or an observer=")
         self._width = self._seen = prompts.shape[1]
-        silent = self._ends if self._pad is None else {*self._ends, self._pad}
         wrap, tokenizer = self._wrap, self._wrap.tokenizer
+        silent = self._ends | set(tokenizer.all_special_ids).intersection({self._pad})
         rows = []
         for i, padded in enumerate(prompts.tolist()):
-            ids = [token for token in padded if token != self._pad]
+            ids = self._unpadded(padded)
             gate = Gate(
                 wrap.monitor,
                 wrap.policy,
                 prompt=self._prompt(i, len(prompts), ids),
                 model=getattr(wrap.model.config, "_name_or_path", "") or None,
                 profile=wrap.profile,
-                raw_prompt=plain_decode(tokenizer, ids[-_PROMPT_END:]),
+                raw_prompt=prompt_end(tokenizer, ids, wrap.profile),
             )
-            rows.append(Row(gate, tokenizer, silent, self._ends))
+            rows.append(Row(gate, tokenizer, silent, self._ends, self._pad, self._stops))
         self._rows = rows
         if self.probing is not None:
             self.probing.begin(rows)
         return rows
 
     def _prompt(self, row: int, rows: int, ids: list[int]) -> str:
-        if self._prompts is None:
-            text: str = self._wrap.tokenizer.decode(ids, skip_special_tokens=True)
-            return text
-        if rows % len(self._prompts):
-            raise UsageError(f"{len(self._prompts)} prompts were named for {rows} rows")
-        return self._prompts[row // (rows // len(self._prompts))]
+        given = self._encoded if self._prompts is None else self._prompts
+        if given is None:
+            return self._said(ids)
+        if not given or rows % len(given):
+            raise UsageError(f"{len(given)} prompts were named for {rows} rows")
+        one = given[row // (rows // len(given))]
+        return one if isinstance(one, str) else self._said(self._unpadded(one))
+
+    def _said(self, ids: list[int]) -> str:
+        text: str = self._wrap.tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+    def _unpadded(self, ids: list[int]) -> list[int]:
+        own = [place for place, token in enumerate(ids) if token != self._pad]
+        return ids[own[0] : own[-1] + 1] if own else []
 
     def force(self, input_ids: Any, scores: Any) -> Any:
         """Make diverted rows say what they must; a logits processor."""
@@ -236,8 +279,8 @@ class _Run:
         kept = self._kept(sequences, rows)
         if sequences is output:
             output = kept
-        else:
-            output.sequences = kept
+        elif kept is not sequences:  # scores and states would tell what was taken out
+            output = type(output)(sequences=kept)
         output.undertow = tuple(row.gate.verdict for row in rows)
         output.finish_reasons = tuple(row.finish_reason for row in rows)
         if self.probing is not None:
@@ -263,80 +306,35 @@ def _same(new: list[int], old: list[int], pad: int | None) -> bool:
     return old[: len(new)] == new and all(token == pad for token in old[len(new) :])
 
 
-def _special(wrap: MonitoredModel, options: dict[str, Any]) -> tuple[set[int], int | None]:
+def _special(wrap: MonitoredModel, options: Mapping[str, Any]) -> tuple[set[int], int | None]:
     """Return the tokens that end a sequence, and the one that pads, where there is one."""
-    config = options.get("generation_config") or wrap.model.generation_config
+    own = wrap.model.generation_config.eos_token_id
     ends: set[int] = set()
-    for source in (options.get("eos_token_id"), config.eos_token_id, wrap.tokenizer.eos_token_id):
-        ends |= set(source) if isinstance(source, list | tuple) else {source} if source is not None else set()
-    pads = (options.get("pad_token_id"), config.pad_token_id, wrap.tokenizer.pad_token_id, *sorted(ends))
+    for source in (wrap.setting(options, "eos_token_id"), own, wrap.tokenizer.eos_token_id):
+        ends |= set(_several(source))
+    pads = (wrap.setting(options, "pad_token_id"), wrap.tokenizer.pad_token_id, *sorted(ends))
     return ends, next((pad for pad in pads if pad is not None), None)
 
 
-class MonitoredPipeline:
-    """A text-generation pipeline whose records have a verdict; everything else is the pipeline's own."""
-
-    def __init__(self, pipeline: Any, model: MonitoredModel) -> None:
-        self.pipeline = pipeline
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.pipeline, name)
-
-    def __call__(self, text_inputs: Any, **options: Any) -> Any:
-        """Generate as the pipeline does; each record gets `undertow` and `finish_reason`."""
-        pipe = copy.copy(self.pipeline)
-        pipe.model = _Collecting(self._model, _requests(text_inputs))
-        out = pipe(text_inputs, **options)
-        if not isinstance(out, list):
-            return (_attach(records, pipe.model.done) for records in out)
-        return _attach(out, pipe.model.done)
+def _several(value: Any) -> list[Any]:
+    """Return what may be given alone or in a list, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
-class _Collecting:
-    """The model inside a pipeline for one call: passes requests in, and verdicts out, in their order."""
-
-    def __init__(self, model: MonitoredModel, requests: Iterable[str] | None) -> None:
-        self.done: deque[dict[str, Any]] = deque()
-        self._model = model
-        self._requests = None if requests is None else deque(requests)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def generate(self, *, input_ids: Any = None, **options: Any) -> Any:
-        """Generate, and keep the verdicts."""
-        prompt = None
-        if self._requests is not None:
-            prompt = [self._requests.popleft() for _ in range(1 if input_ids is None else len(input_ids))]
-        output = self._model.generate(input_ids=input_ids, prompt=prompt, **options)
-        for row, (verdict, reason) in enumerate(zip(output.undertow, output.finish_reasons, strict=True)):
-            said = {"undertow": verdict, "finish_reason": reason}
-            more = {"undertow_probe": output.undertow_probe[row]} if self._model.probe else {}
-            self.done.append(said | more)
-        return output
-
-
-def _requests(inputs: Any) -> list[str] | None:
-    """Return the requests that a pipeline was given; None where they come one by one."""
-    if isinstance(inputs, str):
-        return [inputs]
-    if not isinstance(inputs, list | tuple):
+def _encoded(model: Any, options: Mapping[str, Any]) -> list[list[int]] | None:
+    """Return the tokens of the requests, where they go to an encoder; None where the sequences hold them."""
+    given = options.get("input_ids", options.get("inputs"))
+    if not getattr(model.config, "is_encoder_decoder", False) or given is None or given.is_floating_point():
         return None
-    if inputs and isinstance(inputs[0], dict):
-        return [prompt_of({"messages": inputs})]
-    return [one if isinstance(one, str) else prompt_of({"messages": one}) for one in inputs]
+    ids: list[list[int]] = given.tolist()
+    return ids
 
 
-def _attach(records: Any, done: deque[dict[str, Any]]) -> Any:
-    for record in _flat(records):
-        record.update(done.popleft())
-    return records
-
-
-def _flat(records: Any) -> Iterator[dict[str, Any]]:
-    for record in records:
-        if isinstance(record, dict):
-            yield record
-        else:
-            yield from _flat(record)
+def _names(model: Any) -> list[str]:
+    """Return the names of what a model's `generate` takes by position."""
+    names = inspect.signature(model.generate).parameters
+    if any(one.kind is one.VAR_POSITIONAL for one in names.values()):  # it hands on what it gets
+        return _names(model.get_base_model())
+    return list(names)

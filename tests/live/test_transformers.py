@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sys import modules
 from threading import Thread
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import pytest
 
@@ -13,12 +14,13 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import undertow  # noqa: E402
+from undertow.classifiers.contract import Probabilities, StepInput  # noqa: E402
 from undertow.errors import UsageError  # noqa: E402
 from undertow.monitor.gate import Gate, Piece  # noqa: E402
 from undertow.monitor.policy import Policy  # noqa: E402
 from undertow.monitor.reasoning import parse  # noqa: E402
 from undertow.monitor.trace import Trace  # noqa: E402
-from undertow.testing import scripted_monitor  # noqa: E402
+from undertow.testing import ScriptedClassifier, scripted_monitor  # noqa: E402
 
 tiny: Any = modules["tiny"]  # it stands beside this file
 BAD, CALM, DRIFT, GOOD, LATE, SCRIPT = tiny.BAD, tiny.CALM, tiny.DRIFT, tiny.GOOD, tiny.LATE, tiny.SCRIPT
@@ -126,16 +128,6 @@ def test_several_sequences_for_each_prompt(model: Any, tokenizer: Any) -> None:
     assert output.undertow[0] == output.undertow[1]
 
 
-def test_a_model_output_keeps_its_fields(model: Any, tokenizer: Any) -> None:
-    """Scores and all stay; the sequences hold what may leave."""
-    output, texts = generate(
-        model, tokenizer, ["drift, please"], "stop", return_dict_in_generate=True, output_scores=True
-    )
-    assert texts[0].rstrip() == f"<think>{GOOD}"
-    assert output.scores
-    assert output.undertow[0].flagged
-
-
 def test_a_row_that_runs_out_of_length(model: Any, tokenizer: Any) -> None:
     """It says so, and its verdict is of what there is."""
     output, _ = generate(model, tokenizer, ["calm"], max_new_tokens=5)
@@ -203,9 +195,12 @@ def test_an_observer_sees_it_live(model: Any, tokenizer: Any) -> None:
         ({"num_beams": 2}, "observe", "num_beams=1"),
         ({"prompt_lookup_num_tokens": 3}, "divert", "assisted"),
         ({"prompt": ["a", "b"]}, "observe", "2 prompts"),
+        ({"assistant_early_exit": 1}, "divert", "assisted"),
+        ({"prompt": []}, "observe", "0 prompts"),
         ({"streamer": object()}, "stop", "streamer of texts"),
+        ({"cache_implementation": "paged"}, "stop", "use generate"),
     ],
-    ids=["beams", "assisted divert", "prompts", "streamer"],
+    ids=["beams", "assisted divert", "prompts", "early exit divert", "no prompts", "streamer", "paged"],
 )
 def test_what_is_refused(model: Any, tokenizer: Any, options: dict[str, Any], policy: str, word: str) -> None:
     """What would make verdicts wrong is refused with a word on what to do."""
@@ -233,3 +228,127 @@ def test_the_rest_is_the_models(model: Any, tokenizer: Any) -> None:
     wrapped = undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor())
     assert wrapped.config is model.config
     assert wrapped.device == model.device
+
+
+def test_what_moves_the_model_leaves_it_wrapped(model: Any, tokenizer: Any) -> None:
+    """A method that gives the model back gives the wrap, so that nothing is generated unwatched by it."""
+    wrapped = undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor())
+    assert wrapped.eval() is wrapped
+    assert wrapped.to("cpu") is wrapped
+    assert wrapped.get_input_embeddings() is model.get_input_embeddings()
+    inputs = tokenizer("calm", return_tensors="pt")
+    assert torch.equal(wrapped(**inputs).logits, model(**inputs).logits)
+    with pytest.raises(UsageError, match="use generate"):
+        wrapped.generate_batch([[1]])
+
+
+def test_a_streamer_shows_one_row(model: Any, tokenizer: Any) -> None:
+    """The texts of two rows are not mixed in one stream."""
+    streamer = transformers.TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=30)
+    with pytest.raises(UsageError, match="one row"):
+        generate(model, tokenizer, ["calm", "late"], "stop", streamer=streamer)
+    assert "".join(streamer) == ""
+
+
+def test_the_models_own_settings_hold_beside_a_configuration(model: Any, tokenizer: Any) -> None:
+    """What a given configuration leaves open is the model's: its beams are refused, its ends are ends."""
+    own = model.generation_config
+    user = tokenizer.convert_tokens_to_ids("<|user|>")
+    wrapped = undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor())
+    config = transformers.GenerationConfig(max_new_tokens=60, do_sample=False)
+    asked = {**tokenizer("calm", return_tensors="pt"), "generation_config": config}
+    try:
+        own.num_beams = 2
+        with pytest.raises(UsageError, match="num_beams=1"):
+            wrapped.generate(**asked)
+        own.num_beams, own.eos_token_id = None, [user, tokenizer.eos_token_id]
+        output = wrapped.generate(**asked, logits_processor=[_Says(tokenizer, "[neutral] Bye.<|user|>")])
+    finally:
+        own.num_beams, own.eos_token_id = None, tokenizer.eos_token_id
+    assert output.finish_reasons == ("stop",)
+    assert output.undertow[0].steps[-1].end == len("[neutral] Bye.")
+
+
+def test_a_stop_string_ends_a_row(model: Any, tokenizer: Any) -> None:
+    """A row that ends with a stop string did not run out of length; one that never says it did."""
+    wrapped = undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor())
+    inputs = tokenizer(prompt_of("calm"), return_tensors="pt")
+    asked = {"stop_strings": "Here", "tokenizer": tokenizer, "do_sample": False}
+    assert wrapped.generate(**inputs, **asked, max_new_tokens=300).finish_reasons == ("stop",)
+    assert wrapped.generate(**inputs, **asked, max_new_tokens=5).finish_reasons == ("length",)
+
+
+def test_padding_that_is_text_is_judged(model: Any, tokenizer: Any) -> None:
+    """A token that pads is text like any other as long as the row goes on, also in the prompt."""
+    said = "[neutral] Stop! [harm] Zorp! [harm] No! [neutral] Bye."
+    (mark,) = tokenizer.encode("!", add_special_tokens=False)
+    processor = {"logits_processor": [_Says(tokenizer, f"{said}<|end|>")], "do_sample": False}
+    wrapped = undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor())
+    inputs = tokenizer("So! <think>", return_tensors="pt")
+    output = wrapped.generate(**inputs, **processor, pad_token_id=mark, max_new_tokens=99)
+    (verdict,) = scripted_monitor().judge([Trace(prompt="So! <think>", reasoning=said, truncated=True)])
+    assert output.undertow == (verdict,)
+    assert verdict.flagged
+
+
+@pytest.mark.parametrize("policy", ["stop", "redact", "divert"])
+def test_scores_do_not_tell_what_was_taken_out(model: Any, tokenizer: Any, policy: str) -> None:
+    """They are left out where a text was changed, and are the model's own where none was."""
+    options = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+    output, texts = generate(model, tokenizer, ["drift, please"], policy, **options)
+    assert "Zorp" not in texts[0]
+    assert list(output) == ["sequences"]
+    assert output.undertow[0].flagged
+    output, texts = generate(model, tokenizer, ["calm"], policy, **options)
+    assert texts == [CALM]
+    assert (
+        tokenizer.decode([int(score.argmax()) for score in output.scores], skip_special_tokens=True) == CALM
+    )
+
+
+def test_a_model_with_an_adapter_takes_its_input_by_position(tokenizer: Any) -> None:
+    """PEFT's `generate` names none of its arguments, so the names are those of the model inside."""
+    peft = pytest.importorskip("peft")
+    adapter = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"])
+    with catch_warnings():
+        simplefilter("ignore", FutureWarning)  # between the versions of the two libraries
+        adapted = peft.get_peft_model(tiny.untrained(tokenizer), adapter)
+    wrapped = undertow.wrap(adapted, tokenizer=tokenizer, monitor=scripted_monitor())
+    output = wrapped.generate(tokenizer("calm", return_tensors="pt")["input_ids"], max_new_tokens=3)
+    assert len(output.undertow) == 1
+
+
+def test_an_encoders_request(model: Any, tokenizer: Any) -> None:
+    """Where the request goes to an encoder, its steps are judged in it all the same."""
+    seen: list[str] = []
+
+    class Asked(ScriptedClassifier):
+        """Notes the requests that steps are judged in."""
+
+        def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+            seen.extend(step.prompt for step in steps)
+            return super().predict_proba(steps)
+
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    special = {"eos_token_id": 0, "pad_token_id": 1, "decoder_start_token_id": 1}
+    made = transformers.T5ForConditionalGeneration(
+        transformers.T5Config(vocab_size=len(tokenizer), **sizes, **special)
+    )
+    inputs = tokenizer(["drift", "a longer request"], return_tensors="pt", padding=True)
+    wrapped = undertow.wrap(made.eval(), tokenizer=tokenizer, monitor=scripted_monitor(Asked()))
+    wrapped.generate(**inputs, do_sample=True, num_return_sequences=2, max_new_tokens=9)
+    assert set(seen) == {"drift", "a longer request"}
+
+
+class _Says:
+    """Makes the model say a text, whatever it was given."""
+
+    def __init__(self, tokenizer: Any, text: str) -> None:
+        self._tokens = tokenizer.encode(text, add_special_tokens=False)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if self._tokens:
+            scores[:] = float("-inf")
+            scores[:, self._tokens.pop(0)] = 0.0
+        return scores

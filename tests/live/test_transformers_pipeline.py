@@ -55,3 +55,8 @@ class TestPipeline:
         (record,) = pipe(prompt_of("calm"), max_new_tokens=300, do_sample=False, return_full_text=False)
         assert record["generated_text"] == CALM
         assert record["undertow"].flagged is False
+
+    def test_by_its_other_names(self, pipe: Callable[..., Any]) -> None:
+        """`predict` and `transform`, which are calls as well, are judged."""
+        for name in ("predict", "transform"):
+            assert "undertow" in getattr(pipe, name)(prompt_of("calm"))[0]

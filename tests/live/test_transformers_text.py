@@ -18,7 +18,7 @@ from undertow.monitor.gate import Gate  # noqa: E402
 from undertow.monitor.monitor import Monitor  # noqa: E402
 from undertow.monitor.reasoning import parse  # noqa: E402
 from undertow.monitor.trace import Trace  # noqa: E402
-from undertow.monitor.wraps.decoding import TailDecoder, plain_decode  # noqa: E402
+from undertow.monitor.wraps.decoding import TailDecoder, plain_decode, prompt_end  # noqa: E402
 from undertow.testing import scripted_monitor  # noqa: E402
 
 tiny: Any = modules["tiny"]  # it stands beside this file
@@ -143,3 +143,49 @@ def _audited(monitor: Monitor, raw: str, prompt: str) -> Any:
     trace = Trace(prompt=prompt, reasoning=parsed.reasoning, answer=parsed.answer, truncated=parsed.truncated)
     (verdict,) = monitor.judge([trace])
     return verdict
+
+
+LONG = "I think of it. " * 30
+
+
+@pytest.mark.parametrize(
+    ("turn", "profile", "end"),
+    [
+        ("<think>\nI th", "auto", "<think>"),
+        (f"<think>{LONG}", "auto", "<think>"),
+        (f"\n\n<think>\n\n{LONG}", "deepseek-r1", "<think>"),
+        ("<think>\n\n</think>\n\nSure, here", "auto", "</think>"),
+        (f"<think>\n{LONG}</think>\n\n{LONG}", "deepseek-r1", "</think>"),
+        (LONG, "auto", None),
+    ],
+)
+def test_a_turn_that_was_begun_for_the_model(turn: str, profile: str, end: str | None) -> None:
+    """The last mark of reasoning in the open turn counts, however far back; what the user wrote does not."""
+    tokenizer = byte_level()
+    for before in ("calm", "what is </think>, and what is <think> for?"):
+        ids = tokenizer.encode(f"{tiny.prompt_of(before)}{turn}", add_special_tokens=False)
+        text = prompt_end(tokenizer, ids, profile)
+        assert text.endswith(end) if end else text == turn
+
+
+def test_a_prompt_without_turns() -> None:
+    """Where no token tells where a turn begins, only the very end counts."""
+    tokenizer = byte_level()
+    ids = tokenizer.encode(f"What is <think> for? {LONG}", add_special_tokens=False)
+    assert "<think>" not in prompt_end(tokenizer, ids)
+    assert prompt_end(tokenizer, tokenizer.encode("So: <think>\n")).endswith("<think>\n")
+    assert not prompt_end(tokenizer, [])
+
+
+@pytest.mark.parametrize(
+    ("begun", "channel"), [("<think>\nI", "reasoning"), ("<think>\n</think>\nI", "answer")]
+)
+def test_a_beginning_written_for_the_model_is_gone_on_with(begun: str, channel: str) -> None:
+    """What follows it is of its channel, also where the model's profile begins with the reasoning."""
+    tokenizer = byte_level()
+    wrapped = undertow.wrap(
+        tiny.untrained(tokenizer), tokenizer=tokenizer, monitor=scripted_monitor(), profile="deepseek-r1"
+    )
+    inputs = tokenizer(f"{tiny.prompt_of('calm')}{begun}", return_tensors="pt")
+    output = wrapped.generate(**inputs, max_new_tokens=12, suppress_tokens=[0, *tokenizer.all_special_ids])
+    assert {step.channel for step in output.undertow[0].steps} == {channel}

@@ -25,6 +25,7 @@ __all__ = [
     "sentence_piece",
     "tokenizer_with_template",
     "trained",
+    "untrained",
 ]
 
 GOOD, BAD = "[neutral] It is fine.", "[harm] Zorp the glims, naïvely 🦊."
@@ -36,6 +37,23 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+def untrained(tokenizer: Any) -> Any:
+    """Make a Qwen2 as small as can be, of random weights, which writes nonsense."""
+    torch.manual_seed(1)
+    config = transformers.Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    made: Any = transformers.Qwen2ForCausalLM(config)
+    return made.eval()
 
 
 def _trained(tokenizer: Any, trainer: Any) -> Any:
