@@ -39,9 +39,9 @@ class ChatAnswer(Answer):
         for choice, holder in _numbered(payload):
             if get(holder, "finish_reason"):
                 self._finished.add(choice)
+            self._raw = _is_raw(holder, self._raw)
         for text in texts:
             self._fields[text.choice, text.channel] = text.field
-            self._raw = text.field == "text"
         return texts
 
     def _whole(self, payload: Any) -> Any:
@@ -93,10 +93,14 @@ class ChatAnswer(Answer):
             else:
                 yield payload
             return
+        outs: list[Json] = []
         for index, choice in _numbered(payload):
             if index not in self.ended:
                 own = [text for text in texts if text.choice == index]
-                yield from self._held(payload, index, copy.deepcopy(choice), own)
+                outs += self._held(payload, index, copy.deepcopy(choice), own)
+        if outs and payload.get("usage"):
+            outs[-1] = {**outs[-1], "usage": payload["usage"]}
+        yield from outs
 
     def _held(self, payload: Json, index: int, choice: Json, texts: list[Text]) -> Iterator[Json]:
         holder = choice
@@ -120,7 +124,7 @@ class ChatAnswer(Answer):
     def _spoken(self, choice: int, pieces: Iterable[Piece]) -> Iterator[Json]:
         for piece in pieces:
             holder = _put({}, self._field(choice, piece.channel), piece.text)
-            body = holder if self._raw else {"delta": holder}
+            body = {"text": "", **holder} if self._raw else {"delta": holder}
             yield self._chunk({"index": choice, **body, "finish_reason": None, "logprobs": None})
 
     def _field(self, index: int, channel: Channel | None) -> str:
@@ -133,8 +137,9 @@ class ChatAnswer(Answer):
 
     def _ending(self, choice: int) -> list[Json]:
         body: Json = {"text": ""} if self._raw else {"delta": {}}
-        reason = self.reason(choice)
-        return [self._chunk({"index": choice, **body, "finish_reason": reason, "logprobs": None})]
+        reason, spent = self.reason(choice), get(self._seen, "usage")
+        end = self._chunk({"index": choice, **body, "finish_reason": reason, "logprobs": None})
+        return [{**end, "usage": spent} if spent else end]
 
     def _ends(self, payload: Any, choice: int) -> bool:
         return any(index == choice for index, _ in _numbered(payload))
@@ -149,6 +154,13 @@ def _numbered(payload: Any) -> list[tuple[int, Any]]:
     """Return a payload's choices with their numbers."""
     choices = items_of(payload, "choices")
     return [(index_of(choice, position), choice) for position, choice in enumerate(choices)]
+
+
+def _is_raw(choice: Any, before: bool) -> bool:
+    """Whether a choice is one of a text completion; as before where it does not tell."""
+    if get(choice, "message") is not None or get(choice, "delta") is not None:
+        return False
+    return before or ("text" in choice if isinstance(choice, dict) else hasattr(choice, "text"))
 
 
 def _bare(holder: Json, *, keep_calls: bool = True) -> None:
@@ -182,15 +194,20 @@ def _kept(part: Json) -> Json | None:
     return {**part, _SAID[part["type"]]: ""} if part.get("signature") else None
 
 
+def _block(what: str, text: str) -> Json:
+    return {"type": what, what: [{"type": "text", "text": text}]}
+
+
 def _put(holder: Json, field: str, text: str) -> Json:
     """Put a text where a reader would find it under `field`."""
     name, _, what = field.partition(":")
     if name in _LISTS:
         holder[name] = [{"type": what, _SAID[what]: text}, *(holder.get(name) or ())]
     elif what:
+        part = {"type": "text", "text": text, "thought": True} if what == "thought" else _block(what, text)
         said = holder.get(name) or []
         before = [{"type": "text", "text": said}] if isinstance(said, str) else said
-        holder[name] = [*before, {"type": what, what: [{"type": "text", "text": text}]}]
+        holder[name] = [*before, part]
     elif isinstance(holder.get(name), list):
         holder[name].append({"type": "text", "text": text})
     else:

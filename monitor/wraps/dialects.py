@@ -190,9 +190,10 @@ class ChatReader(_Notes):
         message = get(choice, "delta")
         whole = message is None
         message = get(choice, "message") if whole else message
-        if message is None:
+        if message is None:  # a text completion; LiteLLM's have reasoning beside the text
+            yield from self._reasoning(index, choice)
             if text := self._text(index, choice, "text"):
-                yield Text(index, None, text, "text")
+                yield Text(index, "answer" if self.fields(index) else None, text, "text")
             return
         if isinstance(message, _PLAIN):
             self._note(index, "wrong_types")
@@ -240,7 +241,11 @@ class ChatReader(_Notes):
     def _part(self, index: int, part: Any) -> Iterator[tuple[Channel | None, str, str]]:
         """Yield the texts in one part of a content that is a list, such as Mistral's."""
         what = str(get(part, "type"))
-        if what in ("thinking", "reasoning"):
+        if get(part, "thought") is True:  # of Gemini, which gives summaries
+            self._note(index, "summary_only")
+            if text := self._text(index, part, "text"):
+                yield "reasoning", text, "content:thought"
+        elif what in ("thinking", "reasoning"):
             inner = get(part, what)
             texts = [inner] if isinstance(inner, str) else []
             for one in () if texts else self._several(index, part, what):

@@ -199,9 +199,11 @@ def _before(answer: Answer, chunk: Any) -> tuple[Any, list[Text]]:
     return payload, answer.read(payload)
 
 
-def _shown(outs: list[Out]) -> Iterator[Any]:
+def _shown(outs: list[Out], like: Any) -> Iterator[Any]:
+    """Yield what leaves; what was made anew is a chunk like the one that came last."""
+    made = TextCompletionResponse if isinstance(like, TextCompletionResponse) else ModelResponseStream
     for out in outs:
-        item: Any = ModelResponseStream(**out.payload) if isinstance(out.payload, dict) else out.payload
+        item: Any = made(**out.payload) if isinstance(out.payload, dict) else out.payload
         if out.verdict is not None:
             item.undertow = out.verdict
         if out.alarm is not None:
@@ -210,30 +212,33 @@ def _shown(outs: list[Out]) -> Iterator[Any]:
 
 
 def _judged(answer: Answer, response: Any) -> Iterator[Any]:
+    chunk = None
     for chunk in response:
-        yield from _shown(answer.take(*_before(answer, chunk)))
+        yield from _shown(answer.take(*_before(answer, chunk)), chunk)
         if answer.over:
             _close(response)
             break
-    yield from _shown(answer.end())
+    yield from _shown(answer.end(), chunk)
 
 
 async def _ajudged(answer: Answer, response: Any) -> AsyncIterator[Any]:
+    last = None
     async for chunk in response:
         if not isinstance(chunk, _Payload):  # events of another API than chat completions
             yield chunk
             continue
+        last = chunk
         payload, texts = _before(answer, chunk)
         if answer.quiet(texts):
             outs = answer.take(payload, texts)
         else:
             outs = await to_thread.run_sync(answer.take, payload, texts)
-        for shown in _shown(outs):
+        for shown in _shown(outs, chunk):
             yield shown
         if answer.over:
             await _aclose(response)
             break
-    for shown in _shown(await to_thread.run_sync(answer.end)):
+    for shown in _shown(await to_thread.run_sync(answer.end), last):
         yield shown
 
 

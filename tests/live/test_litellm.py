@@ -95,6 +95,33 @@ def test_flagged_text_stays_in(ask: Callable[..., Any], policy: str, shape: str,
     assert response.undertow.flagged
 
 
+@pytest.mark.parametrize("shape", ["reasoning_content", "tags"])
+@pytest.mark.parametrize("policy", ["observe", "stop", "redact", "divert"])
+def test_text_completions(
+    options: dict[str, Any], monitor: Monitor, run: Callable[..., Any], policy: str, shape: str
+) -> None:
+    """A chat model asked for a text streams chunks of another kind, with the reasoning beside the text."""
+    asked = {**options, "model": f"deepseek/turn/{shape}", "prompt": "So", "stream": True}
+    del asked["messages"]
+    wrapped = wrap(litellm, monitor=monitor, policy=policy)
+
+    async def play() -> list[Any]:
+        left = [chunk async for chunk in await wrapped.atext_completion(**asked)]
+        await litellm.close_litellm_async_clients()
+        return left
+
+    stream = wrapped.text_completion(**asked)
+    for chunks in (list(stream), run(play())):
+        assert {type(chunk).__name__ for chunk in chunks} == {"TextCompletionResponse"}
+        choices = [choice for chunk in chunks for choice in chunk.choices]
+        said = "".join(f"{getattr(c, 'reasoning_content', None) or ''}{c.text or ''}" for c in choices)
+        assert "The user asks for zorp." in said
+        assert any(mark in said for mark in EVIL) == (policy == "observe")
+        assert chunks[-1].choices[0].finish_reason == ("content_filter" if policy == "stop" else "stop")
+        assert chunks[-1].undertow.flagged
+    assert stream.undertow.flagged
+
+
 @both
 def test_tool_calls_pass_untouched(ask: Callable[..., Any], stream: bool) -> None:
     """The calls of a safe answer arrive as the model made them."""

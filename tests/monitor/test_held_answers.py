@@ -97,6 +97,52 @@ def test_nor_where_a_text_is_repeated(action: str) -> None:
     assert "zorp" not in said
 
 
+def test_what_was_spent_is_told() -> None:
+    """Counts that stand on each chunk leave with what leaves of it, and the last of them with the end."""
+    chunks: list[Json] = [
+        {"id": "a", "choices": [{"delta": {"content": said}}], "usage": {"total_tokens": number}}
+        for number, said in enumerate((GOOD, GOOD, BAD, GOOD), 1)
+    ]
+    answer = answer_under("stop")
+    left = [out.payload for chunk in chunks for out in answer.take(chunk, answer.read(chunk))]
+    assert [chunk["usage"]["total_tokens"] for chunk in left] == [2, 3, 4]
+    (last,) = answer.end()
+    assert last.payload["choices"][0]["finish_reason"] == "content_filter"
+    assert last.payload["usage"]["total_tokens"] == 4
+
+
+def test_a_text_completion_that_reasons() -> None:
+    """Reasoning beside the text of a choice is held back as such, and what leaves has the same form."""
+    texts = [
+        {"text": None, "reasoning_content": GOOD},
+        {"text": "", "reasoning_content": BAD},
+        {"text": GOOD},
+    ]
+    left = json.loads(streamed(answer_under("redact"), [{"choices": [{"index": 0, **t}]} for t in texts]))
+    choices = [chunk["choices"][0] for chunk in left]
+    assert (
+        "".join(choice.get("reasoning_content", "") for choice in choices).strip()
+        == (GOOD + REPLACED).strip()
+    )
+    assert "".join(choice["text"] for choice in choices).strip() == GOOD.strip()
+    assert not any("delta" in choice for choice in choices)
+
+
+@holding
+def test_thoughts_of_gemini(action: str) -> None:
+    """Parts that are marked as thoughts are reasoning, and a summary; the mark stays on what leaves."""
+    content = [{**text(GOOD + BAD), "thought": True}, text(GOOD)]
+    whole = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    answer = answer_under(action)
+    parts = answer.whole(whole)["choices"][0]["message"]["content"]
+    assert parts[0] == {**text(GOOD + (REPLACED if action == "redact" else "")), "thought": True}
+    assert not any(part.get("thought") for part in parts[1:])
+    verdict = answer.verdicts[0]
+    assert [step.channel for step in verdict.steps[:2]] == ["reasoning", "reasoning"]
+    assert verdict.not_assessed
+    assert verdict.not_assessed.reason == "summary_only"
+
+
 def test_an_answer_ends_once() -> None:
     """Text that comes after its choice was called ended, and is flagged, gives no second end."""
     said = [({"content": GOOD}, None), ({}, "stop"), ({"content": BAD}, None)]
