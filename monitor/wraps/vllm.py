@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..policy import Policy
 from ..trace import NotAssessed
 from ..verdict import TraceVerdict
 from .answers import chief, qualified
+from .decoding import prompt_end
 from .dialects import index_of, items_of, prompt_of
 
 __all__ = ["wrap_object"]
@@ -56,12 +58,12 @@ class _Judged:
     def _holds(self) -> bool:
         return self._policy.holds("reasoning") or self._policy.holds("answer")
 
-    def _gate(self, request: Any, index: int, prompt: str = "") -> Gate:
-        raw = request.prompt if isinstance(request.prompt, str) else ""
+    def _gate(self, request: Any, index: int, tokenizer: Any, prompt: str = "") -> Gate:
+        said, raw = _prompts(request, tokenizer)
         return Gate(
             self._monitor,
             self._policy,
-            prompt=prompt or raw,
+            prompt=prompt or said,
             raw_prompt=raw,
             id=f"{request.request_id}#{index}",
         )
@@ -72,7 +74,15 @@ class _Offline(_Judged):
 
     def generate(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Generate; each output and each of its completions has its verdict under `undertow`."""
-        return [self._whole(request) for request in self._inner.generate(*args, **kwargs)]
+        return [self._whole(request, "") for request in self._inner.generate(*args, **kwargs)]
+
+    def beam_search(self, *_: Any, **__: Any) -> Any:
+        """Refuse what is not judged.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("beam search is not judged: use generate or chat")
 
     def chat(self, messages: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Answer conversations; as `generate`."""
@@ -81,11 +91,13 @@ class _Offline(_Judged):
         prompts = [prompt_of({"messages": turns}) for turns in (messages if several else [messages])]
         return [self._whole(request, prompt) for request, prompt in zip(outputs, prompts, strict=True)]
 
-    def _whole(self, request: Any, prompt: str = "") -> Any:
+    def _whole(self, request: Any, prompt: str) -> Any:
+        tokenizer = _tokenizer(self._inner)
         completions, missing = _completions(request)
-        verdicts = {i: self._completion(request, i, one, prompt) for i, one in completions.items()}
+        gates = {i: self._gate(request, i, tokenizer, prompt) for i in (*completions, *missing)}
+        verdicts = {i: self._completion(gates[i], one) for i, one in completions.items()}
         for index in missing:
-            gate = self._gate(request, index, prompt)
+            gate = gates[index]
             gate.refuse(_ODD.detail)
             gate.close()
             verdicts[index] = _verdict(gate, odd=True)
@@ -94,8 +106,8 @@ class _Offline(_Judged):
         request.undertow = chief(verdicts)
         return request
 
-    def _completion(self, request: Any, index: int, completion: Any, prompt: str) -> TraceVerdict:
-        gate, text = self._gate(request, index, prompt), completion.text
+    def _completion(self, gate: Gate, completion: Any) -> TraceVerdict:
+        text = completion.text
         odd = not isinstance(text, str)
         pieces = [*(gate.refuse(_ODD.detail) if odd else gate.feed(text)), *gate.close()]
         if self._holds and _joined(pieces) != text and (_ended(gate) or not odd):
@@ -114,7 +126,7 @@ class _Online(_Judged):
     ) -> AsyncIterator[Any]:
         """Generate; the last output has the verdicts under `undertow`, as each completion has its own."""
         outputs = self._inner.generate(prompt, sampling_params, request_id, *args, **kwargs)
-        following = _Following(self, sampling_params)
+        following = _Following(self, sampling_params, await _awaited(_tokenizer(self._inner)))
         async for request in outputs:
             shown = await following.take(request)
             if following.over and not request.finished:
@@ -128,8 +140,8 @@ class _Online(_Judged):
 class _Following:
     """One request on its way."""
 
-    def __init__(self, engine: _Online, params: Any) -> None:
-        self._engine = engine
+    def __init__(self, engine: _Online, params: Any, tokenizer: Any) -> None:
+        self._engine, self._tokenizer = engine, tokenizer
         self._deltas = getattr(getattr(params, "output_kind", None), "name", "") == "DELTA"
         self._expected = getattr(params, "n", None) or 1
         self._gates: dict[int, Gate] = {}
@@ -170,7 +182,7 @@ class _Following:
     async def _judge(self, request: Any, index: int, text: Any, *, last: bool) -> str:
         """Have judged what is new of a completion; return what may leave by that."""
         if index not in self._gates:
-            self._gates[index] = self._engine._gate(request, index)
+            self._gates[index] = self._engine._gate(request, index, self._tokenizer)
         gate = self._gates[index]
         pieces: list[Piece] = []
         if not isinstance(text, str):
@@ -210,6 +222,34 @@ def _completions(request: Any, known: Collection[int] = ()) -> tuple[dict[int, A
     if found and len(found) == len(outputs):
         return found, []
     return found, sorted({*known, *range(max(len(outputs), 1))} - {*found})
+
+
+def _tokenizer(engine: Any) -> Any:
+    """Return an engine's tokenizer, or what is to be awaited for it; None where it has none."""
+    try:
+        return engine.get_tokenizer()
+    except Exception:  # it was started without, or is another engine
+        return None
+
+
+async def _awaited(tokenizer: Any) -> Any:
+    try:
+        return await tokenizer if inspect.isawaitable(tokenizer) else tokenizer
+    except Exception:
+        return None
+
+
+def _prompts(request: Any, tokenizer: Any) -> tuple[str, str]:
+    """Return the prompt of an output as a text to judge in, and as the model got it.
+
+    It may have come as tokens, as all prompts do that vLLM itself made of messages.
+    """
+    text = request.prompt if isinstance(request.prompt, str) else ""
+    ids = getattr(request, "prompt_token_ids", None) or ()
+    try:
+        return text or tokenizer.decode(ids, skip_special_tokens=True), prompt_end(tokenizer, ids)
+    except Exception:  # no tokenizer, or one of another kind: the text is what there is
+        return text, text
 
 
 def _ended(gate: Gate) -> bool:

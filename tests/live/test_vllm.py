@@ -16,6 +16,7 @@ import pytest
 
 from undertow.errors import UsageError
 from undertow.monitor.monitor import Monitor
+from undertow.monitor.trace import Trace
 from undertow.monitor.verdict import TraceVerdict
 from undertow.monitor.wraps import wrap
 
@@ -262,6 +263,94 @@ def test_online_outputs_of_the_wrong_type(  # noqa: PLR0917
         others = [one.text for request in outputs for one in request.outputs if getattr(one, "index", 0) == 1]
         assert raw(tales["calm"]) == ("".join(others) if kind == "DELTA" else others[-1])
     assert engine.aborted == (["r1"] if closed and n == 1 and when != "last" else []) or n > 1
+
+
+def tokens(request: str, begun: str) -> tuple[Any, list[int]]:
+    """Return a tokenizer, and a prompt as tokens whose last turn was begun for the model."""
+    pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    tiny: Any = modules["tiny"]
+    tokenizer = tiny.byte_level()
+    return tokenizer, tokenizer.encode(f"{tiny.prompt_of(request)}{begun}", add_special_tokens=False)
+
+
+class TokenLLM(LLM):
+    """Stands for an offline engine that was given tokens, as vLLM's own `chat` gives them."""
+
+    __module__ = "vllm.entrypoints.llm"
+    tokenizer: Any = None
+    ids: Any = None
+
+    def get_tokenizer(self) -> Any:
+        """Return the tokenizer, or fail where the engine has none."""
+        if self.tokenizer is None:
+            raise ValueError("skip_tokenizer_init")
+        return self.tokenizer
+
+    def _answer(self, id: str, prompt: str) -> Request:
+        request = super()._answer(id, prompt)
+        request.prompt, request.prompt_token_ids = None, self.ids  # type: ignore[attr-defined]
+        return request
+
+    def beam_search(self, prompts: list[str]) -> Any:
+        """Search among beams."""
+
+
+class TokenAsyncLLM(AsyncLLM):
+    """Stands for an asynchronous engine that was given tokens."""
+
+    __module__ = "vllm.v1.engine.async_llm"
+    tokenizer: Any = None
+    ids: Any = None
+
+    async def get_tokenizer(self) -> Any:
+        """Return the tokenizer, or fail where the engine has none."""
+        if self.tokenizer is None:
+            raise ValueError("skip_tokenizer_init")
+        return self.tokenizer
+
+    async def generate(self, prompt: Any, sampling_params: Any, request_id: str) -> AsyncIterator[Request]:
+        """Answer a prompt of tokens."""
+        async for request in super().generate("", sampling_params, request_id):
+            request.prompt, request.prompt_token_ids = None, self.ids  # type: ignore[attr-defined]
+            yield request
+
+
+@pytest.mark.parametrize("begun", ["<think>\n", "<think>\nI was begun for it, and"])
+def test_prompts_of_tokens(
+    tales: Mapping[str, Any], monitor: Monitor, run: Callable[..., Any], begun: str
+) -> None:
+    """What a prompt of tokens opened is known, and its text is what the steps are judged in."""
+    tale = tales["turn"].reasoning
+    llm, engine = TokenLLM(tale), TokenAsyncLLM(tale)
+    llm.tokenizer, llm.ids = engine.tokenizer, engine.ids = tokens(PROMPT, begun)
+    text = llm.tokenizer.decode(llm.ids, skip_special_tokens=True)
+    params = SimpleNamespace(output_kind=SimpleNamespace(name="CUMULATIVE"), n=1)
+
+    async def play() -> Any:
+        wrapped = wrap(engine, monitor=monitor)
+        return [request async for request in wrapped.generate({}, params, "0")][-1].undertow
+
+    (request,) = wrap(llm, monitor=monitor).generate([""])
+    trace = Trace(id="0#0", prompt=text, reasoning=tale, truncated=True)
+    assert [request.undertow, run(play())] == list(monitor.judge([trace])) * 2
+
+
+def test_engines_without_a_tokenizer(
+    tales: Mapping[str, Any], monitor: Monitor, run: Callable[..., Any]
+) -> None:
+    """Their texts are judged as ever."""
+    llm, engine = TokenLLM(tales["turn"].reasoning), TokenAsyncLLM(tales["turn"].reasoning)
+    params = SimpleNamespace(output_kind=SimpleNamespace(name="DELTA"), n=1)
+
+    async def play() -> Any:
+        wrapped = wrap(engine, monitor=monitor)
+        return [request async for request in wrapped.generate({}, params, "0")][-1].undertow
+
+    assert wrap(llm, monitor=monitor).generate([""])[0].undertow.flagged
+    assert run(play()).flagged
+    with pytest.raises(UsageError, match="use generate or chat"):
+        wrap(llm, monitor=monitor).beam_search([""])
 
 
 def test_only_engines_are_wrapped(monitor: Monitor) -> None:

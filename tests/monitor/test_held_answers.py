@@ -113,7 +113,7 @@ def test_what_was_spent_is_told() -> None:
 
 def test_a_text_completion_that_reasons() -> None:
     """Reasoning beside the text of a choice is held back as such, and what leaves has the same form."""
-    texts = [
+    texts: list[Json] = [
         {"text": None, "reasoning_content": GOOD},
         {"text": "", "reasoning_content": BAD},
         {"text": GOOD},
@@ -131,8 +131,8 @@ def test_a_text_completion_that_reasons() -> None:
 @holding
 def test_thoughts_of_gemini(action: str) -> None:
     """Parts that are marked as thoughts are reasoning, and a summary; the mark stays on what leaves."""
-    content = [{**text(GOOD + BAD), "thought": True}, text(GOOD)]
-    whole = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    content: list[Json] = [{**text(GOOD + BAD), "thought": True}, text(GOOD)]
+    whole: Json = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
     answer = answer_under(action)
     parts = answer.whole(whole)["choices"][0]["message"]["content"]
     assert parts[0] == {**text(GOOD + (REPLACED if action == "redact" else "")), "thought": True}
