@@ -7,6 +7,7 @@ until the step that they belong to is known.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,13 +47,14 @@ def probe_for(probe: Any, model: Any, tokenizer: Any) -> ProbeClassifier:
 class Probing:
     """Reads one call of `generate`; a context manager around it.
 
-    It catches all that runs on the model meanwhile: one call at a time.
+    Calls may run at once, each in a thread of its own or inside another: each reads its own states.
     """
 
     def __init__(self, probe: ProbeClassifier, model: Any) -> None:
         self._probe = probe
         self._block = blocks(model)[probe.layer - 1]
         self._hook: Any = None
+        self._before: Token[Probing | None] | None = None
         self._states: dict[int, Any] = {}
         """By the number of the new token they were made of, shape (rows, width)."""
         self._next: int | None = None
@@ -87,12 +89,13 @@ class Probing:
         return self._states[token][row].float().cpu().numpy()
 
     def _keep(self, module: Any, given: Any, output: Any) -> None:
-        if self._next is not None:
+        if self._next is not None and _READING.get() is self:
             states = output[0] if isinstance(output, tuple) else output
             self._states[self._next] = states[:, -1].detach().clone()
             self._next += 1
 
     def __enter__(self) -> Self:
+        self._before = _READING.set(self)
         self._hook = self._block.register_forward_hook(self._keep)
         return self
 
@@ -100,7 +103,13 @@ class Probing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hook.remove()
+        if self._before is not None:
+            _READING.reset(self._before)
         self._states.clear()
+
+
+_READING: ContextVar[Probing | None] = ContextVar("_READING", default=None)
+"""What reads the call that runs in this thread."""
 
 
 class _Reading:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import modules
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,31 @@ def test_policies_go_on(tokenizer: Any, probe: ProbeClassifier, policy: str) -> 
     for verdict, scores in zip(output.undertow, output.undertow_probe, strict=True):
         assert len(scores) == len(verdict.steps)
         assert sum(score is None for score in scores) <= 1
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["another thread", "inside"])
+def test_calls_at_once_read_their_own_states(tokenizer: Any, probe: ProbeClassifier, *, beside: bool) -> None:
+    """A call that runs in the midst of another, on the same model, leaves the other's scores as they are."""
+    model = made_up("Qwen2", tokenizer)
+    alone = watch(model, tokenizer, probe).undertow_probe
+    others: list[Any] = []
+
+    def other() -> None:
+        others.append(watch(model, tokenizer, probe, max_new_tokens=60).undertow_probe)
+
+    def interrupt(input_ids: Any, scores: Any) -> Any:
+        if input_ids.shape[1] == 30:
+            thread = Thread(target=other)
+            (thread.start if beside else other)()
+            if beside:
+                thread.join()
+        return scores
+
+    texts = list(tiny.SCRIPT.values())
+    width = tokenizer([tiny.prompt_of(one) for one in tiny.SCRIPT], padding=True)["input_ids"]
+    processors = [saying(tokenizer, texts, len(width[0])), interrupt]
+    assert watch(model, tokenizer, probe, logits_processor=processors).undertow_probe == alone
+    assert others == [watch(model, tokenizer, probe, max_new_tokens=60).undertow_probe]
 
 
 def test_what_is_refused(tokenizer: Any, probe: ProbeClassifier, model: Any) -> None:
