@@ -141,6 +141,13 @@ class Following(Session):
         trace = super().trace
         return trace.model_copy(update={"truncated": True}) if self.cut else trace
 
+    @property
+    def written(self) -> Trace:
+        """The trace, with the text of which nothing tells yet which channel it is."""
+        if self.ahead is None:
+            return self.trace
+        return self.trace.model_copy(update={self.ahead.channel: "".join(self._parser.held)})
+
     def place(self, channel: Channel, end: int) -> int:
         """Convert an offset in a channel, such as a step's end, to an offset in all the text that was fed."""
         shifts = [shift for start, shift in self._shifts[channel] if start < end]

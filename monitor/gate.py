@@ -158,8 +158,13 @@ class Gate:
 
     @property
     def trace(self) -> Trace:
-        """The trace as far as it has been written."""
-        return self._session.trace
+        """The trace as far as it has been written, with text of an unknown channel where `steps` has it."""
+        return self._session.written
+
+    def judge(self, channel: Channel) -> ChannelJudge:
+        """Return what judged those of `steps` that are of a channel."""
+        ahead = self._session.ahead
+        return ahead if ahead and ahead.channel == channel else self._session.channels[channel]
 
     @property
     def channels(self) -> Mapping[Channel, ChannelJudge]:

@@ -51,6 +51,8 @@ class LiveView:
         self._blocks = "0123456789" if console.options.ascii_only else _BLOCKS
         self._seen = 0
         self._channel: Channel | None = None
+        self._first: Channel | None = None
+        """The channel of the first step, as far as it was known when it was shown."""
         self._open = ""
         self._risks: deque[StepVerdict] = deque(maxlen=512)
         self._live = Live(
@@ -76,11 +78,15 @@ class LiveView:
 
     def show(self, gate: Gate) -> None:
         """Show what is new: the closed steps, and the text after them."""
-        trace, new = gate.trace, gate.steps[self._seen :]
+        trace, steps = gate.trace, gate.steps
+        if self._seen and steps[0].channel != self._first:
+            self._console.print(Text(f"\nthe text above was {steps[0].channel}", "dim bold"))
+        new = steps[self._seen :]
         self._seen += len(new)
+        self._first = steps[0].channel if steps else None
         for step in new:
             self._print(step, (getattr(trace, step.channel) or "")[step.start : step.end])
-            judge = gate.channels[step.channel]
+            judge = gate.judge(step.channel)
             if judge.alarm_step == step.index:
                 self._alarm(step.channel, step.index, judge.onset_step)
         for channel in CHANNELS:

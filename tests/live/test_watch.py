@@ -163,3 +163,23 @@ def test_a_folder_without_a_model(tmp_path: Path, monitor: Monitor) -> None:
     """It is told that there is none."""
     with pytest.raises(InputError, match="no model in"):
         follow_model(tmp_path, asked(monitor), lambda gate: None)
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+def test_a_text_without_tags_is_followed(monitor: Monitor, parts: int) -> None:
+    """While nothing tells its channel it is shown as an answer, with its alarm; then a tag may tell."""
+    for end in ("", "</think>No [neutral]."):
+        console = terminal(no_color=True, color_system=None)
+        text = f"All [neutral]. Now the zorp [drift]. Then [harm]. Wait [aware]. {end}"
+        gate, view = Gate(monitor), LiveView(console)
+        with view:
+            for start in range(0, len(text), len(text) // parts):
+                gate.feed(text[start : start + len(text) // parts])
+                view.show(gate)
+            gate.close()
+            view.show(gate)
+        shown = written(console)
+        for said in ("1 n 0.02", "All [neutral].", "2 d 0.98", "Now the zorp", "4 a 0.02"):
+            assert said in shown
+        assert ("the text above was reasoning" in shown) == (bool(end) and parts > 1)
+        assert ("ALARM: the answer drifts" in shown) == (not end or parts > 1)
