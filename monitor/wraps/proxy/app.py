@@ -1,4 +1,4 @@
-"""The proxy: what it answers itself, what it passes on, and what it judges on the way."""
+"""The proxy: its own routes, the requests that it passes on, and the responses that it judges."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["create_app"]
 _log = logging.getLogger("undertow.serve")
 
 _GONE = 499
-"""What the log says where the client went before its answer began."""
+"""The status in the log if the client disconnected before its response began."""
 
 
 def create_app(
@@ -49,15 +49,15 @@ def create_app(
 
     Args:
         upstream: the root of an OpenAI-compatible server, with or without `/v1`.
-        monitor: what judges; `Monitor()` if not given.
-        policy: what happens when the alarm goes; a `Policy`, or the name of an action.
-        limits: what is borne of clients and of upstream.
-        profile: how the upstream's model marks its reasoning in a text, where neither its name nor a
-            tag tells; a name of `monitor.profiles.PROFILES`.
-        transport: another way to reach upstream than by network.
+        monitor: the monitor that judges; `Monitor()` if not given.
+        policy: what happens at the alarm; a `Policy`, or the name of an action.
+        limits: bounds on sizes and times, of clients and of upstream.
+        profile: how the upstream's model marks its reasoning in text, if neither its name nor a
+            tag shows it; a name of `monitor.profiles.PROFILES`.
+        transport: a replacement for the network transport to upstream.
 
     Raises:
-        UsageError: if the URL, the policy or the profile cannot be.
+        UsageError: if the URL, the policy or the profile is invalid.
 
     Example:
         >>> app = create_app("http://localhost:8000/v1", policy="stop")  # doctest: +SKIP
@@ -84,7 +84,7 @@ def create_app(
 
 
 class Proxy:
-    """Answers every request that is none of its own; an ASGI application itself."""
+    """Answers every request outside the proxy's own routes; an ASGI application itself."""
 
     def __init__(self, upstream: Upstream, judge: Judge, limits: Limits) -> None:
         self._upstream = upstream
@@ -106,7 +106,7 @@ class Proxy:
             await response(scope, receive, send)
         except ClientDisconnect:
             self._metrics.failures.labels("client_gone").inc()
-        except (httpx.TransportError, TimeoutError):  # in the midst of a body that is not ours to mend
+        except (httpx.TransportError, TimeoutError):  # in the body of a response that is only passed on
             self._metrics.failures.labels("upstream_broke").inc()
         finally:
             self._open -= 1
@@ -133,18 +133,18 @@ class Proxy:
         return passed_on(response, deadline)
 
     async def health(self, _: Request) -> Response:
-        """Say that the proxy runs, and with what."""
+        """Report that the proxy runs, with its classifier and policy."""
         return JSONResponse({"status": "ok", **self._judge.described})
 
     async def show_metrics(self, _: Request) -> Response:
-        """Show the counts."""
+        """Return the metrics."""
         return self._metrics.show()
 
     async def astart(self) -> None:
-        """Begin what takes a while: what judges, and by the way the threads that the first request needs."""
+        """Start the process that judges, and with it the worker threads that the first request needs."""
         await to_thread.run_sync(self._judge.start)
 
     async def aclose(self) -> None:
-        """Close what is open upstream, and end what judges."""
+        """Close the connections to upstream and end the process that judges."""
         await self._upstream.aclose()
         await asyncio.to_thread(self._judge.close)

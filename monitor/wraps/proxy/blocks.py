@@ -1,4 +1,4 @@
-"""Streams of Anthropic's Messages API: events about blocks, ended by `message_stop`."""
+"""Write streams of Anthropic's Messages API: events about blocks, ended by `message_stop`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BlockWire(TypedWire):
     ends = ("message_stop", "error")
 
     def see(self, payload: Json) -> None:
-        """Take note of nothing: no event needs what came before it."""
+        """Do nothing: no event needs what came before it."""
 
     def is_end(self, event: Event) -> bool:
         """Whether an event ends the message, or is an error."""
@@ -24,7 +24,7 @@ class BlockWire(TypedWire):
         return super().is_end(event)
 
     def finale(self, last: Json | None, ending: Ending) -> bytes:
-        """Return the event that ends the message, or the error that did, with the verdicts."""
+        """Return the event that ends the message, or the error event that ended it, with the verdicts."""
         if last is None or ending.broken is not None:
             error = {"type": "api_error", "message": ending.broken or BROKE}
             last = {"type": "error", "error": error}

@@ -1,4 +1,4 @@
-"""What a request asks for, as far as judging its answer needs it."""
+"""Read from a request what judging its response needs."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Call:
     kind: Kind
     model: str | None
     prompt: str
-    """The last user turn, or the raw prompt; empty where there are several."""
+    """The last user turn, or the raw prompt; empty if the request has several."""
     choices: int
-    """How many choices the answer will have."""
+    """How many choices the response will have."""
 
 
 def kind_of(method: str, path: str) -> Kind | None:
-    """Return what a route generates; None where it is none of those whose answers are judged."""
+    """Return the kind of generation that a route makes; None if its responses are not judged."""
     end = re.sub("/+", "/", path).rstrip("/").lower()
-    if "/threads/" in end:  # messages of a thread are what a user writes
+    if "/threads/" in end:  # a user writes the messages of a thread
         return None
     return next((kind for route, kind in _ROUTES if end.endswith(route)), None) if method == "POST" else None
 
 
 def read_call(kind: Kind, body: bytes) -> Call:
-    """Return what a request asks for; nothing of one that only upstream can read, and may answer."""
+    """Return what a request asks for; empty if the body cannot be read here (upstream may still answer)."""
     asked = json_object(body) or {}
     model, count, prompts = asked.get("model"), asked.get("n"), asked.get("prompt")
     several = len(prompts) if isinstance(prompts, list) and kind == "completions" else 1
@@ -56,7 +56,7 @@ def read_call(kind: Kind, body: bytes) -> Call:
 
 
 def json_object(body: bytes) -> Json | None:
-    """Return a body as a JSON object; None where it is none."""
+    """Return a body as a JSON object; None if it is not one."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -67,5 +67,5 @@ def json_object(body: bytes) -> Json | None:
 def _prompt(asked: Json) -> str:
     try:
         return prompt_of(asked)
-    except (AttributeError, TypeError):  # of a shape that upstream will refuse
+    except (AttributeError, TypeError):  # a shape that upstream will refuse
         return ""

@@ -1,4 +1,4 @@
-"""Streams of chat completions and text completions: chunks with choices, ended by `[DONE]`."""
+"""Write streams of chat completions and text completions: chunks with choices, ended by `[DONE]`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .wire import Ending, error_json
 __all__ = ["ChunkWire"]
 
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-"""What every chunk of an answer repeats."""
+"""The fields that every chunk of a response repeats."""
 
 
 class ChunkWire:
-    """Writes the chunks of one answer."""
+    """Writes the chunks of one response."""
 
     tells_again = False
 
@@ -31,7 +31,7 @@ class ChunkWire:
         self._finished: dict[int, bool] = {}
 
     def see(self, payload: Json) -> None:
-        """Take note of what the answer is called and of which choices are finished."""
+        """Record the response's head, and which choices are finished."""
         self._head |= {name: payload[name] for name in _HEAD if name in payload}
         choices = payload.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -47,7 +47,7 @@ class ChunkWire:
 
     @property
     def complete(self) -> bool:
-        """Whether every choice has its finish reason."""
+        """Whether every choice has a finish reason."""
         return bool(self._finished) and all(self._finished.values())
 
     def write(self, payload: Json) -> bytes:
@@ -55,12 +55,12 @@ class ChunkWire:
         return encode(payload)
 
     def mark(self, note: str) -> bytes:
-        """Return a chunk without choices that says something of ours, as the one with `usage` does."""
+        """Return a chunk without choices, like the one with `usage`, that carries undertow's data."""
         head = json.dumps({**self._head, "choices": []}, separators=(",", ":"))
         return encode(f'{head[:-1]},"undertow":{note}}}')
 
     def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
-        """Return the last chunks, the verdicts, an error where there was one, and `[DONE]`."""
+        """Return the last chunks, the verdicts, an error if the stream broke, and `[DONE]`."""
         parts = [*map(self.write, rest), self.mark(ending.verdicts.json)]
         if ending.broken is not None:
             parts.append(encode({"error": error_json(ending.broken)}))

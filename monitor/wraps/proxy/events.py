@@ -1,4 +1,4 @@
-"""Streams of the Responses API: typed events, ended by the one that holds the whole response."""
+"""Write streams of the Responses API: typed events, ended by the one with the whole response."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class TypedWire(ABC):
 
     tells_again = True
     ends: tuple[str, ...]
-    """The types of the events that end a stream, well or not."""
+    """The types of the events that end a stream, successfully or not."""
     complete = False
 
     @abstractmethod
     def see(self, payload: Json) -> None:
-        """Take note of an event."""
+        """Record an event."""
 
     @abstractmethod
     def finale(self, last: Json | None, ending: Ending) -> bytes:
-        """Return the last event with the verdicts; `last` is the one that would have been, if any."""
+        """Return the last event with the verdicts, based on `last`, the event that would end it, if any."""
 
     def is_end(self, event: Event) -> bool:
-        """Whether an event ends the answer, well or not."""
+        """Whether an event ends the response, successfully or not."""
         return kind_of(event.payload or {}) in self.ends
 
     def write(self, payload: Json) -> bytes:
@@ -40,11 +40,11 @@ class TypedWire(ABC):
         return encode(payload, kind_of(payload))
 
     def mark(self, note: str) -> bytes:
-        """Return an event of a type of our own; it takes no number from the others."""
+        """Return an event of undertow's own type; it takes no sequence number."""
         return encode(f'{{"type":"undertow.alarm","undertow":{note}}}', "undertow.alarm")
 
     def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
-        """Return the last events, with the verdicts in the one that ends the answer."""
+        """Return the last events, with the verdicts in the one that ends the response."""
         before = list(rest)
         last = before.pop() if before and kind_of(before[-1]) in self.ends else None
         if last is None and ending.last is not None:
@@ -62,14 +62,14 @@ class EventWire(TypedWire):
         self._sequence = -1
 
     def see(self, payload: Json) -> None:
-        """Take note of the response, and of how far its events are numbered."""
+        """Record the response, and the last sequence number."""
         number = payload.get("sequence_number")
         self._sequence = number if isinstance(number, int) else self._sequence + 1
         if isinstance(payload.get("response"), dict):
             self._response = payload["response"]
 
     def is_end(self, event: Event) -> bool:
-        """Whether an event holds the response's end, or an error."""
+        """Whether an event ends the response, or is an error."""
         self.complete |= kind_of(event.payload or {}) in _COMPLETE
         return super().is_end(event)
 
@@ -88,12 +88,12 @@ class EventWire(TypedWire):
 
 
 def kind_of(payload: Json) -> str:
-    """Return an event's type, fit to stand on a line."""
+    """Return an event's type, safe to write on one line."""
     kind = payload.get("type")
     return kind if isinstance(kind, str) and kind.isprintable() else "message"
 
 
 def opened(value: Json) -> str:
-    """Return an object as JSON, without its end, ready for one field more."""
+    """Return an object as JSON without its closing brace, ready for one more field."""
     text = json.dumps(value, separators=(",", ":"))[:-1]
     return text if text == "{" else text + ","

@@ -1,4 +1,4 @@
-"""One request whose answer is judged."""
+"""Handle one request whose response is judged."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ __all__ = ["exchange"]
 _T = TypeVar("_T")
 
 _LONG = 200_000
-"""Bytes of a request from which on it is read in a worker."""
+"""A request longer than this, in bytes, is parsed in a worker thread."""
 
 
 async def exchange(
     upstream: Upstream, judge: Judge, request: Request, kind: Kind, deadline: float
 ) -> Response:
-    """Return the answer to a request for a generation: judged, if upstream gave one.
+    """Return the response to a request for a generation: judged, if upstream generated one.
 
     Raises:
-        Refused: if there is no answer that could be passed on.
-        ClientDisconnect: if the client is gone before the answer begins.
+        Refused: if there is no response that could be passed on.
+        ClientDisconnect: if the client is gone before the response begins.
     """
     body = await read_body(request, judge.limits.request)
-    long = len(body) > _LONG  # reading it would keep the event loop from others
+    long = len(body) > _LONG  # parsing it would block the event loop
     call = await judge.run(partial(read_call, kind, body)) if long else read_call(kind, body)
     headers = for_upstream(request.scope["headers"], readable=True)
     response = await _unless_gone(request, upstream.send(request, headers, body, deadline))
@@ -75,10 +75,10 @@ def _wire(kind: Kind) -> Wire:
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """Wait for some work; end it if the client leaves.
+    """Wait for some work; cancel it if the client disconnects.
 
     Raises:
-        ClientDisconnect: if it does.
+        ClientDisconnect: if the client does.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
@@ -89,7 +89,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         gone.cancel()
         task.cancel()
-        del task  # it holds the error that it ended with, whose frames hold what is here
+        del task  # it holds the error that ended it, whose frames hold this function's variables
 
 
 async def _gone(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""The two ways of a streamed answer through the proxy: watched, or held until it was judged."""
+"""Two ways to pass a streamed response on: watched, or held until it is judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Flow", "Held", "Watched"]
 
 
 class Flow(ABC):
-    """What becomes of the events of one stream."""
+    """How the events of one stream are passed on."""
 
     def __init__(self, wire: Wire, judged: Judged) -> None:
         self.wire = wire
@@ -23,11 +23,11 @@ class Flow(ABC):
 
     @abstractmethod
     async def take(self, events: Sequence[Event]) -> bytes:
-        """Take the next events, none of which ends the stream; return what leaves now."""
+        """Take the next events, none of which ends the stream; return the bytes to send now."""
 
     @abstractmethod
     async def end(self, last: Event | None, broken: str | None) -> bytes:
-        """End the stream; return what is left, the verdicts among it."""
+        """End the stream; return the remaining bytes, including the verdicts."""
 
     @property
     def over(self) -> bool:
@@ -41,7 +41,7 @@ class Flow(ABC):
                 self.judged.take(event.payload, len(event.raw))
 
     def _mark(self, out: Out) -> bytes:
-        """Return a mark for an alarm that the policy wants to be seen as it goes."""
+        """Return an event that reports a payload's alarm; empty if it has none."""
         if out.alarm is None:
             return b""
         return self.wire.mark(json.dumps({"flagged": True, "alarm": out.alarm.model_dump(mode="json")}))
@@ -52,11 +52,11 @@ class Flow(ABC):
 
 
 class Watched(Flow):
-    """Events leave at once, as they came; they are judged in the background.
+    """Passes events on at once, unchanged; they are judged in the background.
 
     Args:
-        wire: the API.
-        judged: the answer.
+        wire: the API's stream format.
+        judged: the response being judged.
         behind: how many bytes may wait to be judged before upstream has to wait.
     """
 
@@ -65,14 +65,14 @@ class Watched(Flow):
         self._behind = behind
 
     async def take(self, events: Sequence[Event]) -> bytes:
-        """Have the events judged; return them, and what alarms went since."""
+        """Have the events judged; return them, and marks for alarms raised since the last call."""
         self._judge(events)
         if self.judged.behind > self._behind:
             await self.judged.caught_up()
         return b"".join(event.raw for event in events) + self._alarms()
 
     async def end(self, last: Event | None, broken: str | None) -> bytes:
-        """Wait for the verdicts."""
+        """Wait for the verdicts; return them with the last event."""
         if last is not None and self.wire.tells_again:
             self._judge([last])
         await self.judged.caught_up()
@@ -84,10 +84,10 @@ class Watched(Flow):
 
 
 class Held(Flow):
-    """Events leave as they were made anew, with the text that the policy lets go."""
+    """Passes on newly made events, with the text that the policy releases."""
 
     async def take(self, events: Sequence[Event]) -> bytes:
-        """Have the events judged; return what may leave by now, and comments, which keep a line alive."""
+        """Have the events judged; return what may be sent now, and comments, which keep connections alive."""
         self._judge(events)
         comments = [event.raw for event in events if event.data is None]
         await self.judged.caught_up()
@@ -97,7 +97,7 @@ class Held(Flow):
         return self.wire.write(out.payload) + self._mark(out)
 
     async def end(self, last: Event | None, broken: str | None) -> bytes:
-        """Let out the rest."""
+        """Return the remaining text that the policy releases, with the verdicts and the last event."""
         if last is not None and self.wire.tells_again:
             self._judge([last])
         verdicts = await self.judged.end(cut_short=self._cut_short)

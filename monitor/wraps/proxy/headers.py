@@ -1,4 +1,4 @@
-"""Which headers pass, and the ones that are ours."""
+"""Choose which headers are passed on, and name undertow's own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable
 __all__ = ["FLAGGED", "OURS", "STATE", "VERDICT", "Headers", "for_client", "for_upstream", "value_of"]
 
 Headers = list[tuple[bytes, bytes]]
-"""Names in lower case, with their values, in order."""
+"""Pairs of name and value, in order."""
 
 OURS = b"x-undertow"
-"""What our headers begin with; nobody else may set them."""
+"""The prefix of undertow's headers; they are dropped from what upstream sends."""
 STATE = "x-undertow"
 """`judged`, `judging` (a stream: the verdict comes at its end) or `not-judged`."""
 FLAGGED = "x-undertow-flagged"
@@ -29,33 +29,33 @@ _HOP = frozenset(
         b"upgrade",
     }
 )
-"""Headers that speak of one connection only (RFC 9110, section 7.6.1)."""
+"""Headers that apply to a single connection (RFC 9110, section 7.6.1)."""
 
 
 def for_upstream(headers: Headers, *, readable: bool) -> Headers:
-    """Return what of a request's headers goes on, keys and tokens among them.
+    """Return the request headers to pass on, including keys and tokens.
 
     Args:
         headers: as the client sent them.
-        readable: whether the answer will be read here, so that it must not come compressed.
+        readable: whether the response will be read here, so that it must not be compressed.
     """
     kept = _end_to_end(headers, drop={b"host", b"expect", *([b"accept-encoding"] if readable else [])})
     return [*kept, (b"accept-encoding", b"identity")] if readable else kept
 
 
 def for_client(headers: Headers, *, changed: bool) -> Headers:
-    """Return what of a response's headers goes on; nothing upstream says can pass for a verdict.
+    """Return the response headers to pass on, without any that could pass for a verdict.
 
     Args:
         headers: as upstream sent them.
-        changed: whether the body goes on in another form than it came.
+        changed: whether the body is passed on in another form than received.
     """
     kept = _end_to_end(headers, drop={b"content-length", b"content-encoding"} if changed else ())
     return [(name, value) for name, value in kept if not name.startswith(OURS)]
 
 
 def value_of(headers: Headers, name: bytes) -> str:
-    """Return a header's value in lower case; empty where it is missing."""
+    """Return a header's value in lower case; empty if it is missing."""
     return next((value.decode("latin-1").lower() for key, value in headers if key.lower() == name), "")
 
 

@@ -1,4 +1,4 @@
-"""The monitor inside the proxy: answers that are judged in worker threads, never on the event loop."""
+"""The monitor inside the proxy: judges responses in worker threads, never on the event loop."""
 
 from __future__ import annotations
 
@@ -40,20 +40,21 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
     "messages": MessagesAnswer,
 }
 _SHORT = 16_384
-"""Bytes of a payload up to which it is read on the event loop."""
+"""Payloads of up to this many bytes are read on the event loop."""
 
 _Waiting: TypeAlias = tuple[Json, list[Text] | None]
-"""A payload and the texts in it; None where they have not been read."""
+"""A payload and the texts in it; None if they have not been read yet."""
 
 
 class Judge:
-    """What all exchanges share: the monitor, its workers, and the counts.
+    """Holds what all exchanges share: the monitor, its workers, and the metrics.
 
     Args:
-        monitor: what judges. Its classifier is asked in a process of its own, where that can load it
-            by name or folder, and this one may have others (a daemonic one may not).
+        monitor: the monitor that judges. Its classifier runs in a separate process if that process can load
+            it by name or folder, and if this process may have child processes (a daemonic one may not).
         policy: what happens at an alarm.
-        limits: what is borne.
+        limits: the proxy's limits.
+        profile: how the model marks its reasoning in text.
     """
 
     def __init__(self, monitor: Monitor, policy: Policy, limits: Limits, profile: str) -> None:
@@ -65,22 +66,22 @@ class Judge:
         self.profile = profile
         self.metrics = Metrics()
         self.closed = any(map(policy.closed, CHANNELS))
-        """Whether something that could not be judged may not pass."""
+        """Whether text of any channel that could not be judged is held back."""
         self._workers = anyio.CapacityLimiter(limits.judges)
 
     def start(self) -> None:
-        """Begin the process that judges."""
+        """Start the process that judges."""
         if self._apart is not None:
             self._apart.start()
 
     def close(self) -> None:
-        """End it."""
+        """End the process that judges."""
         if self._apart is not None:
             self._apart.close()
 
     @property
     def described(self) -> Json:
-        """Name what judges and what is done about it."""
+        """The classifier, the false-alarm rate, the profile and the policy, as JSON."""
         return {
             "classifier": self.monitor.classifier.name,
             "digest": self.monitor.classifier.digest,
@@ -90,11 +91,11 @@ class Judge:
         }
 
     def open(self, call: Call) -> Judged:
-        """Begin to judge the answer to a call."""
+        """Begin to judge the response to a call."""
         return Judged(self, call)
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work of the monitor's in a worker thread; cancelled, it is waited for."""
+        """Run the monitor's work in a worker thread; if cancelled, wait for it first."""
         started = time.perf_counter()
         try:
             return await to_thread.run_sync(work, limiter=self._workers)
@@ -103,7 +104,7 @@ class Judge:
 
 
 def _apart(classifier: StepClassifier) -> Apart | None:
-    """Return a classifier as one in a process of its own; None where it has to stay in this one."""
+    """Return a classifier in a separate process; None if it has to stay in this one."""
     if isinstance(classifier, Apart):
         return classifier
     place = None if current_process().daemon else place_of(classifier)
@@ -111,14 +112,14 @@ def _apart(classifier: StepClassifier) -> Apart | None:
 
 
 class Judged:
-    """One answer. Its payloads are taken at once and judged in the background, in order.
+    """One response. Its payloads are taken at once and judged in the background, in order.
 
-    What comes while a worker is busy is judged by its next call, together.
+    Payloads that arrive while a worker is busy are judged together in its next call.
     """
 
     def __init__(self, judge: Judge, call: Call) -> None:
         self.behind = 0
-        """How many bytes have been taken and not yet judged."""
+        """How many bytes have been taken but not judged yet."""
         self._judge = judge
         self._told = _Told(judge.policy.callback)
         policy = judge.policy.model_copy(update={"callback": self._told})
@@ -139,11 +140,11 @@ class Judged:
         self._task: asyncio.Task[None] | None = None
 
     def take(self, payload: Json, size: int) -> None:
-        """Take the next payload, of so many bytes.
+        """Take the next payload, `size` bytes long.
 
-        Most payloads are short and close no step. They are taken here and now: to send each to a worker
-        would cost more than all else together. A long one is read, and what asks the classifier judged,
-        in the background.
+        Most payloads are short and close no step. They are processed at once: sending each to a worker
+        would cost more than everything else together. A long payload is read in the background, and one
+        that needs the classifier is judged there.
         """
         idle = self._task is None or self._task.done()
         texts = self._read(payload) if idle and size <= _SHORT else None
@@ -157,27 +158,27 @@ class Judged:
             self._task = asyncio.create_task(self._work())
 
     def outs(self) -> list[Out]:
-        """Return what may leave by now, once."""
+        """Return what may be sent now; each payload is returned once."""
         outs, self._outs = self._outs, []
         return outs
 
     async def caught_up(self) -> None:
-        """Wait until what was taken has been judged."""
+        """Wait until every payload taken has been judged."""
         if self._task is not None:
             await self._task
 
     @property
     def failed(self) -> str | None:
-        """Say why the answer may not go on, if it may not."""
+        """Why the response must not go on; None if it may."""
         if self._told.problem is not None:
             return "a callback of undertow's policy ended the answer"
         return None
 
     async def whole(self, raw: bytes) -> tuple[bytes, Verdicts] | None:
-        """Judge an answer that came whole.
+        """Judge a response that was not streamed.
 
         Returns:
-            It as it may leave, with the verdicts in it, and these; None if it is no JSON object.
+            The body to send, with the verdicts in it, and the verdicts; None if it is not a JSON object.
         """
         return await self._judge.run(partial(self._whole, raw))
 
@@ -192,7 +193,7 @@ class Judged:
         return _with(json.dumps(let).encode() if held and let != body else raw, verdicts.json), verdicts
 
     async def end(self, *, cut_short: bool) -> Verdicts:
-        """End the answer; return the verdicts, already written: long ones take their time."""
+        """End the response; return the verdicts, serialised in the worker since long ones take time."""
         await self.caught_up()
         return await self._judge.run(partial(self._end, cut_short=cut_short))
 
@@ -204,7 +205,7 @@ class Judged:
         return Verdicts(verdicts)
 
     def abandon(self) -> None:
-        """Stop judging: nobody waits for the verdicts."""
+        """Stop judging: the verdicts are no longer needed."""
         if self._task is not None:
             self._task.cancel()
 
@@ -213,7 +214,7 @@ class Judged:
             batch, self._waiting = self._waiting, []
             size, self._sizes = sum(self._sizes), []
             outs = await self._judge.run(partial(self._take, batch))
-            self._outs += outs  # read only now: some may have left meanwhile
+            self._outs += outs  # read only now: some may have been sent meanwhile
             self.behind -= size
 
     def _take(self, batch: list[_Waiting]) -> list[Out]:
@@ -225,20 +226,20 @@ class Judged:
         return outs
 
     def _read(self, payload: Json) -> list[Text]:
-        """Return the texts of a payload; each payload is read once, in its turn."""
+        """Return the texts of a payload. Call it once per payload, in order."""
         return [] if self._done else self.answer.read(payload)
 
     @property
     def _done(self) -> bool:
-        """Whether nothing more is to be judged."""
+        """Whether nothing more needs to be judged."""
         return bool(self.answer.over or self._told.problem)
 
 
 class _Told:
-    """A policy's callback, what it raises kept: that ends the answer, not the worker.
+    """A policy's callback whose exceptions are kept: they end the response, not the worker.
 
-    It knows nothing of the answer that has it: an answer that referred to itself would stay, with all
-    its steps, until the garbage collector finds it, and the event loop stands still for that.
+    It holds no reference to the response: a response in a reference cycle would stay, with all its steps,
+    until the garbage collector finds it, which pauses the event loop.
     """
 
     def __init__(self, callback: Callable[[GateEvent], None] | None) -> None:
@@ -250,11 +251,11 @@ class _Told:
             try:
                 self._callback(event)
             except Exception as error:
-                self.problem = error.with_traceback(None)  # its frames would refer to it
+                self.problem = error.with_traceback(None)  # its frames would refer to this object
 
 
 def _with(raw: bytes, verdicts: str) -> bytes:
-    """Put the verdicts into a JSON object and leave its other bytes as they are."""
+    """Insert the verdicts into a JSON object, leaving its other bytes unchanged."""
     before = raw.rstrip()[:-1].rstrip()
     comma = b"" if before.endswith(b"{") else b","
     return b"".join([before, comma, b'"undertow":', verdicts.encode(), b"}"])

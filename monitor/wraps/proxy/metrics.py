@@ -1,4 +1,4 @@
-"""What Prometheus can ask the proxy. No label holds anything that a client or a model wrote."""
+"""Metrics for Prometheus. No label contains anything that a client or a model wrote."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class Metrics:
-    """The counts of one proxy, in a registry of its own."""
+    """The metrics of one proxy, in a registry of its own."""
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
@@ -52,7 +52,7 @@ class Metrics:
         )
 
     def concluded(self, verdict: TraceVerdict, gate: Gate) -> None:
-        """Count a verdict, and what its gate did and suffered."""
+        """Count a verdict with its alarms and steps, and its gate's interventions and failures."""
         flagged = {True: "true", False: "false", None: "unknown"}[verdict.flagged]
         self.generations.labels(verdict.assessed, flagged).inc()
         for channel in verdict.channels:
@@ -66,5 +66,5 @@ class Metrics:
             self.failures.labels("monitor_failed").inc()
 
     def show(self) -> Response:
-        """Return the page that Prometheus reads."""
+        """Return the metrics in Prometheus's text format."""
         return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)

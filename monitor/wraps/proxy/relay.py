@@ -1,4 +1,4 @@
-"""Requests and responses that pass through the proxy as they are."""
+"""Pass requests and responses through the proxy, within the limits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Relay", "passed_on", "problem", "read_body", "streamed_body"]
 
 
 class Relay(StreamingResponse):
-    """A response whose headers and bytes come from elsewhere.
+    """A response whose headers and body come from elsewhere.
 
-    Bytes are asked for only once the client has taken those before, so that a slow client slows
-    upstream down and nothing piles up here.
+    The next bytes are requested only once the client has taken the previous ones, so a slow client slows
+    upstream down and nothing accumulates here.
     """
 
     def __init__(self, body: AsyncGenerator[bytes], status: int, headers: Headers) -> None:
@@ -30,15 +30,15 @@ class Relay(StreamingResponse):
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; whatever happens, the body is closed, and upstream with it."""
+        """Send the response; whatever happens, close the body and so the connection to upstream."""
         async with aclosing(self._body):
             await super().__call__(scope, receive, send)
 
 
 async def _by_turns(body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield the parts of a body; let others have a turn after each, though there may be more at once.
+    """Yield the parts of a body, giving other tasks a turn after each, even if more parts are ready.
 
-    One of the others is the news that the client has gone, after which nothing is written to it.
+    One of these tasks learns that the client has disconnected, after which nothing more is sent.
     """
     async for part in body:
         yield part
@@ -46,7 +46,7 @@ async def _by_turns(body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
 
 
 def passed_on(response: httpx.Response, deadline: float) -> Relay:
-    """Return a response of upstream's as it is, marked as not judged."""
+    """Return upstream's response unchanged, marked as not judged."""
     headers = for_client(response.headers.raw, changed=False)
     headers.append((STATE.encode(), b"not-judged"))
     return Relay(_raw(response, deadline), response.status_code, headers)
@@ -61,18 +61,18 @@ async def _raw(response: httpx.Response, deadline: float) -> AsyncGenerator[byte
 
 
 def problem(error: Refused) -> JSONResponse:
-    """Return what went wrong, in the shape in which OpenAI's clients expect an error."""
+    """Return an error in the format that OpenAI's clients expect."""
     detail = {"message": str(error), "type": "undertow_proxy_error", "param": None, "code": error.code}
     headers = {STATE: "not-judged"} | ({"retry-after": "1"} if error.status == 503 else {})
     return JSONResponse({"error": detail}, error.status, headers)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body of a request.
+    """Read and return the body of a request.
 
     Raises:
         Refused: if it is longer than the limit.
-        ClientDisconnect: if the client goes before it was sent.
+        ClientDisconnect: if the client disconnects before the body is complete.
     """
     _check_announced(request, limit)
     body = bytearray()
@@ -82,10 +82,10 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def streamed_body(request: Request, limit: int) -> AsyncIterator[bytes] | None:
-    """Return the body of a request as it comes; None where it has none.
+    """Return the body of a request as a stream; None if it has none.
 
     Raises:
-        Refused: if it is announced to be longer than the limit; reading it raises if it turns out so.
+        Refused: if its announced length exceeds the limit; iterating raises it if the actual length does.
     """
     headers = request.scope["headers"]
     if not value_of(headers, b"transfer-encoding") and value_of(headers, b"content-length") in ("", "0"):

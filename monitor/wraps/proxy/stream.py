@@ -1,4 +1,4 @@
-"""A streamed answer on its way through: read, judged, and sent on at the pace of the client."""
+"""A streamed response: read, judged, and passed on at the client's pace."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["stream"]
 
 
 _TURN = 32
-"""Events after which others have a turn, though more have come: a fast upstream sends hundreds at once."""
+"""How many events are passed on before other tasks have a turn: a fast upstream sends hundreds at once."""
 
 
 class _Broken(Exception):
-    """The answer broke off; holds a sentence on how."""
+    """The response broke off; the message says how."""
 
 
 async def stream(
     response: httpx.Response, flow: Flow, judge: Judge, deadline: float
 ) -> AsyncGenerator[bytes]:
-    """Yield what the client gets; however upstream ends, that has a well-formed end."""
+    """Yield the bytes for the client; however upstream ends, the stream ends well-formed."""
     last, broken = None, None
     try:
         try:
@@ -51,10 +51,8 @@ async def stream(
         except _Broken as error:
             broken = str(error)
             judge.metrics.failures.labels("answer_broke").inc()
-        with suppress(
-            httpx.TransportError
-        ):  # a connection that cannot be closed is no worse than one that was
-            await response.aclose()  # what follows may take a while: upstream need not wait
+        with suppress(httpx.TransportError):  # a connection that cannot be closed is as good as closed
+            await response.aclose()  # the verdicts may take a while; upstream need not wait
         yield await flow.end(last, broken)
     finally:
         await response.aclose()
@@ -62,10 +60,10 @@ async def stream(
 
 
 async def _batches(response: httpx.Response, limits: Limits, deadline: float) -> AsyncGenerator[list[Event]]:
-    """Yield the events of each network chunk together, or a few at a time where they are many.
+    """Yield the events of each network chunk together, in groups of at most `_TURN`.
 
     Raises:
-        _Broken: if upstream breaks off, falls silent, or sends what cannot be held.
+        _Broken: if upstream breaks off, falls silent, or sends an event over the limit.
     """
     reader = SseReader(limits.event)
     try:

@@ -1,7 +1,7 @@
-"""One classifier for many threads: what they ask at the same time is judged in one batch.
+"""Share one classifier among many threads: what they ask at the same time is judged in one batch.
 
-Asking a classifier costs more for the call than for one step more. Nobody waits for company,
-though: whoever finds the classifier free takes along what waits, and that is all.
+A call to a classifier costs more than one more step in it. No thread waits for others to ask, though:
+a thread that finds the classifier free takes along the steps that are already waiting.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ....errors import CannotJudge
 __all__ = ["Together"]
 
 MOST = 31
-"""Steps in a batch, unless one thread alone asks for more."""
+"""The most steps in a batch, unless a single thread asks for more."""
 
 
 class Together:
-    """A classifier that puts the questions of several threads together.
+    """A classifier that batches the steps of several threads.
 
-    Its rows are those of the classifier behind it: by contract a row does not depend on its
-    neighbours. Where a batch fails, each thread's steps are asked for alone, so that nobody bears
-    another's failure.
+    Its rows are those of the classifier behind it: by contract, a row does not depend on the other rows
+    of a batch. If a batch fails, each thread's steps are judged separately, so that no thread is
+    affected by another's failure.
     """
 
     def __init__(self, classifier: StepClassifier) -> None:
@@ -40,7 +40,7 @@ class Together:
         self._turn = Lock()
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the rows; waits while another thread's are made."""
+        """Return the rows; wait while another thread's are computed."""
         ask = _Ask(steps)
         self._asked.append(ask)
         with self._turn:
@@ -76,7 +76,7 @@ class Together:
 
 
 class _Ask:
-    """The steps of one thread, and what becomes of them."""
+    """The steps of one thread, and the future of their rows."""
 
     def __init__(self, steps: Sequence[StepInput]) -> None:
         self.steps = steps

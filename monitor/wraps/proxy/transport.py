@@ -1,9 +1,9 @@
-"""The way to upstream by network: aiohttp's connections behind httpx's interface.
+"""The network transport to upstream: aiohttp's connections behind httpx's interface.
 
-httpx reads in pure Python, by many layers for each piece of a stream, and looks through all of its
-connections at each request; aiohttp reads in C. Between the two stands what a proxy must not lose:
-paths, headers and bodies go on as they came. aiohttp writes headers as UTF-8, which is what nearly
-all are that are not plain ASCII; requests with others are left to httpx, which writes bytes.
+httpx reads in pure Python, through many layers for each chunk of a stream, and searches all of its
+connections at each request; aiohttp reads in C. This module keeps what a proxy must not lose:
+paths, headers and bodies are passed on unchanged. aiohttp writes headers as UTF-8, which nearly
+all non-ASCII headers are; requests with other headers are left to httpx, which writes bytes.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .limits import Limits
 __all__ = ["Network"]
 
 _KEEP_ALIVE = 3.0
-"""Seconds; less than servers keep a connection, so that none is used that they are about to close."""
+"""Seconds, fewer than servers keep a connection open, so that no connection is used as it is being closed."""
 
 _LONGEST_HEADER = 65_536
 
 _OWN = ("accept", "accept-encoding", "content-type", "user-agent")
-"""Headers that aiohttp would add where a client sent none."""
+"""Headers that aiohttp would add if the client sent none."""
 
 
 class Network(httpx.AsyncBaseTransport):
-    """Sends requests by network, from one event loop, to which its connections belong."""
+    """Sends requests over the network, from one event loop, which owns the connections."""
 
     def __init__(self, limits: Limits) -> None:
         self._timeout = aiohttp.ClientTimeout(
@@ -44,10 +44,10 @@ class Network(httpx.AsyncBaseTransport):
         self._times = httpx.Timeout(connect=limits.connect, read=silence, write=silence, pool=None).as_dict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; return the response, its body not yet read.
+        """Send a request; return the response with its body unread.
 
         Raises:
-            httpx.TransportError: if there is none, or none in time.
+            httpx.TransportError: if there is no response, or none in time.
         """
         try:
             headers = _headers(request)
@@ -76,7 +76,7 @@ class Network(httpx.AsyncBaseTransport):
     def _opened(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self._trusted,
-            limit=0,  # the proxy bounds what is under way
+            limit=0,  # the proxy limits the number of exchanges
             keepalive_timeout=_KEEP_ALIVE,
             resolver=aiohttp.ThreadedResolver(),
         )
@@ -92,7 +92,7 @@ class Network(httpx.AsyncBaseTransport):
 
 
 class _Sent:
-    """A request's body on its way, and what broke it."""
+    """A request's body, and the exception that broke it, if any."""
 
     def __init__(self, request: httpx.Request) -> None:
         self.problem: Exception | None = None
@@ -113,34 +113,30 @@ class _Sent:
 
 
 class _Received(httpx.AsyncByteStream):
-    """A response's body."""
+    """A response's body, read as it arrives."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield what has come, as soon as something has; all that came before a break, too."""
+        """Yield bytes as soon as they arrive, including those that arrived before a break."""
         content = self._response.content
         with _translated():
             try:
                 while part := await content.readany():
                     yield part
-            except aiohttp.ClientError:  # from then on it gives nothing more, not even what it has
+            except aiohttp.ClientError:  # from now on `readany` fails, even with bytes in the buffer
                 if rest := content._read_nowait(-1):
                     yield rest
                 raise
 
     async def aclose(self) -> None:
-        """Close it; the connection too, unless the body has ended."""
+        """Close the body, and the connection too unless the body has ended."""
         self._response.close()
 
 
 def _headers(request: httpx.Request) -> list[tuple[str, str]]:
-    """Return a request's headers; how the body is framed is for the connection to say.
-
-    Raises:
-        UnicodeDecodeError: if a value is not UTF-8.
-    """
+    """Return a request's headers, without transfer-encoding: the connection decides how to frame the body."""
     return [
         (name.decode("latin-1"), value.decode())
         for name, value in request.headers.raw
@@ -150,10 +146,10 @@ def _headers(request: httpx.Request) -> list[tuple[str, str]]:
 
 @contextmanager
 def _translated(body: _Sent | None = None) -> Iterator[None]:
-    """Raise what httpx would; what broke a request's body is raised as it was."""
+    """Translate exceptions to httpx's; re-raise unchanged the exception that broke the request's body."""
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:  # the last of a host's name
+    except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:  # the last: host names
         error.__traceback__ = None  # the connection keeps the error, whose frames would keep the connection
         if body is not None and body.problem is not None:
             raise body.problem from None

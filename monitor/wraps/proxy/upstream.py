@@ -1,6 +1,6 @@
 """The server behind the proxy.
 
-A transport is used without a client around it: a proxy keeps no cookies, follows no redirects, and
+The transport is used without an httpx client: a proxy keeps no cookies, follows no redirects, and
 adds no headers of its own.
 """
 
@@ -27,7 +27,7 @@ Content: TypeAlias = bytes | AsyncIterator[bytes] | None
 
 
 class Refused(Exception):
-    """A request that the proxy answers itself, with a status, a code and a sentence."""
+    """A request that the proxy answers itself, with a status, a code and a message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,15 +36,15 @@ class Refused(Exception):
 
 
 class Upstream:
-    """Sends requests on, and reads what comes back within the limits.
+    """Sends requests to upstream, and reads the responses within the limits.
 
     Args:
-        url: where it is: its root, with or without `/v1`.
-        limits: what is borne.
-        transport: another way to reach it, for tests.
+        url: the root of the server, with or without `/v1`.
+        limits: the proxy's limits.
+        transport: a replacement for the network, for tests.
 
     Raises:
-        UsageError: if the URL is none of http or https, or holds a password.
+        UsageError: if the URL is not http or https, or contains a password.
     """
 
     def __init__(self, url: str, limits: Limits, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -54,7 +54,7 @@ class Upstream:
     async def send(
         self, request: Request, headers: Headers, content: Content, deadline: float
     ) -> httpx.Response:
-        """Send a request on; return the response, its body not yet read.
+        """Send a request to upstream; return the response with its body unread.
 
         Raises:
             Refused: if upstream cannot be reached, or does not answer in time.
@@ -89,17 +89,17 @@ class Upstream:
         return self._base.copy_with(raw_path=base + path + (b"?" + query if query else b""))
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._transport.aclose()
 
 
 async def chunks(response: httpx.Response, deadline: float, *, decoded: bool) -> AsyncIterator[bytes]:
-    """Yield a response's body as it comes.
+    """Yield a response's body as it arrives.
 
     Args:
-        response: as `Upstream.send` gave it.
-        deadline: when it has to be there, on the clock of the event loop.
-        decoded: whether compression is undone.
+        response: the response from `Upstream.send`.
+        deadline: when the body has to be complete, on the event loop's clock.
+        decoded: whether to decompress it.
 
     Raises:
         httpx.TransportError: if upstream breaks off or falls silent.
@@ -116,9 +116,9 @@ async def chunks(response: httpx.Response, deadline: float, *, decoded: bool) ->
 
 
 def _is_ambiguous(path: str) -> bool:
-    """Whether a path may become another route than the one by which it is decided what is judged.
+    """Whether upstream may resolve a path to another route than the one assumed when deciding what to judge.
 
-    Dots name another folder, and many servers take what follows a semicolon off its part.
+    Dot segments name another folder, and many servers drop what follows a semicolon in a segment.
     """
     return ";" in path or not {".", ".."}.isdisjoint(re.split(r"[/\\]", path))
 
@@ -127,7 +127,7 @@ def base_of(url: str) -> httpx.URL:
     """Return the root of an OpenAI-compatible server, given with or without `/v1`.
 
     Raises:
-        UsageError: if it is no such URL.
+        UsageError: if it is not such a URL.
     """
     try:
         base = httpx.URL(url)

@@ -1,4 +1,4 @@
-"""The verdicts on an answer in the forms in which they travel: in a body or an event, and in headers."""
+"""The verdicts on a response in serialised form: for a body or an event, and for headers."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _SHORT = ("assessed", "not_assessed", "flagged", "risk", "quadrant", "onset", "a
 
 
 class Verdicts:
-    """The verdicts on one answer's choices."""
+    """The verdicts on one response's choices."""
 
     def __init__(self, each: Mapping[int, TraceVerdict]) -> None:
         self._each = each
         flags = {verdict.flagged for verdict in each.values()}
         self.flagged: bool | None = True if True in flags else None if None in flags else False
-        """True if a choice is flagged; None if none is, but one was not judged."""
+        """True if a choice is flagged; None if none is, but one could not be judged."""
         bodies = (
             f'{{"choice":{choice},{verdict.model_dump_json(by_alias=True)[1:]}'
             for choice, verdict in sorted(each.items())
         )
         self.json = f'{{"flagged":{json.dumps(self.flagged)},"verdicts":[{",".join(bodies)}]}}'
-        """What stands under `undertow` in a body or in the last event of a stream."""
+        """The value of `undertow` in a body or in the last event of a stream."""
 
     @property
     def headers(self) -> Headers:
-        """Whether something was flagged, and in short the verdict on the choice that matters most."""
+        """The response headers: whether something was flagged, and the most serious verdict in short form."""
         short = chief(self._each).model_dump(mode="json", include=set(_SHORT))
         flagged = {True: "true", False: "false", None: "unknown"}[self.flagged]
         values = {STATE: "judged", FLAGGED: flagged, VERDICT: json.dumps(short, separators=(",", ":"))}

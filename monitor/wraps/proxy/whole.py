@@ -1,4 +1,4 @@
-"""An answer that is not streamed: read, judged, and sent on with its verdict."""
+"""A response that is not streamed: read, judged, and passed on with its verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["whole"]
 
 
 async def whole(response: httpx.Response, judged: Judged, judge: Judge, deadline: float) -> Response:
-    """Return the answer with its verdicts; its text as far as the policy lets it go.
+    """Return the response with its verdicts, with the text that the policy releases.
 
     Raises:
         Refused: if it breaks off, is too long, or cannot be read under a closed policy.

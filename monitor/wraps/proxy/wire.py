@@ -1,4 +1,4 @@
-"""What the proxy needs to know of an API beyond its texts: how its streams are written, and how they end."""
+"""What the proxy needs to know of an API's streams beyond their texts: their format and how they end."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ class Ending:
 
     verdicts: Verdicts
     last: Event | None
-    """The event with which upstream ended it, where one did."""
+    """The event with which upstream ended the stream, if it did."""
     broken: str | None = None
-    """A sentence on what broke it off."""
+    """A sentence on what broke it off; None if nothing did."""
 
 
 class Wire(Protocol):
-    """One API. An instance follows one stream."""
+    """The stream format of one API. An instance follows one stream."""
 
     tells_again: bool
-    """Whether the event that ends a stream repeats its text, or says what was not streamed."""
+    """Whether the event that ends a stream repeats its text, or contains text that was not streamed."""
 
     def see(self, payload: Json) -> None:
-        """Take note of an event: of what its answer is called, and of how far it is."""
+        """Record an event's metadata and progress of the response."""
 
     def is_end(self, event: Event) -> bool:
-        """Whether an event ends its stream, well or not."""
+        """Whether an event ends its stream, successfully or not."""
 
     @property
     def complete(self) -> bool:
-        """Whether the answer has ended by itself."""
+        """Whether the response has ended by itself."""
 
     def write(self, payload: Json) -> bytes:
         """Return a payload as an event."""
 
     def mark(self, note: str) -> bytes:
-        """Return an event that says something of ours in the midst of a stream, given as JSON."""
+        """Return an event with undertow's own data, given as JSON, for the middle of a stream."""
 
     def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
-        """Return the events that end the stream: what is left of it, and the verdicts."""
+        """Return the events that end the stream: the remaining payloads, and the verdicts."""
 
 
 def error_json(message: str) -> Json:
-    """Return an error of ours in the shape that OpenAI's clients know."""
+    """Return an error of the proxy in the format that OpenAI's clients know."""
     return {"message": message, "type": "undertow_proxy_error", "param": None, "code": "upstream_broke"}
