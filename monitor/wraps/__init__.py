@@ -1,6 +1,6 @@
-"""The monitor around a model call: `wrap` finds the file for what it is given.
+"""Put the monitor around model calls: `wrap` chooses the module for the object it is given.
 
-One file an ecosystem; each imports its library only when it is used.
+There is one module per ecosystem; each imports its library only when it is used.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _WRAPS = {
     "transformers": ".transformers",
     "vllm": ".vllm",
 }
-"""Which file wraps the objects of which library; each has `wrap_object(x, monitor, policy, **options)`."""
+"""The module that wraps each library's objects; it has `wrap_object(x, monitor, policy, **options)`."""
 
 
 def wrap(x: Any, *, monitor: Monitor | None = None, policy: Policy | str = "observe", **options: Any) -> Any:
-    """Put a monitor around what makes model calls.
+    """Put a monitor around an object that makes model calls.
 
     Args:
         x: a client, model or pipeline of a library in the table of docs/wrap.md.
-        monitor: what judges; the default monitor, loaded here, where none is given.
+        monitor: the monitor that judges; the default one is loaded if none is given.
         policy: what happens at the alarm; a `Policy`, or the name of its action.
-        options: what the wrap of that library takes beside these.
+        options: further options of that library's wrap.
 
     Returns:
-        What is used in place of `x`: the same calls, with verdicts.
+        An object to use instead of `x`: the same calls, with verdicts.
 
     Raises:
-        UsageError: nothing here wraps such an object.
+        UsageError: no wrap supports such an object.
         MissingExtra: the wrap needs a library that is not installed.
     """
     home = next((_WRAPS[name] for name in _libraries(x) if name in _WRAPS), None)
@@ -53,7 +53,7 @@ def wrap(x: Any, *, monitor: Monitor | None = None, policy: Policy | str = "obse
 
 
 def _libraries(x: Any) -> list[str]:
-    """Name the libraries that an object comes from: its class's, then those of the classes above."""
+    """Name the libraries that define an object's class and its base classes, in method resolution order."""
     if isinstance(x, ModuleType):
         return [x.__name__.partition(".")[0]]
     return [kind.__module__.partition(".")[0] for kind in type(x).__mro__]

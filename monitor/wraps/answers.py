@@ -1,11 +1,11 @@
-"""One answer of an API on its way to the caller, judged: what all wraps of APIs have in common.
+"""Judge one API response on its way to the caller: the part that all API wraps share.
 
-Nothing here talks to a network or knows a client library: payloads come in, payloads go out.
-Where the policy holds nothing back they are the same objects, at once; where it does, the texts in
-them wait for their judgement, and the payloads are JSON objects made anew.
+Nothing here talks to a network or knows a client library: payloads (chunks, events or whole
+bodies) come in, payloads go out. If the policy holds nothing back, each payload is passed on at once
+as the same object; otherwise its text waits until it is judged, and new JSON objects are passed on.
 
-A payload of a shape that no API documents is nothing to fail on: it goes on as it is, and the
-verdict says that it was not judged; where the policy is closed, the answer ends there.
+A payload whose shape no API documents is not an error: it is passed on unchanged, and the verdict
+says that it was not judged; if the policy is closed, the response ends there.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ CUT_SHORT = NotAssessed(reason="truncated", detail="the answer broke off before 
 
 @dataclass(frozen=True)
 class Out:
-    """A payload that may leave, and what is said with it."""
+    """A payload that may be released, with its verdict or alarm."""
 
     payload: Any
-    """As it came, or a JSON object made anew."""
+    """The payload as received, or a new JSON object."""
     verdict: TraceVerdict | None = None
-    """At the end of a choice."""
+    """The choice's verdict; only on the payload that ends a choice."""
     alarm: StepVerdict | None = None
-    """Under the policy `flag`: the step at which the alarm went, in this payload."""
+    """The step that raised the alarm, if the policy is `flag` and this payload is the one to report it."""
 
 
 class Answer(Choices, ABC):
-    """Judges one answer, whose choices each have a gate. Subclasses know how an API's payloads go."""
+    """Judges one response, with one gate per choice. Subclasses know the payloads of one API."""
 
     reads: Callable[[str], Reader]
-    """Makes what reads the API's payloads, for a profile."""
+    """Makes a reader of the API's payloads, given a profile."""
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self.reader = self.reads(asked.profile)
         self.verdicts: dict[int, TraceVerdict] = {}
-        """Each choice's verdict, once the answer has ended."""
+        """The verdict on each choice, once the response has ended."""
         self.ended: set[int] = set()
         """The choices that the policy has ended."""
         self._late: list[Any] = []
@@ -58,14 +58,14 @@ class Answer(Choices, ABC):
 
     @property
     def over(self) -> bool:
-        """Whether the policy has ended all that was asked for: the upstream can be closed."""
+        """Whether the policy has ended all requested choices, so that the upstream can be closed."""
         return len(self.ended) >= self.asked.choices
 
     def read(self, payload: Any) -> list[Text]:
-        """Return the texts in a payload; each payload is read once."""
+        """Return the texts in a payload. Call it once per payload."""
         try:
             return self._read(payload)
-        except Exception:  # whatever a provider may send, the caller's call does not fail on it
+        except Exception:  # whatever the provider sends, the caller's call must not fail
             self.reader.unread()
             return []
 
@@ -75,7 +75,7 @@ class Answer(Choices, ABC):
         return self.reader.texts(payload)
 
     def take(self, payload: Any, texts: list[Text]) -> list[Out]:
-        """Take a payload and the texts in it; return what may leave now."""
+        """Take a payload and the texts in it; return what may be released now."""
         outs: list[Out] = []
         try:
             for choice, pieces in self._refuse().items():
@@ -94,7 +94,7 @@ class Answer(Choices, ABC):
         return outs
 
     def whole(self, payload: Any) -> Any:
-        """Judge an answer that came whole; return it, without what may not leave."""
+        """Judge a response that was not streamed; return it without what the policy holds back."""
         try:
             payload = self._whole(payload)
         except Exception as problem:
@@ -106,13 +106,13 @@ class Answer(Choices, ABC):
         return self._empty(payload) if self._refused else payload
 
     def _odd(self, payload: Any) -> list[Out]:
-        """Return what may leave of a payload that could not be dealt with."""
+        """Return what may be released of a payload that could not be processed."""
         for choice in self._shut():
             self._finish(choice)
         return [] if self._refused else [Out(payload)]
 
     def _shut(self) -> dict[int, list[Piece]]:
-        """Take note that a payload could not be dealt with; where it may hold what was flagged, all ends."""
+        """Note that a payload could not be processed; end every choice if it may contain flagged text."""
         self.reader.unread()
         ended = self._refuse()
         if any(gate.flagged and self.asked.acts for gate in self.gates.values()):
@@ -120,7 +120,7 @@ class Answer(Choices, ABC):
         return ended
 
     def _refuse(self) -> dict[int, list[Piece]]:
-        """Tell the gates what could not be read; return the choices that end by that, and their rest."""
+        """Tell the gates what could not be read; return the choices that this ends, with their last text."""
         odd = self.reader.odd()
         ended: dict[int, list[Piece]] = {}
         for choice in {0, *self.gates} if None in odd else {choice for choice in odd if choice is not None}:
@@ -133,16 +133,16 @@ class Answer(Choices, ABC):
         return ended
 
     def _finish(self, choice: int) -> None:
-        """End a choice that the policy has ended, as a stream."""
+        """End, in a stream, a choice that the policy has ended."""
         self.ended.add(choice)
         self._late = [payload for payload in self._late if not self._ends(payload, choice)]
         self._late += self._ending(choice)
 
     def end(self, *, cut_short: bool = False) -> list[Out]:
-        """End the answer; return the rest, with the verdicts.
+        """End the response; return the remaining payloads, with the verdicts.
 
         Args:
-            cut_short: the upstream broke off, or the caller went away.
+            cut_short: whether the upstream broke off or the caller went away.
         """
         if self.verdicts:
             return []
@@ -157,7 +157,7 @@ class Answer(Choices, ABC):
         return [*left, *last]
 
     def _close(self, *, cut_short: bool = False) -> dict[int, list[Piece]]:
-        """Close the gates; return what may leave of each choice by that."""
+        """Close the gates; return the text that this releases, by choice."""
         if not self.gates:
             self.gate(0)
         rest = {choice: self.let(choice, gate.close()) for choice, gate in self.gates.items()}
@@ -173,14 +173,14 @@ class Answer(Choices, ABC):
 
     @abstractmethod
     def _whole(self, payload: Any) -> Any:
-        """Judge an answer that came whole; return it, without what may not leave."""
+        """Judge a response that was not streamed; return it without what the policy holds back."""
 
     @abstractmethod
     def _empty(self, payload: Any) -> Json:
-        """Return an answer that came whole, without what could not be read."""
+        """Return a response that was not streamed, without the choices that could not be read."""
 
     def _by_part(self, texts: Iterable[Text], part: Part) -> Iterator[tuple[Part, list[Piece]]]:
-        """Judge texts that came whole, and yield with each part, from the first on, what may leave of it."""
+        """Judge the texts of a whole response; yield each part, from `part` on, with what may be released."""
         self._refuse()
         for text in texts:
             if self.cut(0):
@@ -192,7 +192,7 @@ class Answer(Choices, ABC):
         yield part, self._close().get(0, [])
 
     def _pass(self, payload: Any, texts: list[Text]) -> Iterator[Out]:
-        """Let a payload through as it is; judge the texts in it."""
+        """Judge the texts in a payload and pass it on unchanged."""
         for text in texts:
             self.feed(text)
         if self._last(payload):
@@ -202,38 +202,38 @@ class Answer(Choices, ABC):
 
     @abstractmethod
     def _last(self, payload: Any) -> bool:
-        """Whether a payload belongs to the end of the answer, and waits for the verdict."""
+        """Whether a payload belongs to the end of the response and so waits for the verdict."""
 
     @abstractmethod
     def _hold(self, payload: Json, texts: list[Text]) -> Iterator[Json]:
-        """Yield the payloads that may leave, with the texts that may."""
+        """Yield the payloads that may be released, with the text that may be."""
 
     @abstractmethod
     def _ending(self, choice: int) -> list[Json]:
-        """Return the payloads that end a choice which the policy has ended."""
+        """Return the payloads that end a choice after the policy has ended it."""
 
     @abstractmethod
     def _ends(self, payload: Any, choice: int) -> bool:
-        """Whether a payload that waits ends a choice."""
+        """Whether a waiting payload ends a choice."""
 
     @abstractmethod
     def _spoken(self, choice: int, pieces: Iterable[Piece]) -> Iterator[Json]:
-        """Yield payloads that say these texts."""
+        """Yield payloads that carry the text of these pieces."""
 
     @abstractmethod
     def _finale(self) -> Iterator[Out]:
-        """Yield the payloads that waited for the end, with the verdicts."""
+        """Yield the payloads that waited for the end of the response, with the verdicts."""
 
 
 def qualified(
     verdict: TraceVerdict, caveat: NotAssessed | None, short: NotAssessed | None = None
 ) -> TraceVerdict:
-    """Return a verdict that says what kept it from being full.
+    """Return a verdict with the reason why it is not full, if there is one.
 
     Args:
-        verdict: as the gate gave it.
-        caveat: what the provider kept from us; it comes before all other reasons.
-        short: that the answer broke off; said where nothing else is wrong.
+        verdict: the gate's verdict.
+        caveat: what the provider withheld; it takes precedence over all other reasons.
+        short: that the response broke off; used only if the verdict is otherwise full.
     """
     problem = caveat or (short if verdict.assessed == "full" else None)
     if problem is None:
@@ -243,5 +243,5 @@ def qualified(
 
 
 def chief(verdicts: Mapping[int, TraceVerdict]) -> TraceVerdict:
-    """Return the verdict that matters most: flagged before not judged before the rest; then the riskiest."""
+    """Return the most serious verdict: flagged first, then not fully judged, then by highest risk."""
     return max(verdicts.values(), key=lambda v: (v.flagged is True, v.assessed != "full", v.risk or 0.0))

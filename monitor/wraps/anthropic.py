@@ -4,8 +4,8 @@
     message = client.messages.create(model=…, max_tokens=…, messages=…)
     message.undertow.flagged
 
-The wrapped client is a copy; the one given stays as it is. A message that the policy ends has the
-stop reason `refusal`, which is what the API itself says where its own classifiers step in.
+The wrapped client is a copy; the original is unchanged. A message that the policy ends has the
+stop reason `refusal`, which the API itself uses when its own classifiers intervene.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["wrap_object"]
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy, *, profile: str = AUTO) -> Any:
-    """Return a copy of a client whose answers are judged.
+    """Return a copy of a client that judges its responses.
 
     Args:
         x: an `Anthropic` or `AsyncAnthropic` client, or one of their subclasses.
-        monitor: what judges.
+        monitor: the monitor that judges.
         policy: what happens at the alarm.
-        profile: how the model marks its reasoning in a text, where it is no thinking block.
+        profile: how the model marks reasoning inside text, outside thinking blocks.
 
     Raises:
-        UsageError: the object is no client, or there is no such profile.
+        UsageError: the object is not a client, or there is no such profile.
         MissingExtra: the library is not installed.
     """
     return wrapped_client(x, Library("anthropic", "Anthropic", _events, _route), monitor, policy, profile)

@@ -1,4 +1,4 @@
-"""Chat completions and text completions: what leaves of a chunk or a message that was judged."""
+"""Chat completions and text completions: what is released of a judged chunk or message."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SAID = {"reasoning.text": "text", "reasoning.summary": "summary", "thinking": "
 
 
 class ChatAnswer(Answer):
-    """An answer as chunks with choices, or whole.
+    """A response as chunks with choices, or whole.
 
     A chunk that ends a choice waits for the end of the stream, so that it carries the verdict and
-    so that nothing the model wrote comes after it.
+    so that no model output follows it.
     """
 
     reads = ChatReader
@@ -59,7 +59,7 @@ class ChatAnswer(Answer):
         return payload
 
     def _empty(self, payload: Any) -> Json:
-        """Return a completion whose choices that could not be read say nothing, but for a diversion."""
+        """Return a completion in which the unreadable choices are empty, except for a diversion."""
         choices = _numbered(payload) or [(0, None)]
         kept = [self._silent(i) if i in self._refused else choice for i, choice in choices]
         head = {name: payload[name] for name in (*_HEAD, "usage") if name in payload}
@@ -151,7 +151,7 @@ class ChatAnswer(Answer):
 
 
 def _numbered(payload: Any) -> list[tuple[int, Any]]:
-    """Return a payload's choices with their numbers."""
+    """Return a payload's choices with their indices."""
     choices = items_of(payload, "choices")
     return [(index_of(choice, position), choice) for position, choice in enumerate(choices)]
 
@@ -164,7 +164,7 @@ def _is_raw(choice: Any, before: bool) -> bool:
 
 
 def _bare(holder: Json, *, keep_calls: bool = True) -> None:
-    """Take the texts out of a message or a delta; what cannot be read stays."""
+    """Remove the texts from a message or a delta; what cannot be read stays."""
     for name in _TEXTS:
         if holder.get(name):
             del holder[name]
@@ -181,14 +181,14 @@ def _bare(holder: Json, *, keep_calls: bool = True) -> None:
 
 
 def _untold(choice: Json) -> None:
-    """Take out what says the text of a choice once more, token by token."""
+    """Remove a choice's token logprobs, which repeat its text."""
     for name in ("logprobs", "token_ids"):
         if choice.get(name):
             choice[name] = None
 
 
 def _kept(part: Json) -> Json | None:
-    """Return what stays of a reasoning detail: what is encrypted, and signatures."""
+    """Return the parts of a reasoning detail that stay: encrypted content and signatures."""
     if part.get("type") not in _SAID:
         return part
     return {**part, _SAID[part["type"]]: ""} if part.get("signature") else None
@@ -199,7 +199,7 @@ def _block(what: str, text: str) -> Json:
 
 
 def _put(holder: Json, field: str, text: str) -> Json:
-    """Put a text where a reader would find it under `field`."""
+    """Put a text where the reader finds it under `field`."""
     name, _, what = field.partition(":")
     if name in _LISTS:
         holder[name] = [{"type": what, _SAID[what]: text}, *(holder.get(name) or ())]

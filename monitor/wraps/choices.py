@@ -1,4 +1,4 @@
-"""The choices of one answer: each is judged by a gate of its own; what came of it and what left is noted."""
+"""Judge each choice of a response with its own gate; record what was fed and what was released."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ __all__ = ["Asked", "Choices", "asked_of"]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks for, and what judges its answer."""
+    """What a call requests, and the monitor and policy that apply to its response."""
 
     monitor: Monitor
     policy: Policy
     prompt: str = ""
     raw_prompt: str = ""
-    """The prompt as the model got it, where the caller wrote it so."""
+    """The prompt exactly as the model gets it, if the caller sent one text rather than messages."""
     model: str | None = None
     choices: int = 1
     profile: str = AUTO
-    """How the model marks its reasoning in a text."""
+    """How the model marks its reasoning in text."""
 
     @cached_property
     def holds(self) -> bool:
-        """Whether text waits for its judgement in any channel."""
+        """Whether text of any channel is held until it is judged."""
         return any(map(self.policy.holds, CHANNELS))
 
     @property
     def acts(self) -> bool:
-        """Whether what is flagged is kept in, in any channel."""
+        """Whether flagged text of any channel is held back."""
         return any(map(self.policy.acts, CHANNELS))
 
     @property
     def closed(self) -> bool:
-        """Whether what could not be judged is kept in, in any channel."""
+        """Whether text of any channel that could not be judged is held back."""
         return any(map(self.policy.closed, CHANNELS))
 
 
 def asked_of(call: Any, monitor: Monitor, policy: Policy, profile: str = AUTO) -> Asked:
-    """Return what a call asks for, given the JSON object that it sends."""
+    """Return what a call requests, given the JSON object that it sends."""
     raw, model, count = get(call, "prompt"), get(call, "model"), get(call, "n")
     several = len(raw) if isinstance(raw, list) and raw and not isinstance(raw[0], int) else 1
     return Asked(
@@ -65,18 +65,18 @@ def asked_of(call: Any, monitor: Monitor, policy: Policy, profile: str = AUTO) -
 
 
 class Choices:
-    """Judges the texts of an answer, choice by choice."""
+    """Judges the texts of a response, choice by choice."""
 
     blocks = False
-    """Whether the API speaks in blocks; a diversion is then one of its own."""
+    """Whether the API structures a response in blocks; a diversion is then a block of its own."""
 
     def __init__(self, asked: Asked) -> None:
         self.diversion: str | None = None
-        """Where the API speaks in blocks: the answer that the policy gives instead."""
+        """The policy's fixed answer, if the API uses blocks and the policy has diverted."""
         self.asked = asked
         self.gates: dict[int, Gate] = {}
         self._seen: Any = {}
-        """The payload that names the answer and its model."""
+        """The latest payload that has the response's id and model."""
         self._parts: dict[tuple[int, bool], Part] = {}
         self._broke: set[tuple[int, Channel | None]] = set()
         self._refused: set[int] = set()
@@ -84,16 +84,16 @@ class Choices:
         self._let: dict[int, list[str]] = {}
         self._callback = _Told(asked.policy.callback)
         self.alarms: list[StepVerdict] = self._callback.alarms
-        """Under the policy `flag`: the steps at which an alarm went, as long as nothing has said so."""
+        """The steps that raised an alarm under the policy `flag` and have not been reported yet."""
 
     def quiet(self, texts: list[Text]) -> bool:
-        """Whether taking these asks the classifier nothing; True is certain."""
-        if self.asked.holds:  # the end of a block is judged as well, and has no text
+        """Whether these texts can be judged without the classifier; False if in doubt."""
+        if self.asked.holds:  # the end of a block is judged too, although it has no text
             return False
         return all(t.choice in self.gates and self.gates[t.choice].quiet(t.text, t.channel) for t in texts)
 
     def gate(self, choice: int) -> Gate:
-        """Return the gate of a choice; opens it where it is new."""
+        """Return the gate of a choice, opening it if the choice is new."""
         if choice not in self.gates:
             asked, name = self.asked, get(self._seen, "id")
             name = name if isinstance(name, str) else ""
@@ -110,7 +110,7 @@ class Choices:
         return self.gates[choice]
 
     def feed(self, text: Text) -> list[Piece]:
-        """Have a text judged; return what may leave by that. Blocks are kept apart, as an audit does."""
+        """Judge a text; return what this releases. Blocks are separated as in an audit."""
         gate = self.gate(text.choice)
         if self.cut(text.choice):
             return []
@@ -125,7 +125,7 @@ class Choices:
         return self.let(text.choice, gate.feed(text.text, text.channel))
 
     def let(self, choice: int, pieces: list[Piece]) -> list[Piece]:
-        """Note what leaves; the break between two blocks is ours and stays."""
+        """Record what is released, without the break that we put between two blocks; return it."""
         if not self.asked.holds:
             return pieces
         turned = self.blocks and self.gates[choice].diverted and self.diversion is None
@@ -142,30 +142,30 @@ class Choices:
         return kept
 
     def pause(self, choice: int) -> list[Piece]:
-        """Return what may leave at the end of a block."""
+        """Return what may be released at the end of a block."""
         return self.let(choice, self.gates[choice].pause()) if choice in self.gates else []
 
     def changed(self, choice: int) -> bool:
-        """Whether what has left is other than what came."""
+        """Whether the released text differs from the text received."""
         if choice in self._refused or self.diversion is not None:
             return True
         return "".join(self._fed.get(choice, ())) != "".join(self._let.get(choice, ()))
 
     def cut(self, choice: int) -> bool:
-        """Whether the policy has ended a choice: nothing more of it is to be read."""
+        """Whether the policy has ended a choice, so that no more of it is read."""
         gate = self.gates.get(choice)
         return gate is not None and (gate.stopped or gate.diverted)
 
     def reason(self, choice: int) -> str:
-        """Say how a choice ends that the policy has ended."""
+        """Return the finish reason of a choice that the policy has ended."""
         return "stop" if self.gates[choice].diverted else "content_filter"
 
 
 class _Told:
-    """What the gates of an answer call: notes alarms, and calls the policy's own callback.
+    """The callback of a response's gates: records alarms and calls the policy's own callback.
 
-    It does not know the answer: one that referred to itself would outlive its end, with all its steps,
-    until the garbage collector finds it.
+    It holds no reference to the response: a response in a reference cycle would outlive its end, with all
+    its steps, until the garbage collector finds it.
     """
 
     def __init__(self, callback: Callable[[GateEvent], None] | None) -> None:
@@ -179,6 +179,6 @@ class _Told:
         if self._callback is not None:
             try:
                 self._callback(event)
-            except Exception as error:  # it is meant for the caller
+            except Exception as error:  # the caller is to get it
                 self.raised = error
                 raise

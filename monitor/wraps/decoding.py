@@ -1,8 +1,8 @@
-"""From token ids to text while they are generated: only the tail is decoded, never the whole again.
+"""Turn token ids into text while they are generated, decoding only the tail each time.
 
-A token need not be whole characters (byte-level BPE, byte fallback), and what it reads as may
+A token need not be whole characters (byte-level BPE, byte fallback), and its text may
 depend on the token before it (sentencepiece drops the first space). So a token is decoded together
-with a few before it, and what comes out is what it adds; what ends inside a character
+with a few before it, and the text that it adds is returned; text that ends inside a character
 waits for the tokens that complete it. The texts add up to `tokenizer.decode` of all tokens.
 """
 
@@ -23,24 +23,24 @@ _PROMPT_END = 64
 """Tokens at the end of a prompt that are looked at where nothing tells where the last turn begins."""
 
 _TAIL = 16
-"""Tokens that are decoded together at most, before only the last are kept."""
+"""The most tokens that are decoded together before the tail is shortened."""
 
 _PATIENCE = 12
-"""Tokens that wait for a character at most. A character is four bytes; more is not text."""
+"""The most tokens that wait for a character to be complete. A character is four bytes; more is not text."""
 
 
 class Tokenizer(Protocol):
-    """What is asked of a tokenizer of transformers."""
+    """The methods needed of a transformers tokenizer."""
 
     def decode(self, token_ids: list[int], **options: bool) -> str:
-        """Return the text of tokens."""
+        """Decode tokens to text."""
 
     def encode(self, text: str, **options: bool) -> list[int]:
-        """Return the tokens of a text."""
+        """Encode a text as tokens."""
 
 
 def plain_decode(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
-    """Return the text with its special tokens: tags may be among them."""
+    """Decode tokens including special tokens, which may be tags."""
     return tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
@@ -68,19 +68,19 @@ def _within(tokenizer: Tokenizer, token: int) -> bool:
 
 
 class TailDecoder:
-    """Decodes one sequence as it grows; each call costs the same."""
+    """Decodes one sequence as it grows, at constant cost per call."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._tail: list[int] = []
         self._known = ""
-        """The text of the tail, but for the tokens that wait."""
+        """The text of the tail, without the tokens that wait."""
         self._waiting = 0
         self._last = 0
-        """How many tokens the last text was made of: a tail begins with whole characters."""
+        """How many tokens the last text came from; a shortened tail is these, so no character is cut."""
 
     def feed(self, token: int) -> str:
-        """Take a token; return the text that is complete with it."""
+        """Take a token; return the text that it completes."""
         if not self._waiting and len(self._tail) >= _TAIL:
             self._tail = self._tail[-self._last :]
             self._known = plain_decode(self._tokenizer, self._tail)
@@ -89,12 +89,12 @@ class TailDecoder:
         return self._take(final=self._waiting > _PATIENCE)
 
     def close(self) -> str:
-        """Return what is left, with a mark for an incomplete character."""
+        """Return the remaining text; an incomplete character becomes a replacement mark."""
         return self._take(final=True) if self._waiting else ""
 
     @property
     def waiting(self) -> bool:
-        """Whether tokens wait for a character's end."""
+        """Whether tokens wait for a character to be complete."""
         return self._waiting > 0
 
     def _take(self, final: bool) -> str:

@@ -1,8 +1,8 @@
-"""What a message or a chunk of each API says: which texts, of which channel, in which field.
+"""Read each API's messages and chunks: which texts, of which channel, in which field.
 
-One reader follows one answer, be it a stream of chunks or a single body. Payloads are JSON objects
-or the objects that a client library made of them: both are read alike. Fields that repeat what
-another one says (OpenRouter's `reasoning` beside `reasoning_details`, the events that end a part
+One reader follows one response, be it a stream of chunks or a single body. Payloads are JSON objects
+or the objects that a client library made of them; both are read in the same way. Fields that repeat
+the content of another (OpenRouter's `reasoning` beside `reasoning_details`, the events that end a part
 in the Responses API) are read once.
 """
 
@@ -41,7 +41,7 @@ _CAVEATS: Mapping[Reason, str] = {
 
 
 _PLAIN = (str, bytes, int, float, list, tuple)
-"""What has no fields."""
+"""Types of values that have no fields."""
 
 
 class Text(NamedTuple):
@@ -49,42 +49,42 @@ class Text(NamedTuple):
 
     choice: int
     channel: Channel | None
-    """None for text that may hold tags."""
+    """The channel; None for text that may contain tags."""
     text: str
     field: str
-    """Where it stood: `reasoning_content`, `content`, `reasoning_details:reasoning.text`, …"""
+    """The field that held it: `reasoning_content`, `content`, `reasoning_details:reasoning.text`, …"""
     part: Part = ()
-    """Which block it belongs to, in the APIs that have blocks."""
+    """The block that it belongs to, in APIs that have blocks."""
 
 
 class Reader(Protocol):
-    """Follows one answer of one API."""
+    """Follows one response of one API."""
 
     def texts(self, payload: Any) -> list[Text]:
-        """Return the texts in a chunk, an event or a whole answer, in their order."""
+        """Return the texts in a chunk, an event or a whole response, in order."""
 
     def caveat(self, choice: int = 0) -> NotAssessed | None:
-        """Say what keeps a choice from being judged in full, as far as the API has shown it."""
+        """Return why a choice cannot be judged in full, as far as the payloads so far show it."""
 
     def fields(self, choice: int = 0) -> tuple[str, ...]:
-        """Name the fields that held a choice's reasoning; none where it stood between tags."""
+        """Return the fields that held a choice's reasoning; none if it was between tags."""
 
     def odd(self) -> set[int | None]:
-        """Return the choices in which something could not be read since the last time; None for all."""
+        """Return the choices with unreadable parts since the last call; None stands for all choices."""
 
     def unread(self) -> None:
-        """Take note that a payload could not be read."""
+        """Record that a payload could not be read."""
 
 
 def get(holder: Any, name: str) -> Any:
-    """Return a field of a JSON object or of an object with attributes; None where it is absent."""
+    """Return a field of a JSON object or of an object with attributes; None if it is absent."""
     if isinstance(holder, Mapping):
         return holder.get(name)
     return None if isinstance(holder, _PLAIN) else getattr(holder, name, None)
 
 
 def prompt_of(asked: Any) -> str:
-    """Return the request that a call makes: its last user turn, or its raw prompt."""
+    """Return the request of a call: its last user turn, or its raw prompt."""
     turns = get(asked, "messages") or get(asked, "input") or get(asked, "prompt")
     if isinstance(turns, str):
         return turns
@@ -98,22 +98,22 @@ def prompt_of(asked: Any) -> str:
 
 
 def items_of(holder: Any, name: str) -> Sequence[Any]:
-    """Return a field that holds a list; an empty one where it does not."""
+    """Return a field that holds a list; an empty list if it does not."""
     value = get(holder, name)
     return value if isinstance(value, list | tuple) else ()
 
 
 def index_of(choice: Any, position: int) -> int:
-    """Return the number of a choice, which stands at some position."""
+    """Return a choice's index; its position in the list if it has none."""
     number = get(choice, "index")
     return number if isinstance(number, int) and not isinstance(number, bool) else position
 
 
 class _Notes:
-    """What all readers note of each choice; None stands for all.
+    """The per-choice notes that all readers keep; the choice None stands for all choices.
 
     Args:
-        profile: how the model marks its reasoning in a text.
+        profile: how the model marks its reasoning in text.
     """
 
     def __init__(self, profile: str = AUTO) -> None:
@@ -123,22 +123,22 @@ class _Notes:
         self._odd: set[int | None] = set()
 
     def caveat(self, choice: int = 0) -> NotAssessed | None:
-        """Say what keeps a choice from being judged in full."""
+        """Return why a choice cannot be judged in full."""
         reasons = self._reasons.get(choice, {}) | self._reasons.get(None, {})
         found = next((reason for reason in _CAVEATS if reason in reasons), None)
         return None if found is None else NotAssessed(reason=found, detail=_CAVEATS[found])
 
     def fields(self, choice: int = 0) -> tuple[str, ...]:
-        """Name the fields that held a choice's reasoning."""
+        """Return the fields that held a choice's reasoning."""
         return tuple(self._used.get(choice, ()))
 
     def odd(self) -> set[int | None]:
-        """Return the choices in which something could not be read since the last time."""
+        """Return the choices with unreadable parts since the last call."""
         odd, self._odd = self._odd, set()
         return odd
 
     def unread(self) -> None:
-        """Take note that a payload could not be read."""
+        """Record that a payload could not be read."""
         self._note(None, "wrong_types")
 
     def _note(self, choice: int | None, reason: Reason) -> None:
@@ -176,7 +176,7 @@ class _Notes:
 
 
 class ChatReader(_Notes):
-    """Chat completions and text completions, of OpenAI and of all who speak like it."""
+    """Reads chat completions and text completions, of OpenAI and all compatible servers."""
 
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in a chunk or in a whole completion."""
@@ -205,7 +205,7 @@ class ChatReader(_Notes):
             yield Text(index, own, text, field)
 
     def _reasoning(self, index: int, message: Any) -> Iterator[Text]:
-        """Yield the reasoning that stands in fields of its own, the same text once."""
+        """Yield the reasoning in fields of its own; text that two fields repeat is yielded once."""
         seen = set()
         for field, text in [*self._plain(index, message), *self._listed(index, message)]:
             if text and text not in seen:
@@ -239,7 +239,7 @@ class ChatReader(_Notes):
             yield "answer", text, "refusal"
 
     def _part(self, index: int, part: Any) -> Iterator[tuple[Channel | None, str, str]]:
-        """Yield the texts in one part of a content that is a list, such as Mistral's."""
+        """Yield the texts in one part of a list content, such as Mistral's."""
         what = str(get(part, "type"))
         if get(part, "thought") is True:  # of Gemini, which gives summaries
             self._note(index, "summary_only")
@@ -258,7 +258,7 @@ class ChatReader(_Notes):
             yield None, text, "content"
 
     def _untagged(self, text: str, model: Any) -> bool:
-        """Whether no tag shows that a whole text has any reasoning; the model's name alone tells nothing."""
+        """Whether a whole text has no reasoning tag; the model's name alone proves nothing."""
         parsed = parse(text, self._profile, model=model if isinstance(model, str) else None)
         return text in (parsed.answer, parsed.reasoning)
 
@@ -278,10 +278,10 @@ _PARTS: Mapping[str, tuple[Channel | None, str, str]] = {
 
 
 class ResponsesReader(_Notes):
-    """OpenAI's Responses API: typed events about items, or a response with its items.
+    """Reads OpenAI's Responses API: typed events about items, or a response with its items.
 
-    A part is named (output index, field, index in the item). What an event repeats at the end of a
-    part is read where the part had no deltas before.
+    A part is named (output index, field, index in the item). The event at the end of a part repeats its
+    text; it is read only if the part had no deltas.
     """
 
     def __init__(self, profile: str = AUTO) -> None:
@@ -315,7 +315,7 @@ class ResponsesReader(_Notes):
         return kept
 
     def _weigh(self, field: str) -> None:
-        """A summary is no reasoning, unless the reasoning itself is there too."""
+        """Note that a summary is not the reasoning, unless the reasoning itself is present too."""
         if field == "reasoning_text":
             self._spelt = True
             self._reasons.get(0, {}).pop("summary_only", None)
@@ -323,7 +323,7 @@ class ResponsesReader(_Notes):
             self._note(0, "summary_only")
 
     def _apart(self, text: Text) -> Text:
-        """Where the reasoning has fields of its own, the text is the answer."""
+        """Assign text to the answer channel if the reasoning has fields of its own."""
         return text._replace(channel="answer") if text.channel is None and self.fields() else text
 
     def _event(self, payload: Any, name: str, end: str) -> Iterator[Text]:
@@ -362,7 +362,7 @@ _BLOCKS: Mapping[str, tuple[Channel | None, str]] = {
 
 
 class MessagesReader(_Notes):
-    """Anthropic's Messages API: content blocks, whole or as events. A part is (index of the block,)."""
+    """Reads Anthropic's Messages API: content blocks, whole or as events. A part is (index of the block,)."""
 
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in an event, or in a whole message."""

@@ -1,11 +1,11 @@
-"""LangChain: chat models whose answers are judged, and a callback handler that only watches.
+"""LangChain: judge the responses of a chat model, or only watch them with a callback handler.
 
     model = undertow.wrap(ChatOpenAI(…), policy="stop")
     message = model.invoke("…")
     message.response_metadata["undertow"]["flagged"]
 
-A handler cannot hold text back or end a stream that others read; where that is wanted, wrap the
-model. Of a model built on `ChatOpenAI` the wrap also keeps the reasoning, which that class drops.
+A handler cannot hold text back or end a stream that others read; to do that, wrap the model. The wrap
+of a model built on `ChatOpenAI` also keeps the reasoning, which that class drops.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ __all__ = ["UndertowHandler", "wrap_object"]
 
 _FIELDS = ("reasoning_content", "reasoning")
 _UNREAD = "undertow_unread"
-"""Where a message holds, until it is judged, what stood in place of reasoning and is no text."""
+"""The key in `additional_kwargs` for reasoning of a wrong type, kept until the message is judged."""
 _ENDS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 _FORM = ("model_provider", "output_version")
-"""What a chunk's `response_metadata` says of the form of its content."""
+"""The keys in a chunk's `response_metadata` that describe the form of its content."""
 _OWN = ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__")
-"""All that a model of pydantic's has."""
+"""All attributes of a pydantic model instance."""
 _TOKENS, _PARSED = "logprobs", "parsed"
-"""Where the text of a message stands once more."""
+"""The keys under which a message repeats its text."""
 KEY = "undertow"
-"""Where a message's `response_metadata` holds the verdict, as JSON."""
+"""The key in a message's `response_metadata` for the verdict, as JSON."""
 
 
 class UndertowHandler(BaseCallbackHandler):
-    """Judges every chat model that it is a callback of, as far as LangChain shows it.
+    """Judges the responses of every chat model that it is a callback of, as far as LangChain shows them.
 
     Args:
-        monitor: what judges; the default monitor where none is given.
-        on_verdict: called with each verdict, and with the id of its run.
+        monitor: the monitor that judges; the default one is loaded if none is given.
+        on_verdict: called with each verdict and the id of its run.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class UndertowHandler(BaseCallbackHandler):
         on_verdict: Callable[[TraceVerdict, UUID], None] | None = None,
     ) -> None:
         self.verdicts: dict[UUID, TraceVerdict] = {}
-        """The verdicts by the ids of their runs."""
+        """The verdicts by run id."""
         self._monitor = monitor or Monitor()
         self._on_verdict = on_verdict
         self._answers: dict[UUID, Answer] = {}
@@ -72,18 +72,18 @@ class UndertowHandler(BaseCallbackHandler):
     def on_chat_model_start(
         self, serialized: Json, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Begin to follow a run."""
+        """Start to judge a run."""
         self._answers[run_id] = _answer(self._monitor, Policy(), messages[0] if messages else ())
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
-        """Judge what a run has just written."""
+        """Judge a run's new text."""
         answer = self._answers.get(run_id)
         if answer is not None and chunk is not None:
             payload = _payload(chunk.message, "delta")
             answer.take(payload, answer.read(payload))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        """Conclude a run; one that did not stream is judged now."""
+        """Conclude a run; a response that was not streamed is judged here."""
         answer = self._answers.pop(run_id, None)
         if answer is not None:
             message = getattr(response.generations[0][0], "message", None)
@@ -104,10 +104,10 @@ class UndertowHandler(BaseCallbackHandler):
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
-    """Return a copy of a chat model whose answers are judged; it stays a model of its class.
+    """Return a copy of a chat model that judges its responses; it is still a model of its class.
 
     Raises:
-        UsageError: the object is no chat model.
+        UsageError: the object is not a chat model.
     """
     if not isinstance(x, BaseChatModel):
         raise UsageError(f"wrap a chat model of LangChain's, not a {type(x).__qualname__}")
@@ -117,10 +117,10 @@ def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
 
 
 def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
-    """Return a class of chat models like `kind` whose answers are judged.
+    """Return a subclass of `kind` that judges its responses.
 
-    What it judges comes from the same model as one of `kind`: whichever of its methods that one calls in
-    turn, the answer is judged once.
+    The response to judge comes from the same model as an instance of the unjudged class, so it is judged
+    once, whichever of its own methods that class calls in turn.
     """
     plain = _keeping(kind)
 
@@ -130,7 +130,7 @@ def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
 
     class Judging(plain):  # type: ignore[misc, valid-type]
         def _get_llm_string(self, *args: Any, **kwargs: Any) -> str:
-            """Name the entry of a cache: what was not judged, or otherwise, is not what is asked for."""
+            """Return the cache key, with monitor and policy in it: entries judged otherwise cannot match."""
             return f"{super()._get_llm_string(*args, **kwargs)}---undertow {judge}"
 
         def _generate(self, messages: Sequence[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
@@ -141,7 +141,7 @@ def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
             result = await _as(plain, self)._agenerate(messages, *args, **kwargs)
             return await to_thread.run_sync(_whole, _answer(monitor, policy, messages), result)
 
-    Judging._stream_chat_model_events = Judging._astream_chat_model_events = None  # no way past `_stream`
+    Judging._stream_chat_model_events = Judging._astream_chat_model_events = None  # no way around `_stream`
     if kind._stream is not BaseChatModel._stream:
         Judging._stream = _streaming(plain, monitor, policy)
     if kind._astream is not BaseChatModel._astream:
@@ -150,7 +150,7 @@ def _judging(kind: Any, monitor: Monitor, policy: Policy) -> Any:
 
 
 def _keeping(kind: Any) -> Any:
-    """Return a class of chat models like `kind` that keep the reasoning which ChatOpenAI drops."""
+    """Return a subclass of `kind` that keeps the reasoning which ChatOpenAI drops."""
 
     class Keeping(kind):  # type: ignore[misc]
         def _convert_chunk_to_generation_chunk(self, chunk: Json, *args: Any) -> Any:
@@ -174,7 +174,7 @@ def _named(made: Any, kind: Any) -> Any:
 
 
 def _as(kind: Any, model: Any) -> Any:
-    """Return the same model as one of another class: what either has, both have."""
+    """Return an instance of another class that shares the model's state."""
     same = kind.__new__(kind)
     for name in _OWN:
         object.__setattr__(same, name, getattr(model, name))
@@ -250,7 +250,7 @@ def _keep_reasoning(message: Any, said: Any) -> None:
 
 
 def _payload(message: Any, holder: str, index: int = 0) -> Json:
-    """Return what a message says in the form of a chat completion; take out what its class would drop."""
+    """Return a message in the form of a chat completion; remove from it the reasoning under `_UNREAD`."""
     metadata = message.response_metadata
     body = {name: message.additional_kwargs[name] for name in _FIELDS if name in message.additional_kwargs}
     if _UNREAD in message.additional_kwargs:
@@ -266,7 +266,7 @@ def _payload(message: Any, holder: str, index: int = 0) -> Json:
 
 
 class _Following:
-    """A stream on its way: what has come, and what leaves, as chunks of LangChain's."""
+    """A stream being judged: from LangChain's chunks to payloads, and back to chunks to release."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -276,21 +276,21 @@ class _Following:
         self._concluded = False
 
     def before(self, chunk: Any) -> tuple[Json, list[Text]]:
-        """Return what a chunk says."""
+        """Return a chunk's payload and its texts."""
         self._near = chunk
         self._blocks |= near(chunk.message.content)
         self._form |= {name: said for name, said in chunk.message.response_metadata.items() if name in _FORM}
         payload = _payload(chunk.message, "delta")
         ends = any((chunk.generation_info or {}).get(name) for name in _ENDS)
-        if ends or _PARSED in chunk.message.additional_kwargs:  # which may leave only where all may
+        if ends or _PARSED in chunk.message.additional_kwargs:  # released only if everything else is
             payload["choices"][0]["finish_reason"] = "stop"
         return {**payload, "like": chunk}, self.answer.read(payload)
 
     def shown(self, outs: list[Out]) -> Iterator[Any]:
-        """Yield what leaves."""
+        """Yield the chunks to release."""
         for out in outs:
             chunk = self._chunk(out.payload)
-            if out.verdict is not None and not self._concluded:  # LangChain adds chunks up: twice is too much
+            if out.verdict is not None and not self._concluded:  # LangChain adds chunks up: only once
                 self._concluded = True
                 chunk = _with(chunk, _said_of(chunk.message, out.verdict))
             if out.alarm is not None:
@@ -300,14 +300,14 @@ class _Following:
             yield chunk
 
     def finale(self, outs: list[Out]) -> Iterator[Any]:
-        """Yield what is left at the end; the verdict has a chunk of its own where no end was marked."""
+        """Yield the remaining chunks; the verdict has its own chunk if no chunk marked the end."""
         yield from self.shown(outs)
         if not any(out.verdict for out in outs):
             last = AIMessageChunk(content="", id=self._near.message.id)
             yield ChatGenerationChunk(message=_said_of(last, chief(self.answer.verdicts)))
 
     def _chunk(self, payload: Json) -> Any:
-        """Return the chunk that a payload stands for."""
+        """Return the chunk for a payload."""
         choice = payload["choices"][0]
         delta, like = choice["delta"], payload.get("like")
         if like is not None:
@@ -329,7 +329,7 @@ class _Following:
 
 
 def _untold(made: Any, *, changed: bool) -> Any:
-    """Return a generation or a chunk without what says its text once more: by its tokens, or parsed."""
+    """Return a generation or a chunk without copies of its text: logprobs and, if changed, parsed output."""
     message, info = made.message, made.generation_info
     kwargs = _without(message.additional_kwargs, _PARSED) if changed else message.additional_kwargs
     update = {"additional_kwargs": kwargs, "response_metadata": _without(message.response_metadata, _TOKENS)}
@@ -362,7 +362,7 @@ def _said_of(message: Any, verdict: TraceVerdict) -> Any:
 
 
 def _whole(answer: Answer, result: ChatResult) -> ChatResult:
-    """Judge what came whole; return it, without what may not leave."""
+    """Judge a response that was not streamed; return it without what the policy holds back."""
     payloads = [_payload(g.message, "message", i) for i, g in enumerate(result.generations)]
     payload = {**payloads[0], "choices": [p["choices"][0] for p in payloads]}
     answer = ChatAnswer(dataclasses.replace(answer.asked, choices=len(payloads)))
@@ -379,7 +379,7 @@ def _whole(answer: Answer, result: ChatResult) -> ChatResult:
 
 
 def _rewritten(message: Any, choice: Json, *, ended: bool) -> Any:
-    """Return a message that says only what has left."""
+    """Return a message with only the released text."""
     said = choice["message"]
     bare = _bare(message)
     thought = {name: said[name] for name in _FIELDS if said.get(name)}

@@ -1,8 +1,8 @@
-"""The content of LangChain's messages: which blocks hold which texts, and how a text is put back in them.
+"""Read and write the content of LangChain's messages: which blocks hold text, and how to put text back.
 
-A content is a text, or a list of texts and blocks. Reasoning stands in blocks of several forms: Anthropic's
+A content is a text, or a list of texts and blocks. Reasoning is in blocks of several forms: Anthropic's
 (`thinking`), LangChain's own (`reasoning`), OpenAI's (`summary` and `content`, which are lists) and Bedrock's
-(`reasoning_content`). All are read as one, and each is written as the model writes its own.
+(`reasoning_content`). All are read alike, and each is written back in the form that the model used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .dialects import get, items_of
 __all__ = ["Near", "kept_back", "near", "read", "unsaid", "written"]
 
 Near: TypeAlias = Mapping[str, Any]
-"""A model's own blocks, or plain texts, by what they are read as."""
+"""A model's own blocks or plain texts, by the kind that they are read as."""
 
 _BEDROCK = "reasoning_content"
 _KINDS = {
@@ -29,11 +29,11 @@ _KINDS = {
 _LISTED = ("summary", "content")
 _SECRET = ("encrypted_content", "redacted_content")
 _SIGNED = ("signature", *_SECRET)
-"""What belongs to a text and not to another in its place."""
+"""Fields that belong to the original text and are dropped when another text replaces it."""
 
 
 def _kind(part: Any) -> str | None:
-    """Say as what a part of a content is read; None where it holds no text of the model's."""
+    """Return the kind that a part of a content is read as; None if it holds none of the model's text."""
     if isinstance(part, str):
         return "text"
     what = part.get("type") if isinstance(part, dict) else None
@@ -41,13 +41,13 @@ def _kind(part: Any) -> str | None:
 
 
 def near(content: Any) -> dict[str, Any]:
-    """Return a content's first part of each kind."""
+    """Return the first part of each kind in a content."""
     parts: Sequence[Any] = content if isinstance(content, list) else ()
     return {kind: part for part in reversed(parts) if (kind := _kind(part)) is not None}
 
 
 def read(content: Any) -> Any:
-    """Return a content as the reader of chat completions expects it."""
+    """Return a content in the form that the reader of chat completions expects."""
     return [_read(part) for part in content] if isinstance(content, list) else content
 
 
@@ -72,7 +72,7 @@ def _read(part: Any) -> Any:
 
 
 def kept_back(content: Any) -> list[Json]:
-    """Say what a provider kept back of the reasoning in a content, as details of a chat completion."""
+    """Return the kinds of reasoning that a provider withheld, as reasoning details of a chat completion."""
     parts: Sequence[Any] = content if isinstance(content, list) else ()
     found = (_kept_back(part) for part in parts if isinstance(part, dict))
     return [{"type": what} for what in found if what is not None]
@@ -92,7 +92,7 @@ def _kept_back(part: Json) -> str | None:
 
 
 def written(content: Any, like: Near) -> Any:
-    """Return a judged content in the model's own form: text, or blocks like those that it gave."""
+    """Return a judged content in the model's own form: text, or blocks like the model's own."""
     if isinstance(content, str):
         return [_written("text", content, like)] if content and "text" in like else content
     return [_put(part, like) for part in content]
@@ -106,7 +106,7 @@ def _put(part: Json, like: Near) -> Any:
 
 
 def _written(what: str, said: str, like: Near) -> Any:
-    """Return a part of a content that says something."""
+    """Return a part of a content with the text `said`."""
     own = like.get(what, {})
     if isinstance(own, str):
         return said
@@ -129,7 +129,7 @@ def _without(block: Json, names: Iterable[str]) -> Json:
 
 
 def unsaid(content: Any) -> Any:
-    """Return a content without its texts."""
+    """Return a content without its text."""
     if not isinstance(content, list):
         return ""
     return [part for part in content if isinstance(part, dict) and _kind(part) is None]

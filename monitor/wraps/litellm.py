@@ -1,6 +1,6 @@
 """LiteLLM: a guardrail for its proxy, and its calls from Python.
 
-In the proxy's `config.yaml`, with a file `undertow_guardrail.py` beside it that says
+In the proxy's `config.yaml`, beside a file `undertow_guardrail.py` with the line
 `from undertow.monitor.wraps.litellm import UndertowGuardrail`:
 
     guardrails:
@@ -12,7 +12,7 @@ In the proxy's `config.yaml`, with a file `undertow_guardrail.py` beside it that
           policy: stop
 
 From Python: `undertow.wrap(litellm).completion(…)`, or `undertow.wrap(router)`.
-LiteLLM's own path for guardrails never passes the reasoning on, so this one reads the answers itself.
+LiteLLM's own guardrail interface leaves the reasoning out, so this guardrail reads the responses itself.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _Payload = ModelResponse | ModelResponseStream | TextCompletionResponse
 
 
 class UndertowGuardrail(CustomGuardrail):
-    """A guardrail of LiteLLM's that judges answers and their reasoning, streamed and whole.
+    """A LiteLLM guardrail that judges responses and their reasoning, streamed or not.
 
     Args:
         policy: what happens at the alarm; a `Policy`, or the name of its action.
-        monitor: what judges; one is made of `classifier` and `false_alarm_rate` where none is given.
-        classifier: a name of `undertow classifiers`.
-        false_alarm_rate: the share of safe traces that may raise an alarm, at most.
-        options: what LiteLLM passes to every guardrail.
+        monitor: the monitor that judges; if not given, it is made from `classifier` and `false_alarm_rate`.
+        classifier: a name that `undertow classifiers` lists.
+        false_alarm_rate: the largest share of safe traces that may raise an alarm.
+        options: the options that LiteLLM passes to every guardrail.
 
-    Answers of chat completions carry the verdict under `undertow`, as JSON. Others are let through.
+    Chat completions carry the verdict under `undertow`, as JSON. Other responses pass unjudged.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class UndertowGuardrail(CustomGuardrail):
         self.policy = as_policy(policy)
 
     async def async_post_call_success_hook(self, data: Any, user_api_key_dict: Any, response: Any) -> Any:
-        """Judge an answer that came whole; return what leaves."""
+        """Judge a response that was not streamed; return it without what the policy holds back."""
         if not isinstance(response, _Payload):
             return response
         answer = _answer(self.monitor, self.policy, data)
@@ -81,7 +81,7 @@ class UndertowGuardrail(CustomGuardrail):
     async def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: Any, response: Any, request_data: Any
     ) -> AsyncGenerator[Any, None]:
-        """Judge an answer as it streams; yield what leaves."""
+        """Judge a response as it streams; yield the chunks to release."""
         answer = _answer(self.monitor, self.policy, request_data)
         async for chunk in _ajudged(answer, response):
             yield chunk
@@ -103,7 +103,7 @@ class UndertowGuardrail(CustomGuardrail):
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
-    """Return what is used in place of the module `litellm`, or of a `Router`: its calls are judged.
+    """Wrap the module `litellm` or a `Router`, so that its calls are judged.
 
     Raises:
         UsageError: the object is neither.
@@ -114,7 +114,7 @@ def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
 
 
 class _Judged:
-    """The module, or a router, whose completions are judged; all else is passed on."""
+    """The module or a router with judged completions; everything else is passed on."""
 
     def __init__(self, inner: Any, monitor: Monitor, policy: Policy) -> None:
         self._inner, self._monitor, self._policy = inner, monitor, policy
@@ -145,7 +145,7 @@ class _Judged:
 
 
 class _Stream:
-    """A stream that is judged; everything else about it is LiteLLM's."""
+    """A judged stream; all other attributes are LiteLLM's."""
 
     def __init__(self, answer: Answer, inner: Any) -> None:
         self._answer, self._inner = answer, inner
@@ -154,7 +154,7 @@ class _Stream:
 
     @property
     def undertow(self) -> TraceVerdict:
-        """The verdict; on what has come so far, where the stream was left early."""
+        """The verdict; if the stream was left early, on what has come so far."""
         self._answer.end(cut_short=True)
         return chief(self._answer.verdicts)
 
@@ -224,7 +224,7 @@ def _judged(answer: Answer, response: Any) -> Iterator[Any]:
 async def _ajudged(answer: Answer, response: Any) -> AsyncIterator[Any]:
     last = None
     async for chunk in response:
-        if not isinstance(chunk, _Payload):  # events of another API than chat completions
+        if not isinstance(chunk, _Payload):  # an event of an API other than chat completions
             yield chunk
             continue
         last = chunk
@@ -243,7 +243,7 @@ async def _ajudged(answer: Answer, response: Any) -> AsyncIterator[Any]:
 
 
 def _close(response: Any) -> None:
-    """End the request upstream, as far as LiteLLM's stream lets us reach it."""
+    """Close the upstream request, as far as LiteLLM's stream gives access to it."""
     close = getattr(getattr(response, "completion_stream", response), "close", None)
     if close is not None:
         close()

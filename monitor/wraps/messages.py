@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: what leaves of its events, or of a whole message, that was judged."""
+"""Anthropic's Messages API: what is released of judged events, or of a whole message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LAST = ("message_delta", "message_stop")
 
 
 class MessagesAnswer(Answer):
-    """An answer as events about blocks, or whole."""
+    """A response as events about blocks, or whole."""
 
     blocks = True
     reads = MessagesReader
@@ -51,7 +51,7 @@ class MessagesAnswer(Answer):
         return {**payload, "content": content, "stop_reason": reason}
 
     def _empty(self, payload: Any) -> Json:
-        """Return a message that says nothing, but for a diversion."""
+        """Return a message without content, except for a diversion."""
         content = [] if self.diversion is None else [{"type": "text", "text": self.diversion}]
         kept = {name: payload[name] for name in ("id", "type", "role", "model", "usage") if name in payload}
         return {**kept, "content": content, "stop_reason": self._reason, "stop_sequence": None}
@@ -87,7 +87,7 @@ class MessagesAnswer(Answer):
             self._late = self._ending(0)
 
     def _through(self, payload: Json, *, over: bool) -> Iterator[Json]:
-        """Let an event through that holds no text, unless it belongs to what was left out."""
+        """Pass on an event that holds no text, unless it belongs to text that was left out."""
         signs = payload["type"] == "content_block_delta" and payload["delta"]["type"] == "signature_delta"
         if payload["type"] in _LAST:
             self._late.append(payload)
@@ -125,7 +125,7 @@ def _joined(pieces: Iterable[Piece]) -> str:
 
 
 def _with(block: Json, text: str) -> Json:
-    """Return a block with another text; a signature of the old one goes."""
+    """Return a block with another text, without the old text's signature."""
     kind = block["type"]
     if kind not in ("thinking", "text") or block[kind] == text:
         return block

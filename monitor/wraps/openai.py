@@ -4,7 +4,7 @@
     response = client.chat.completions.create(model=…, messages=…)
     response.undertow.flagged
 
-The wrapped client is a copy; the one given stays as it is. Chat completions, text completions and
+The wrapped client is a copy; the original is unchanged. Chat completions, text completions and
 responses are judged, streamed or not, sync or async, and everything else passes through.
 """
 
@@ -26,16 +26,16 @@ __all__ = ["wrap_object"]
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy, *, profile: str = AUTO) -> Any:
-    """Return a copy of a client whose answers are judged.
+    """Return a copy of a client that judges its responses.
 
     Args:
         x: an `OpenAI` or `AsyncOpenAI` client, or one of their subclasses, such as Azure's.
-        monitor: what judges.
+        monitor: the monitor that judges.
         policy: what happens at the alarm.
-        profile: how the model marks its reasoning in a text, where its name and tags do not tell.
+        profile: how the model marks its reasoning in text, if neither its name nor its tags show it.
 
     Raises:
-        UsageError: the object is no client, or there is no such profile.
+        UsageError: the object is not a client, or there is no such profile.
         MissingExtra: the library is not installed.
     """
     return wrapped_client(x, Library("openai", "OpenAI", _events, _route), monitor, policy, profile)

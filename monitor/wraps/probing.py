@@ -1,7 +1,7 @@
-"""A probe inside a `generate` that is watched: it reads the model's states at the ends of the same steps.
+"""Run a probe inside a monitored `generate`: it reads the model's states at the ends of the steps.
 
-The states are caught as the model makes them, so that nothing is run twice, and they are kept only
-until the step that they belong to is known.
+The states are captured as the model computes them, so nothing is run twice, and each is kept only
+until the step that it belongs to is known.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .rows import Row
 __all__ = ["Probing", "Scores", "probe_for"]
 
 Scores = tuple[LabelProbabilities | None, ...]
-"""What the probe says of each step of a verdict, in its order; None where there was no state to read."""
+"""The probe's probabilities for each step of a verdict, in order; None if there was no state to read."""
 
 
 def probe_for(probe: Any, model: Any, tokenizer: Any) -> ProbeClassifier:
-    """Return a probe on a model.
+    """Return a probe for a model.
 
     Args:
         probe: the probe, or the folder it was saved in.
-        model: the model that is to be watched.
-        tokenizer: its tokenizer.
+        model: the model that is to be monitored.
+        tokenizer: the model's tokenizer.
 
     Raises:
-        UsageError: it is no probe, or one of another model.
+        UsageError: it is not a probe, or it belongs to another model.
     """
     made = probe if hasattr(probe, "predict_proba") else load_classifier(probe)
     if not isinstance(made, ProbeClassifier):
@@ -45,7 +45,7 @@ def probe_for(probe: Any, model: Any, tokenizer: Any) -> ProbeClassifier:
 
 
 class Probing:
-    """Reads one call of `generate`; a context manager around it.
+    """Probes one call of `generate`; a context manager around it.
 
     Calls may run at once, each in a thread of its own or inside another: each reads its own states.
     """
@@ -56,17 +56,17 @@ class Probing:
         self._hook: Any = None
         self._before: Token[Probing | None] | None = None
         self._states: dict[int, Any] = {}
-        """By the number of the new token they were made of, shape (rows, width)."""
+        """States, shape (rows, width), by the number of the new token that each was computed for."""
         self._next: int | None = None
         self._rows: list[_Reading] = []
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Say that the prompt has been read, and what follows the rows."""
+        """Start reading: the prompt has been processed, and these are the rows."""
         self._next = 0
         self._rows = [_Reading(row) for row in rows]
 
     def read(self) -> None:
-        """Judge the steps that have ended since the last time, and let go of the states before them."""
+        """Judge the steps that have ended since the last call, and drop states that are no longer needed."""
         any_found = False
         for number, reading in enumerate(self._rows):
             found = reading.due(self._states)
@@ -81,7 +81,7 @@ class Probing:
             self._states = {token: self._states[token] for token in kept}
 
     def scores(self, row: int, verdict: TraceVerdict) -> Scores:
-        """Return what the probe says of the steps of a row."""
+        """Return the probe's probabilities for the steps of a row's verdict."""
         scores = self._rows[row].scores
         return tuple(scores.get((step.channel, step.index)) for step in verdict.steps)
 
@@ -113,7 +113,7 @@ _READING: ContextVar[Probing | None] = ContextVar("_READING", default=None)
 
 
 class _Reading:
-    """One row: which of its steps have been read."""
+    """Tracks which steps of one row have been probed."""
 
     def __init__(self, row: Row) -> None:
         self.scores: dict[tuple[Channel, int], LabelProbabilities] = {}
@@ -123,7 +123,7 @@ class _Reading:
         self._open: list[tuple[int, StepVerdict]] = []
 
     def due(self, states: dict[int, Any]) -> list[tuple[int, StepVerdict]]:
-        """Return the steps that can be read now, each with its last token."""
+        """Return the steps whose state is available now, each with its last token."""
         gate = self._row.gate
         for channel, judge in gate.channels.items():
             for step in judge.steps[self._seen.get(channel, 0) :]:
@@ -136,6 +136,6 @@ class _Reading:
         return found
 
     def needs(self, token: int) -> bool:
-        """Whether the state of a token may still be asked for."""
+        """Whether the state of a token may still be needed."""
         ahead = token >= self._oldest and not (self._row.over and token >= self._row.taken)
         return ahead or any(token == waiting for waiting, _ in self._open)

@@ -1,4 +1,4 @@
-"""The Responses API: what leaves of its events, or of a whole response, that was judged."""
+"""The Responses API: what is released of judged events, or of a whole response."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["ResponsesAnswer"]
 
 _FINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
 _TYPES = {"reasoning_summary_text": "summary_text"}
-"""What a part is called, where it is not called like its events."""
+"""The types of parts whose name differs from that of their events."""
 
 
 class ResponsesAnswer(Answer):
-    """An answer as typed events, or whole.
+    """A response as typed events, or whole.
 
-    Later events repeat what earlier ones said, so what has left of each part is kept.
+    Later events repeat the text of earlier ones, so the released text of each part is kept.
     """
 
     blocks = True
@@ -55,7 +55,7 @@ class ResponsesAnswer(Answer):
         return {**payload, **self._outcome()}
 
     def _empty(self, payload: Any) -> Json:
-        """Return a response that says nothing, but for a diversion."""
+        """Return a response without output, except for a diversion."""
         self._items, self._left = {}, {}
         kept = {name: value for name, value in payload.items() if name not in ("output", "output_text")}
         return {**kept, **self._outcome()}
@@ -90,7 +90,7 @@ class ResponsesAnswer(Answer):
             yield self._numbered(self._told(payload))
 
     def _keep(self, payload: Json) -> None:
-        """Remember what a later event of ours will have to repeat."""
+        """Keep what later events of ours have to repeat."""
         if payload["type"] == "response.created":
             self._response = _object(payload["response"])
         elif payload["type"] in ("response.output_item.added", "response.output_item.done"):
@@ -104,12 +104,12 @@ class ResponsesAnswer(Answer):
             yield self._numbered({**like, "delta": piece.text, **more})
 
     def _numbered(self, payload: Json) -> Json:
-        """Number the events anew, since some of them were left out or put in."""
+        """Renumber an event, since events were left out or added."""
         self._number += 1
         return {**payload, "sequence_number": self._number}
 
     def _told(self, payload: Json) -> Json:
-        """Return an event that repeats a text, repeating only what has left."""
+        """Return an event that repeats text, with only the released text."""
         if not self.changed(0):
             return payload
         payload = copy.deepcopy(payload)
@@ -128,7 +128,7 @@ class ResponsesAnswer(Answer):
         return payload
 
     def _final(self, response: Json) -> Json:
-        """Return the whole response with what has left; of one that is none, our own account."""
+        """Return the whole response with only the released text; if it has no output, build one."""
         items = response.get("output")
         if not isinstance(items, list):
             return {**self._response, **response, **self._outcome()}
@@ -143,7 +143,7 @@ class ResponsesAnswer(Answer):
         return "".join(self._left.get(part, ()))
 
     def _item(self, where: int, item: Json) -> Json:
-        """Return an item with the texts of it that have left."""
+        """Return an item with only its released text."""
         if item.get("type") not in ("reasoning", "message"):
             return item
         parts: dict[str, list[Json]] = {"summary": [], "content": []}
@@ -161,7 +161,7 @@ class ResponsesAnswer(Answer):
         )
 
     def _outcome(self) -> Json:
-        """Return the fields of a response that say what has left of it, and how it ended."""
+        """Return the fields of a response for its released output and for how it ended."""
         items = [self._item(where, item) for where, item in sorted(self._items.items())]
         if self.diversion is not None:
             items.append(_message(self.diversion))
@@ -175,7 +175,7 @@ class ResponsesAnswer(Answer):
         return [*events, {"type": f"response.{response['status']}", "response": response}]
 
     def _diverted(self, text: str) -> Iterator[Json]:
-        """Yield the events of the message that the policy gives instead."""
+        """Yield the events of the message that a diversion gives instead."""
         where = max(self._items, default=-1) + 1
         at = {"item_id": "msg_undertow", "output_index": where, "content_index": 0}
         message = _message(text)
@@ -197,13 +197,13 @@ class ResponsesAnswer(Answer):
 
 
 def _untold(holder: Json) -> None:
-    """Take out what says a text once more, token by token."""
+    """Remove the token logprobs, which repeat the text."""
     if holder.get("logprobs"):
         holder["logprobs"] = []
 
 
 def _object(value: Any) -> Json:
-    """Return what should be an object; an empty one where it is none."""
+    """Return a value that should be an object; an empty object if it is not one."""
     return value if isinstance(value, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""One row of a batch that a local model generates: its tokens, its text, its gate."""
+"""Follow one row of a batch that a local model generates: its tokens, its text, its gate."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["FinishReason", "Observer", "Row"]
 FinishReason = Literal["stop", "length", "content_filter"]
 
 Observer = Callable[[int, Gate, Sequence[Piece]], None]
-"""Called with the row, its gate and the pieces that may leave, whenever there are any."""
+"""Called with the row, its gate and the released pieces, whenever there are any."""
 
 
 class _Section:
-    """Tokens in a row, the text that they are, and how much of it has left."""
+    """Consecutive tokens of a row, their text, and how much of it was released."""
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
@@ -28,7 +28,7 @@ class _Section:
         self._length = 0
 
     def add(self, text: str, *, complete: bool) -> None:
-        """Note the text that the tokens so far have added."""
+        """Record the text that the tokens so far have added."""
         self._text.append(text)
         self._length += len(text)
         if complete:
@@ -72,7 +72,7 @@ class Row:
     ) -> None:
         self.gate = gate
         self.forced: list[int] = []
-        """Tokens that the model is still to be made to say, the next one last."""
+        """Tokens that the model is still to be forced to generate, the next one last."""
         self._tokenizer = tokenizer
         self._silent, self._eos, self._pad, self._stops = silent, ends, pad, stops
         self._decoder = TailDecoder(tokenizer)
@@ -80,14 +80,14 @@ class Row:
         self._parts: list[list[int]] = []
         self._ended_itself = False
         self.taken = 0
-        """How many tokens there were."""
+        """How many tokens were taken."""
         self._fed = 0
         self._places: list[tuple[int, int]] = []
-        """How much text had been fed, in characters, by which token."""
+        """How many characters had been fed, and the token that completed them."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing more comes, by the policy or by itself."""
+        """Whether the row is over, ended by the policy or by itself."""
         return self.ended or self._ended_itself
 
     @property
@@ -96,7 +96,7 @@ class Row:
         return self.gate.stopped
 
     def take(self, token: int) -> list[Piece]:
-        """Take the next token; return what may leave."""
+        """Take the next token; return what may be released."""
         if self.ended:
             return []
         self.taken += 1
@@ -114,7 +114,7 @@ class Row:
         return self._feed(text)
 
     def close(self) -> list[Piece]:
-        """End the row; return the rest that may leave."""
+        """End the row; return the rest that may be released."""
         pieces: list[Piece] = []
         if not self.ended:
             text = self._decoder.close()
@@ -123,20 +123,20 @@ class Row:
         return [*pieces, *self._note(self.gate.close())]
 
     def ids(self) -> list[int]:
-        """Return the tokens of what has left, once the row is closed."""
+        """Return the tokens of the released text, once the row is closed."""
         parts = [*self._parts, self.forced[::-1], self._section.kept(self._tokenizer)]
         return [token for part in parts for token in part]
 
     @property
     def finish_reason(self) -> FinishReason:
-        """Why the row ended, in the words of the chat APIs."""
+        """Why the row ended, in the terms of the chat APIs."""
         if self.gate.stopped:
             return "content_filter"
         stopped = self._ended_itself or any(map(self._section.text.__contains__, self._stops))
         return "stop" if stopped else "length"
 
     def token_at(self, end: int) -> int:
-        """Return which of the new tokens completes the text that was fed up to `end`, counted from 0."""
+        """Return the index, from 0, of the new token that completes the text fed up to `end`."""
         return self._places[bisect_left(self._places, (end, 0))][1]
 
     def _feed(self, text: str) -> list[Piece]:
@@ -147,7 +147,7 @@ class Row:
         return self._note(self.gate.feed(text))
 
     def _note(self, pieces: list[Piece]) -> list[Piece]:
-        """Keep count of what has left; after a diversion a new section begins."""
+        """Record the released text; a diversion starts a new section."""
         text = "".join(piece.text for piece in pieces)
         if self.gate.diverted and not self._parts:
             own = text.removesuffix(self.gate.forced)

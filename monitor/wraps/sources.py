@@ -1,7 +1,7 @@
-"""Where a generation that is watched comes from: a text on its way in, a server, a local model.
+"""Follow a generation from its source: a text as it comes in, a server, or a local model.
 
-Each is followed to its end, or until the policy ends it. A function is told of each step forward,
-and what comes back is the verdict.
+Each source is followed to its end, or until the policy ends it. A callback is called after each part;
+the verdict is returned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .sse import Event, EventTooLong, SseReader
 __all__ = ["Told", "follow_call", "follow_deltas", "follow_model", "follow_text"]
 
 Told: TypeAlias = Callable[[Gate], None]
-"""Called whenever a gate has seen more."""
+"""Called with a gate whenever it has been fed more."""
 
 _CHUNK = 4096
 _EVENT = 4 * 1024 * 1024
@@ -34,10 +34,10 @@ def follow_text(stream: BinaryIO, gate: Gate, told: Told, channel: Channel | Non
     """Follow a text as it comes in, such as on standard input.
 
     Args:
-        stream: UTF-8; what is not, is replaced.
-        gate: what judges it.
+        stream: UTF-8; invalid bytes are replaced.
+        gate: the gate that judges it.
         told: called after each part.
-        channel: given where the text is all of one channel and has no tags.
+        channel: the channel of the whole text, if it has no tags.
     """
     return follow_deltas(_decoded(stream), gate, told, channel)
 
@@ -45,7 +45,7 @@ def follow_text(stream: BinaryIO, gate: Gate, told: Told, channel: Channel | Non
 def follow_deltas(
     deltas: Iterable[str], gate: Gate, told: Told, channel: Channel | None = None
 ) -> TraceVerdict:
-    """Follow a text that comes in parts, to its end or until the gate ends it; the rest as `follow_text`."""
+    """Follow a text given in deltas, to its end or until the gate stops; arguments as in `follow_text`."""
     for delta in deltas:
         gate.feed(delta, channel)
         told(gate)
@@ -69,17 +69,17 @@ def _decoded(stream: BinaryIO) -> Iterator[str]:
 def follow_call(
     url: str, body: dict[str, Any], asked: Asked, told: Told, *, key: str | None = None
 ) -> TraceVerdict:
-    """Make a streamed chat completion and follow it.
+    """Request a streamed chat completion and follow it.
 
     Args:
-        url: an OpenAI-compatible server, up to and with its `/v1`.
-        body: what is asked.
-        asked: the same for the judge: what judges, and the policy.
+        url: an OpenAI-compatible server, including its `/v1`.
+        body: the request's body.
+        asked: the request as the gates need it, with the monitor and the policy.
         told: called after each part.
-        key: sent as a bearer token, where given.
+        key: sent as a bearer token, if given.
 
     Raises:
-        InputError: the server cannot be reached, refuses, or breaks off before it has said anything.
+        InputError: the server cannot be reached, refuses, or breaks off before it has sent any text.
         MissingExtra: httpx is not installed.
     """
     try:
@@ -113,7 +113,7 @@ def follow_call(
 
 
 def _follow_events(data: Iterable[bytes], answer: ChatAnswer, told: Told) -> bool:
-    """Follow a stream of chunks; return whether it came to its end, or to where the policy ended it."""
+    """Follow a stream of chunks; return whether it was complete or the policy ended it."""
     reader = SseReader(_EVENT)
     events: list[Event] = []
     for part in data:
@@ -137,16 +137,16 @@ def _follow_events(data: Iterable[bytes], answer: ChatAnswer, told: Told) -> boo
 
 
 def follow_model(path: Path, asked: Asked, told: Told, **options: Any) -> TraceVerdict:
-    """Generate with a local model, through the wrap of transformers.
+    """Generate with a local model through the transformers wrap, and follow the output.
 
     Args:
-        path: a folder with a model and its tokenizer; nothing in it is run.
-        asked: what the user says, what judges, and the policy.
+        path: a folder with a model and its tokenizer; none of its code is run.
+        asked: the user's prompt, the monitor, and the policy.
         told: called after each part.
-        options: for `generate`, such as `max_new_tokens`.
+        options: options of `generate`, such as `max_new_tokens`.
 
     Raises:
-        InputError: there is no such folder, or no model in it.
+        InputError: there is no such folder, or it holds no model.
         MissingExtra: transformers is not installed.
     """
     try:

@@ -1,7 +1,7 @@
-"""Server-sent events, read from bytes as they arrive and written again.
+"""Server-sent events: read from bytes as they arrive, and written.
 
-An event keeps the bytes that it came in, so that what need not be changed is passed on untouched:
-comments, ids, retry hints and unknown fields among it.
+An event keeps its original bytes, so whatever need not change is passed on untouched,
+including comments, ids, retry hints and unknown fields.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class EventTooLong(Exception):
-    """An event is longer than the reader was told to hold."""
+    """An event is longer than the reader's limit."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Event:
     """One event, or a comment, which has no data."""
 
     raw: bytes
-    """As it came, with the blank line that ends it."""
+    """The bytes as received, with the blank line that ends the event."""
     data: str | None
-    """Its `data` lines joined; None where it has none."""
+    """Its `data` lines joined; None if it has none."""
     name: str | None = None
-    """What `event:` says."""
+    """The value of its `event:` field."""
 
     @cached_property
     def payload(self) -> dict[str, Any] | None:
-        """The JSON object in its data; None where there is none."""
+        """The JSON object in its data; None if there is none."""
         try:
             value = json.loads(self.data) if self.data else None
         except (ValueError, RecursionError):
@@ -45,10 +45,10 @@ class Event:
 
 
 class SseReader:
-    """Cuts a stream of bytes into events; the cuts do not depend on how the bytes arrive.
+    """Splits a stream of bytes into events, independently of how the bytes are chunked.
 
     Args:
-        limit: the longest event, in bytes, so that an event that never ends cannot fill the memory.
+        limit: the longest event allowed, in bytes, so that an endless event cannot fill the memory.
     """
 
     def __init__(self, limit: int) -> None:
@@ -57,25 +57,25 @@ class SseReader:
         self._searched = 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take more bytes; return the events that they completed.
+        """Take more bytes; return the events that they complete.
 
         Raises:
-            EventTooLong: if an event passes the limit.
+            EventTooLong: if an event exceeds the limit.
         """
         self._buffer += data
         ends = [match.end() for match in _BLANK_LINE.finditer(self._buffer, self._searched)]
         events = [_event(bytes(self._buffer[a:b])) for a, b in pairwise([0, *ends])]
         if ends:
             del self._buffer[: ends[-1]]
-        self._searched = max(0, len(self._buffer) - 3)  # a blank line may be cut in two
+        self._searched = max(0, len(self._buffer) - 3)  # a blank line may be split between two chunks
         if len(self._buffer) > self._limit or any(len(event.raw) > self._limit for event in events):
             raise EventTooLong
         return events
 
     def close(self) -> list[Event]:
-        """Return what stands after the last blank line: some servers forget to end their last event.
+        """Return the event after the last blank line, if any: some servers do not end their last event.
 
-        What is neither JSON nor `[DONE]` was cut off, and is left out.
+        Data that is neither JSON nor `[DONE]` was cut off, and is left out.
         """
         rest, self._buffer = bytes(self._buffer), bytearray()
         event = _event(rest + b"\n\n")
@@ -83,7 +83,7 @@ class SseReader:
 
 
 def encode(payload: dict[str, Any] | str, name: str | None = None) -> bytes:
-    """Write an event; the text of a payload stays on one line, whatever is in it."""
+    """Encode an event; a payload's text stays on one line, whatever it contains."""
     data = payload if isinstance(payload, str) else json.dumps(payload, separators=(",", ":"))
     return f"event: {name}\ndata: {data}\n\n".encode() if name else f"data: {data}\n\n".encode()
 

@@ -1,8 +1,8 @@
-"""Clients of the OpenAI and Anthropic libraries, which are built alike: what wraps both.
+"""Wrap the clients of the OpenAI and Anthropic libraries, which are built alike.
 
-A wrapped client is a copy of the client whose class answers `request` itself: every way of making
-a call (`create`, `parse`, `stream`, raw responses, `with_options`) goes through there, and none
-goes around the monitor.
+A wrapped client is a copy of the client whose class overrides `request`: every way of making
+a call (`create`, `parse`, `stream`, raw responses, `with_options`) goes through that method, so
+none bypasses the monitor.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .dialects import Text, index_of, items_of
 __all__ = ["Judge", "Library", "Routes", "wrapped_client"]
 
 Routes: TypeAlias = Callable[[str], Callable[[Asked], Answer] | None]
-"""What judges the answers of a method and route; None where there are none."""
+"""Returns the class that judges the responses of a "METHOD route"; None if they are not judged."""
 
 Build: TypeAlias = Callable[[Any, Json], Any]
-"""Makes an object of the library from a JSON object; first comes one like it."""
+"""Makes an object of the library from a similar object and a JSON object."""
 
 
 class Judge:
-    """What the class of a wrapped client holds."""
+    """The monitor, policy and routes that the class of a wrapped client holds."""
 
     def __init__(self, monitor: Monitor, policy: Policy, profile: str, routes: Routes, build: Build) -> None:
         self.monitor, self.policy, self.profile = monitor, policy, profile
         self.routes, self.build = routes, build
 
     def begin(self, options: Any) -> Answer | None:
-        """Return what judges the answer to a request; None where none is to be judged."""
+        """Return the object that judges the response to a request; None if it is not to be judged."""
         route = str(options.url).partition("?")[0].rstrip("/")
         kind = self.routes(f"{options.method.upper()} {route}")
         if kind is None:
@@ -50,11 +50,11 @@ class Judge:
         return kind(asked_of(asked, self.monitor, self.policy, self.profile))
 
     def again(self, answer: Answer) -> Answer:
-        """Return what judges the same answer once more."""
+        """Return a fresh object to judge the same response again."""
         return type(answer)(answer.asked)
 
     def whole(self, answer: Answer, response: Any) -> Any:
-        """Judge a response that came whole."""
+        """Judge a response that was not streamed."""
         if isinstance(response, dict):
             return answer.whole(response)
         if not hasattr(response, "model_dump"):
@@ -73,7 +73,7 @@ class Judge:
         return judged
 
     def shown(self, like: Any, out: Out) -> Any:
-        """Return what leaves as an object of the library, with what is said of it."""
+        """Return a released payload as an object of the library, with its verdict or alarm."""
         item = self.build(like, out.payload) if isinstance(out.payload, dict) else out.payload
         if out.verdict is not None:
             marked(item, "undertow", out.verdict)
@@ -83,22 +83,22 @@ class Judge:
 
 
 class Library(NamedTuple):
-    """One of the two libraries, as far as they differ."""
+    """The differences between the two libraries."""
 
     name: str
-    """What it is imported as."""
+    """The name of its package."""
     client: str
-    """What its class of clients is called; the asynchronous one's name begins with `Async`."""
+    """The name of its client class; the asynchronous class has the prefix `Async`."""
     events: Callable[[], Any]
-    """Gives its union of the events of a stream, once the library is needed."""
+    """Returns the union of its stream event types; called only once the library is needed."""
     routes: Routes
 
 
 def wrapped_client(x: Any, library: Library, monitor: Monitor, policy: Policy, profile: str) -> Any:
-    """Return a copy of a client, sharing its connections, whose answers are judged.
+    """Return a copy of a client that judges its responses and shares the original's connections.
 
     Raises:
-        UsageError: the object is no client of the library, or there is no such profile.
+        UsageError: the object is not a client of the library, or there is no such profile.
         MissingExtra: the library is not installed.
     """
     profile_named(profile)
@@ -122,7 +122,7 @@ def wrapped_client(x: Any, library: Library, monitor: Monitor, policy: Policy, p
 
 
 def _class_like(like: Any, payload: Json, events: Any) -> Any:
-    """Return the class of a payload: that of an object like it, or the event of that type."""
+    """Return the class for a payload: that of the similar object, or of the event with the payload's type."""
     kind = payload.get("type")
     if kind == getattr(like, "type", None):
         return type(like)
@@ -136,8 +136,8 @@ def _by_type(events: Any) -> dict[str, Any]:
 
 
 def marked(item: Any, name: str, value: object) -> None:
-    """Set an attribute of an object that may be strict about its fields."""
-    with suppress(AttributeError, TypeError):  # what is no object of the library has no place for it
+    """Set an attribute of an object, even if it is strict about its fields."""
+    with suppress(AttributeError, TypeError):  # not every object can hold it
         object.__setattr__(item, name, value)
 
 
@@ -150,7 +150,7 @@ def _json(item: Any) -> Any:
 
 
 def _client(kind: Any, judge: Judge) -> Any:
-    """Return a class of clients whose answers are judged."""
+    """Return a client class that judges its responses."""
 
     class Client(kind):  # type: ignore[misc]
         def request(self, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
@@ -181,7 +181,7 @@ def _named_like(made: Any, kind: Any) -> Any:
 
 
 def _judged(judge: Judge, answer: Answer, response: Any) -> Any:
-    """Return a response with a judge inside: a stream, a raw response, or a whole one."""
+    """Return a judged response: a stream, a raw response, or a whole one."""
     kind = type(response)
     if hasattr(response, "response") and hasattr(kind, "__aiter__"):
         response.__class__ = _async_stream(kind, _Following(judge, answer))
@@ -195,7 +195,7 @@ def _judged(judge: Judge, answer: Answer, response: Any) -> Any:
 
 
 def _parser(judge: Judge, answer: Answer, parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the `parse` of a raw response, judging what it gives, once for each type asked for."""
+    """Return a raw response's `parse` that judges what it returns, once for each type asked for."""
     made: dict[Any, Any] = {}
 
     def fresh() -> Answer:
@@ -216,7 +216,7 @@ def _parser(judge: Judge, answer: Answer, parse: Callable[..., Any]) -> Callable
 
 
 class _Following:
-    """A stream on its way: what has come, and what leaves."""
+    """A stream being judged: from the library's items to payloads, and back."""
 
     def __init__(self, judge: Judge, answer: Answer) -> None:
         self.judge, self.answer = judge, answer
@@ -232,13 +232,13 @@ class _Following:
 
     @property
     def verdict(self) -> TraceVerdict:
-        """The verdict; on what has come so far, where the stream was left early."""
+        """The verdict; if the stream was left early, on what has come so far."""
         self.answer.end(cut_short=True)
         return chief(self.answer.verdicts)
 
 
 def _stream(kind: Any, following: _Following) -> Any:
-    """Return a class of streams that let through what may leave; made for one stream."""
+    """Return a stream class that yields only what may be released; made for one stream."""
     answer = following.answer
 
     class Stream(kind):  # type: ignore[misc]

@@ -1,12 +1,12 @@
-"""`generate` of transformers, and its text-generation pipeline, with the monitor inside.
+"""transformers: a model's `generate`, or a text-generation pipeline, with the monitor inside.
 
     model = undertow.wrap(AutoModelForCausalLM.from_pretrained(path), tokenizer=tokenizer, policy="stop")
     output = model.generate(**inputs, prompt="…", max_new_tokens=500)
     output.undertow[0].flagged
 
-Each row of a batch has its own gate and is stopped on its own. The text of a row is that of its
-new tokens, special ones too since tags may be among them, but for the end of the sequence and padding.
-What is returned is what may leave: under `redact`, `stop` and `divert` the flagged tokens are not in it.
+Each row of a batch has its own gate and is stopped separately. A row's text is that of its
+new tokens, including special ones (tags may be among them) but not the end of the sequence or padding.
+Only what may be released is returned: under `redact`, `stop` and `divert`, without flagged tokens.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def wrap_object(
 
     Args:
         x: the model or the pipeline.
-        monitor: what judges.
+        monitor: the monitor that judges.
         policy: what happens at the alarm.
-        tokenizer: the model's; a pipeline has its own.
-        profile: how the model marks its reasoning, where its name and prompt do not tell.
-        probe: a probe of this model, or the folder of one, which reads the ends of the steps as well.
+        tokenizer: the model's tokenizer; not needed for a pipeline, which has its own.
+        profile: how the model marks its reasoning, if neither its name nor the prompt shows it.
+        probe: a probe of this model, or its folder; it too judges the steps.
 
     Raises:
-        UsageError: it is neither, the tokenizer is missing, or the probe is another model's.
+        UsageError: `x` is neither, the tokenizer is missing, or the probe belongs to another model.
     """
     if hasattr(x, "generate"):
         if tokenizer is None:
@@ -112,23 +112,23 @@ class MonitoredModel:
         observer: Observer | None = None,
         **options: Any,
     ) -> Any:
-        """Generate as the model does, with its arguments.
+        """Generate as the model does, with the same arguments.
 
         Args:
-            args: as the model's own.
-            prompt: the request, or one for each prompt of the batch, in which the steps are judged.
-                Without it the prompt's whole text is taken, template and all.
-            observer: called with row, gate and new text, whenever there is some.
-            options: as the model's own. A streamer gets what may leave.
+            args: as for the model's own `generate`.
+            prompt: the request as context for judging, or one for each prompt of the batch.
+                By default, the prompt's whole text is used, including the template.
+            observer: called with the row, its gate and the released text, whenever there is some.
+            options: as for the model's own `generate`. A streamer gets only released text.
 
         Returns:
-            What the model returns. Its attribute `undertow` has the verdict of each row,
-            `finish_reasons` whether it ended by itself ("stop"), by its length ("length"), or by
-            the policy ("content_filter"). With a probe, `undertow_probe` has for each row what the
-            probe says of each step of the verdict.
+            The model's output. Its attribute `undertow` has the verdict on each row,
+            `finish_reasons` says whether the row ended by itself ("stop"), by its length ("length"), or by
+            the policy ("content_filter"). With a probe, `undertow_probe` has, for each row, the probe's
+            probabilities for each step of the verdict.
 
         Raises:
-            UsageError: for beam search, and for what a policy cannot do with the other arguments.
+            UsageError: for beam search, and for arguments that the policy or the probe does not support.
         """
         options |= zip(_names(self.model), args, strict=False)
         self._refuse(options)
@@ -187,7 +187,7 @@ class _Run:
         self.probing = None if wrap.probe is None else Probing(wrap.probe, wrap.model)
 
     def _take_display(self, options: dict[str, Any]) -> Any:
-        """Keep a streamer to ourselves where text is held back: it gets what may leave."""
+        """Take the streamer out of the options if text is held back, so that it gets only released text."""
         streamer = options.get("streamer")
         if streamer is None or not any(map(self._wrap.policy.holds, CHANNELS)):
             return None
@@ -237,7 +237,7 @@ class _Run:
         return ids[own[0] : own[-1] + 1] if own else []
 
     def force(self, input_ids: Any, scores: Any) -> Any:
-        """Make diverted rows say what they must; a logits processor."""
+        """Force the fixed answer in diverted rows; a logits processor."""
         for i, row in enumerate(self._rows if self._rows is not None else self._begin(input_ids)):
             if row.forced:
                 scores[i] = float("-inf")
@@ -245,7 +245,7 @@ class _Run:
         return scores
 
     def follow(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        """Take the new tokens; say which rows have ended; a stopping criterion."""
+        """Take the new tokens; return which rows have ended; a stopping criterion."""
         import torch
 
         rows = self._rows if self._rows is not None else self._begin(input_ids[:, :-1])
@@ -266,12 +266,12 @@ class _Run:
                 self._display.on_finalized_text(piece.text)
 
     def end_display(self) -> None:
-        """Tell the streamer that nothing more comes, also where the call failed."""
+        """Tell the streamer that the output has ended, even if the call failed."""
         if self._display is not None:
             self._display.on_finalized_text("", stream_end=True)
 
     def finish(self, output: Any) -> Any:
-        """Close the gates; put into the output what may leave, and the verdicts."""
+        """Close the gates; put the released tokens and the verdicts into the output."""
         rows = self._rows or []
         for i, row in enumerate(rows):
             self._show(i, row.close())
@@ -289,7 +289,7 @@ class _Run:
         return output
 
     def _kept(self, sequences: Any, rows: list[Row]) -> Any:
-        """Return the sequences with what may leave; the same object where that is everything."""
+        """Return the sequences with only what was released; the same object if that is everything."""
         import torch
 
         before = [row[self._width :].tolist() for row in sequences]

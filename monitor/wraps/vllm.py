@@ -1,13 +1,13 @@
-"""vLLM in this process: `LLM` offline, and the asynchronous engine online, whose requests are aborted.
+"""vLLM in this process: an `LLM` offline, or the asynchronous engine, whose flagged requests are aborted.
 
     llm = undertow.wrap(LLM("Qwen/Qwen3-0.6B"), policy="redact")
     output = llm.chat(messages)[0]
     output.undertow.flagged, output.outputs[0].text
 
-vLLM's own classes are not imported: what is used are the fields and methods that they document
+vLLM's own classes are not imported: only the fields and methods that they document are used
 (`RequestOutput.outputs[i].text`, with the tags in it; `generate`, `chat`, `abort`). For a vLLM
-server use its OpenAI-compatible API: the OpenAI client's wrap, or `undertow serve`. An output of
-another shape than they document goes on as it is, unless the policy is closed; its verdict says so.
+server, use its OpenAI-compatible API: the OpenAI client's wrap, or `undertow serve`. An output of
+another shape is passed on unchanged, unless the policy is closed; its verdict says so.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _ODD = NotAssessed(reason="wrong_types", detail="an output held something else t
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
-    """Return what is used in place of an `LLM` or an `AsyncLLM`: its generations are judged.
+    """Wrap an `LLM` or an `AsyncLLM`, so that its generations are judged.
 
-    Where the policy changed a text, its token ids and logprobs are left out, since they would tell it.
-    Online they are left out wherever the policy holds text back. `divert` gives its fixed answer.
+    If the policy changed a text, its token ids and logprobs are left out, since they would reveal it.
+    Online they are left out whenever the policy holds text back. `divert` gives its fixed answer.
 
     Raises:
-        UsageError: the object generates nothing.
+        UsageError: the object has no `generate`.
     """
     if not callable(getattr(x, "generate", None)):
         raise UsageError(f"wrap an LLM or an AsyncLLM of vLLM's, not a {type(x).__qualname__}")
@@ -85,7 +85,7 @@ class _Offline(_Judged):
         raise UsageError("beam search is not judged: use generate or chat")
 
     def chat(self, messages: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        """Answer conversations; as `generate`."""
+        """Answer conversations, with verdicts as in `generate`."""
         outputs = self._inner.chat(messages, *args, **kwargs)
         several = bool(messages) and isinstance(messages[0], Sequence)
         prompts = [prompt_of({"messages": turns}) for turns in (messages if several else [messages])]
@@ -119,12 +119,12 @@ class _Offline(_Judged):
 
 
 class _Online(_Judged):
-    """An asynchronous engine: outputs come as they grow, and a flagged request is aborted."""
+    """An asynchronous engine: outputs arrive as they grow, and a flagged request is aborted."""
 
     async def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Generate; the last output has the verdicts under `undertow`, as each completion has its own."""
+        """Generate; the last output and each of its completions have the verdicts in `undertow`."""
         outputs = self._inner.generate(prompt, sampling_params, request_id, *args, **kwargs)
         following = _Following(self, sampling_params, await _awaited(_tokenizer(self._inner)))
         async for request in outputs:
@@ -138,7 +138,7 @@ class _Online(_Judged):
 
 
 class _Following:
-    """One request on its way."""
+    """One request that is being judged."""
 
     def __init__(self, engine: _Online, params: Any, tokenizer: Any) -> None:
         self._engine, self._tokenizer = engine, tokenizer
@@ -152,11 +152,11 @@ class _Following:
 
     @property
     def over(self) -> bool:
-        """Whether the policy has ended all that was asked for."""
+        """Whether the policy has ended all requested completions."""
         return len(self._gates) >= self._expected and all(map(_ended, self._gates.values()))
 
     async def take(self, request: Any) -> Any:
-        """Return an output with what may leave of it."""
+        """Return an output with only what may be released."""
         shown = copy.copy(request)
         completions, missing = _completions(request, self._gates)
         outputs = [await self._completion(request, index, one) for index, one in completions.items()]
@@ -180,7 +180,7 @@ class _Following:
         return self._shown(index, completion, said)
 
     async def _judge(self, request: Any, index: int, text: Any, *, last: bool) -> str:
-        """Have judged what is new of a completion; return what may leave by that."""
+        """Judge a completion's new text; return what this releases."""
         if index not in self._gates:
             self._gates[index] = self._engine._gate(request, index, self._tokenizer)
         gate = self._gates[index]
@@ -200,7 +200,7 @@ class _Following:
         return _joined(pieces)
 
     def _shown(self, index: int, completion: Any, said: str) -> Any:
-        """Return a completion as it may leave."""
+        """Return a completion with only its released text."""
         gate, shown = self._gates[index], copy.copy(completion)
         odd = not isinstance(completion.text, str) and not (said or gate.flagged or _ended(gate))
         if self._engine._holds:
@@ -216,7 +216,7 @@ class _Following:
 
 
 def _completions(request: Any, known: Collection[int] = ()) -> tuple[dict[int, Any], list[int]]:
-    """Return the completions of an output, and which of them it does not have though it should."""
+    """Return an output's completions, and the indices of those that it lacks although it should have them."""
     outputs = items_of(request, "outputs")
     found = {index_of(one, place): one for place, one in enumerate(outputs) if hasattr(one, "text")}
     if found and len(found) == len(outputs):
@@ -266,7 +266,7 @@ def _joined(pieces: Sequence[Piece]) -> str:
 
 
 def _rewrite(completion: Any, text: str) -> None:
-    """Give a completion another text; its tokens would tell the old one."""
+    """Replace a completion's text, and drop its tokens, which would reveal the old one."""
     completion.text, completion.token_ids, completion.logprobs = text, [], None
 
 
