@@ -1,4 +1,4 @@
-"""The questions that the monitor is for; none is answered yet."""
+"""The studies built on the monitor."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Study one: does a chain of thought amplify risk?
 
-The command is `undertow study amplification`; docs/studies/amplification.md shows what came of it.
+The command is `undertow study amplification`; docs/studies/amplification.md shows the results.
 """
 
 from __future__ import annotations

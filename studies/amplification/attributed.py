@@ -1,4 +1,4 @@
-"""The section on attribution: which steps of harmful generations the answer's risk rests on."""
+"""The section on attribution: which reasoning steps the answer's risk rests on in harmful generations."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .page import Section
 __all__ = ["Attributable", "attribution_section", "keep_flagged"]
 
 LONGEST = 80
-"""Steps of the longest reasoning that is looked at: the cost grows with their square."""
+"""The most steps that a reasoning to attribute may have: the cost grows with their square."""
 
 
 class Attributable:
-    """Generations of which reasoning and answer were flagged, kept while others go by."""
+    """Collects generations flagged in both channels, up to a maximum, as records go by."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.traces: list[tuple[Trace, TraceVerdict]] = []
 
     def add(self, record: Trace | Unreadable, verdict: TraceVerdict | None) -> None:
-        """Keep a generation, if it is one of these and there is room."""
+        """Keep a generation that was flagged in both channels, if its length allows and there is room."""
         if verdict is None or not isinstance(record, Trace) or len(self.traces) >= self.most:
             return
         steps = len(steps_of(verdict, "reasoning"))
@@ -38,14 +38,14 @@ class Attributable:
 
 
 def keep_flagged(pairs: Iterable[Judged], kept: Attributable) -> Iterator[Judged]:
-    """Pass records and verdicts on, and keep those that an attribution can be made of."""
+    """Yield records and verdicts unchanged, keeping those that an attribution can be made for."""
     for record, verdict in pairs:
         kept.add(record, verdict)
         yield record, verdict
 
 
 def attribution_section(traces: Sequence[tuple[Trace, TraceVerdict]], monitor: Monitor) -> Section | None:
-    """Show how well each method finds steps that matter to the monitor's risk of the answer."""
+    """Show how well each method finds the steps that the monitor's risk of the answer rests on."""
     if not traces:
         return None
     cases = [_case(trace, verdict, monitor) for trace, verdict in traces]
@@ -73,7 +73,7 @@ def attribution_section(traces: Sequence[tuple[Trace, TraceVerdict]], monitor: M
 
 
 def _case(trace: Trace, verdict: TraceVerdict, monitor: Monitor) -> dict[str, dict[str, float]]:
-    """Return what each method comes to on one generation."""
+    """Return each method's quality measures for one generation."""
     said = steps_of(verdict, "reasoning")
     steps = [(trace.reasoning or "")[step.start : step.end] for step in said]
     marked = [i for i, step in enumerate(said) if step.label in UNSAFE]

@@ -1,16 +1,16 @@
 """Reasoning-path attribution: which steps of a reasoning does a score of the whole rest on?
 
-A score is any function from lists of steps to numbers: the risk of the answer given these steps
-before it. Three ways to ask it, after the habits of the field:
+A score is any function from lists of steps to numbers, such as the risk of the answer given these
+steps before it. Three common ways to attribute it:
 
 - **leave one out**: how much the score falls without the step;
-- **occlusion**: how much it falls if the step and its neighbours are masked, their places kept;
+- **occlusion**: how much it falls if the step and its neighbours are masked but keep their places;
 - **prefix gain**: how much it rises when the step is added to those before it.
 
-Deletion and insertion curves say how well an attribution holds; `stability` says whether it
-survives small changes of the text. What is attributed is the *score's* behaviour. Whether the
-model itself would have answered otherwise is another question: it takes new continuations from
-each step, which needs the model and not its transcripts (rollouts.py; dose.py for data of that kind).
+Deletion and insertion curves show how well an attribution holds; `stability` shows whether it
+survives small changes of the text. An attribution explains the *score*. Whether the model itself
+would have answered otherwise is another question, which takes new continuations from each step and
+so needs the model, not only its transcripts (rollouts.py; dose.py for such data).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 Score: TypeAlias = Callable[[Sequence[Sequence[str]]], Floats]
-"""From n lists of steps to n numbers."""
+"""Maps n lists of steps to n numbers."""
 
 Method: TypeAlias = Callable[[Score, Sequence[str]], Floats]
-"""From a score and the steps to one number a step."""
+"""Maps a score and the steps to one number per step."""
 
 MASK = "…"
 
@@ -59,9 +59,9 @@ def leave_one_out(score: Score, steps: Sequence[str]) -> Floats:
 
 
 def occlusion(score: Score, steps: Sequence[str], *, window: int = 1) -> Floats:
-    """Return how much the score falls if each step is masked, `window` steps to both sides with it.
+    """Return how much the score falls if each step and `window` steps on both sides are masked.
 
-    With `window=0` the step alone is masked.
+    With `window=0`, only the step itself is masked.
     """
     masked = [
         [MASK if abs(j - i) <= window else step for j, step in enumerate(steps)] for i in range(len(steps))
@@ -72,7 +72,7 @@ def occlusion(score: Score, steps: Sequence[str], *, window: int = 1) -> Floats:
 
 
 def prefix_gain(score: Score, steps: Sequence[str]) -> Floats:
-    """Return how much the score rises with each step, given those before it."""
+    """Return how much the score rises with each step, given those before it, shape (steps,)."""
     return np.diff(score([list(steps[:i]) for i in range(len(steps) + 1)]))
 
 
@@ -84,10 +84,10 @@ METHODS: Mapping[str, Method] = {
 
 
 def curve_areas(score: Score, steps: Sequence[str], attribution: Floats) -> tuple[float, float]:
-    """Return the areas under the deletion and the insertion curve, each from 0 to 1 in its x.
+    """Return the areas under the deletion and the insertion curve, whose x axes run from 0 to 1.
 
-    The steps are taken away, and put in, from the most to the least important one. A good
-    attribution has a small area of deletion and a large one of insertion.
+    Steps are deleted, and inserted, from the most to the least important one. A good attribution has
+    a small deletion area and a large insertion area.
     """
     order = np.argsort(-attribution, kind="stable").tolist()
     sets = [set(order[:i]) for i in range(len(steps) + 1)]
@@ -122,10 +122,10 @@ def stability(
     share: float = 0.1,
     seed: int = 0,
 ) -> float:
-    """Return how alike the attributions stay when a random share of the steps is left out.
+    """Return how similar the attribution stays when a random share of the steps is left out.
 
-    The mean rank correlation (Spearman) over the steps that stay; NaN where an attribution has
-    no order at all.
+    This is the mean rank correlation (Spearman) over the remaining steps; NaN if an attribution gives
+    all steps the same value.
     """
     whole = method(score, steps)
     rng, found = np.random.default_rng(seed), []
@@ -144,16 +144,16 @@ def _spearman(one: Floats, other: Floats) -> float:
 
 
 def answer_risk(monitor: Monitor, prompt: str, answer: str, *, first: int = 5) -> Score:
-    """Return the monitor's own score: the answer's highest risk, its first steps read after the reasoning.
+    """Return the monitor's score: the highest risk of the answer's first steps, read after the reasoning.
 
     A classifier sees the last `HISTORY` steps before a step, so only the end of a long reasoning
-    can matter to this score.
+    can affect this score.
 
     Args:
-        monitor: What judges.
+        monitor: The monitor that judges.
         prompt: The request.
-        answer: The answer, which stays the same whatever is done to the reasoning.
-        first: How many of its steps are judged.
+        answer: The answer, which stays the same while the reasoning is changed.
+        first: How many of the answer's steps are judged.
 
     Raises:
         UsageError: The answer has no steps.

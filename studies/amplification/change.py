@@ -1,4 +1,4 @@
-"""The step at which a trace turns: a single change point, found exactly."""
+"""The step at which a trace turns: its single change point, found by exhaustive search."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """The single point at which a trace's refusals change, and how sure that is."""
+    """The single change point of a trace's refusals, with a p value."""
 
     step: int
-    """The first prefix after the change."""
+    """The index of the first prefix after the change."""
     before: float
-    """Share of refusals before it."""
+    """The share of refusals before the change point."""
     after: float
     p: float
-    """Share of shuffled traces in which the best change point fits as well."""
+    """The share of shuffled traces whose best change point fits at least as well."""
 
 
 def change_point(refused: Sequence[bool], *, shuffles: int = 499, seed: int = 0) -> ChangePoint | None:
-    """Return the most likely single change point, found exactly: every place is tried.
+    """Return the most likely single change point, found by trying every place.
 
-    The likelihood is that of two Bernoulli rates, one before and one after. The p value is that
-    of a permutation test of the maximum, since the usual one does not hold for a maximum.
+    The likelihood is that of two Bernoulli rates, one before and one after. The p value comes from
+    a permutation test of the maximum, since the usual test does not hold for a maximum.
 
     Args:
-        refused: What each prefix's answer was, in order.
-        shuffles: Permutations.
-        seed: Of the permutations.
+        refused: Whether each prefix's answer was a refusal, in order.
+        shuffles: The number of permutations.
+        seed: Random seed of the permutations.
 
     Returns:
-        The change point; None where all answers are alike, or there are fewer than two.
+        The change point; None if all answers are alike, or there are fewer than two.
     """
     values = np.array(refused, float)
     if len(values) < 2 or values.min() == values.max():
@@ -53,7 +53,7 @@ def change_point(refused: Sequence[bool], *, shuffles: int = 499, seed: int = 0)
 
 
 def _gains(values: Floats) -> Floats:
-    """Return the log-likelihood of each split, shape (rows, n - 1); the flat model is a constant less."""
+    """Return the log-likelihood of each split up to a constant, shape (rows, n - 1)."""
     n = values.shape[1]
     hits = values.cumsum(axis=1)
     size = np.arange(1.0, n)

@@ -1,7 +1,7 @@
-"""Where the harm stands: in the reasoning, in the answer, in both.
+"""Where the harm is: in the reasoning, in the answer, or in both.
 
 The names are those of "Chain of Risk": a **leak** is harm in the reasoning that the answer does
-not show, and that a guard of answers alone misses; an **escape** is harm in the answer after
+not show and that a guard on answers alone misses; an **escape** is harm in the answer after
 reasoning that looked safe.
 """
 
@@ -31,24 +31,24 @@ _PLACE: dict[tuple[bool, bool], Place] = {
 
 @dataclass(frozen=True, slots=True)
 class ChannelTable:
-    """One arm's generations by where their harm stands."""
+    """Counts of one arm's generations by the place of their harm."""
 
     counts: dict[Place, int]
     unplaced: int
-    """Generations of which not both channels were judged: without reasoning, there is no leak to see."""
+    """Generations in which not both channels were judged: without reasoning, no leak can be seen."""
 
     @property
     def total(self) -> int:
-        """How many have a place."""
+        """The number of generations that have a place."""
         return sum(self.counts.values())
 
     def share(self, place: Place) -> Estimate:
-        """Return the share of a place among the placed, with Wilson's interval."""
+        """Return a place's share of the placed generations, with Wilson's interval."""
         return share(self.counts[place], self.total)
 
 
 def channel_table(observations: Iterable[Observation]) -> ChannelTable:
-    """Count one arm."""
+    """Count one arm's generations by place."""
     counts: dict[Place, int] = dict.fromkeys(PLACES, 0)
     unplaced = 0
     for one in observations:

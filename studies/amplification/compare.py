@@ -1,9 +1,10 @@
 """The comparisons: what the reasoning adds, and whether an attack makes it add more.
 
-Each compares two arms, prompt by prompt; prompts that lack one of them are left out and counted.
-There are two families, settled here and not by the data: the primary one, on which the study's
-outcome rests, is harm in the answer, thinking as it comes against none, in each state of the
-model, and the coupling of the two. All else is secondary. Each family is adjusted for itself.
+Each compares two arms, or four for a coupling, prompt by prompt; prompts that lack an arm are left
+out and counted. There are two families, fixed here and not by the data. The primary family, on
+which the study's outcome rests, is harm in the answer, thinking as it comes (`on`) against none
+(`zero`), in each state of the model, and the coupling of the two. Everything else is secondary.
+Each family is adjusted separately.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from .verdict import Conclusion, conclude
 __all__ = ["CONTRASTS", "Comparison", "Matrix", "compare_all", "matrix", "name_of"]
 
 CONTRASTS: tuple[tuple[Mode, Mode], ...] = (("on", "zero"), ("on", "less"), ("on", "filler"), ("more", "on"))
-"""The first of each pair thinks more."""
+"""Pairs of modes; the first of each pair thinks more."""
 
 _OWN_REASONING = ("on", "more")
-"""The modes in which the reasoning is the model's own, so that its harm can be compared."""
+"""The modes whose reasoning is the model's own, so that its harm can be compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrix:
-    """Some arms of a table, prompt by prompt."""
+    """Some arms of a table, averaged prompt by prompt."""
 
     values: Floats
     """Mean harm or severity, shape (prompts, arms)."""
     samples: float
-    """Judged generations a prompt and arm, on average."""
+    """The mean number of judged generations per prompt and arm."""
     left_out: int
-    """Prompts that are in one of the arms but not, or not judged, in all."""
+    """Prompts that are in some but not all of the arms, or not judged in all."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -52,7 +53,7 @@ class Matrix:
 def matrix(
     table: Table, arms: Sequence[Arm], measure: Measure, *, severity: bool = False, harmless: bool = False
 ) -> Matrix:
-    """Average harm within each prompt and arm; keep the prompts that have all arms."""
+    """Average harm within each prompt and arm; keep the prompts that have every arm."""
     chosen = [one for arm in arms for one in table.of(arm, harmless=harmless)]
     found = [one.judged(measure) for one in chosen]
     harm = [np.nan if h is None else h.severity if severity else float(h.harmful) for h in found]
@@ -72,37 +73,37 @@ def name_of(arm: Arm) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One comparison, with all that the study says of it."""
+    """One comparison, with all of its estimates and tests."""
 
     measure: Measure
     arms: tuple[Arm, ...]
-    """(on, off), or for a coupling (on, off) fine-tuned and (on, off) base."""
+    """(on, off), or for a coupling (on, off) fine-tuned, then (on, off) base."""
     rates: tuple[float, ...]
     prompts: int
     left_out: int
     effects: Effects
     bootstrap: Estimate
-    """Of the difference, beside the interval by t."""
+    """The bootstrap estimate of the difference, beside the t interval in `effects`."""
     test: Test
-    """Exact McNemar where there is one generation a prompt and arm, else the permutation test."""
+    """The exact McNemar test if there is one generation per prompt and arm, else the permutation test."""
     severity: Test
-    """The permutation test of the severity."""
+    """The permutation test on severity."""
     corrected: Mapping[str, Effects]
-    """The effects with the judge's errors taken out, by method; empty without gold labels."""
+    """The effects corrected for the judge's errors, by method; empty without gold labels."""
     conclusion: Conclusion
     family: int
-    """How many comparisons its family holds; test and conclusion are adjusted for them."""
+    """The number of comparisons in its family; test and conclusion are adjusted for it."""
     adjusted: Test | None = None
     """The test, adjusted for the family."""
 
     @property
     def primary(self) -> bool:
-        """Whether the study's outcome rests on it."""
+        """Whether the study's outcome rests on this comparison."""
         return _primary(self.arms, self.measure)
 
     @property
     def name(self) -> str:
-        """What is compared, such as "answer, fine-tuned: on - zero"."""
+        """The name, such as "answer, fine-tuned: on - zero"."""
         (first, state), (second, other) = self.arms[:2]
         if len(self.arms) > 2:
             return f"{self.measure}: ({first} - {second}) fine-tuned - base"
@@ -119,7 +120,7 @@ def _primary(arms: tuple[Arm, ...], measure: Measure) -> bool:
 
 
 def _arms() -> list[tuple[Arm, ...]]:
-    """Return what is compared: modes within a state, states within a mode, and the coupling of both."""
+    """Return each comparison's arms: modes within a state, states within a mode, and their coupling."""
     modes: list[tuple[Arm, ...]] = [
         ((more, state), (less, state)) for state in STATES for more, less in CONTRASTS
     ]
@@ -128,12 +129,12 @@ def _arms() -> list[tuple[Arm, ...]]:
 
 
 def compare_all(table: Table, *, harmless: bool = False, seed: int = 0) -> list[Comparison]:
-    """Make every comparison that the arms allow: tests adjusted by Holm, verdicts by Bonferroni.
+    """Make every comparison that the arms allow: tests adjusted by Holm, conclusions by Bonferroni.
 
     Args:
         table: The observations.
         harmless: Compare the prompts of the negative control instead of the others.
-        seed: Of permutations and bootstraps.
+        seed: Random seed of the permutations and bootstraps.
     """
     asked = [
         (arms, measure)
@@ -196,7 +197,7 @@ def _claim(arms: tuple[Arm, ...], measure: Measure, margin: float) -> str:
 def _corrected(
     table: Table, arms: tuple[Arm, ...], measure: Measure, rates: Rates, harmless: bool
 ) -> dict[str, Rates]:
-    """Take the judge's errors out, where arms have gold labels; what assumes less comes first."""
+    """Correct for the judge's errors if there are gold labels; the method that assumes less comes first."""
     if measure == "either":
         return {}
     cells = [_gold(table.of(arm, harmless=harmless), measure) for arm in arms]
@@ -212,7 +213,7 @@ def _corrected(
 
 
 def _gold(observations: Sequence[Observation], measure: Measure) -> tuple[Floats, Floats, list[str]]:
-    """Return what the judge said, what the gold label says (NaN without one), and the prompts."""
+    """Return the judge's values, the gold labels (NaN if there is none), and the prompts."""
     judged = [(one, harm) for one in observations if (harm := one.judged(measure)) is not None]
     said = np.array([float(harm.harmful) for _, harm in judged])
     golds = [None if measure == "either" else one.gold.get(measure) for one, _ in judged]

@@ -1,11 +1,11 @@
-"""Negative controls: comparisons that must come out empty if the study is sound.
+"""Negative controls: comparisons that must find nothing if the study is sound.
 
 - **harmless prompts**: reasoning must not seem to harm where nothing can be harmful (ratio about 1);
-- **permuted arms**: with the arms' names shuffled within each prompt there is no effect to find;
+- **permuted arms**: with the arms' names shuffled within each prompt, there is no effect to find;
 - **length only**: a judge that sees nothing but the number of words. If it finds the same effect,
-  length explains it as well as harm does;
-- **prompt only**: a judge that sees nothing but the prompt. It must find none: what it finds is
-  that the arms do not hold the same prompts.
+  length explains the effect as well as harm does;
+- **prompt only**: a judge that sees nothing but the prompt. It must find no effect: any that it
+  finds shows that the arms do not hold the same prompts.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ SHUFFLES = 200
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What the controls of one comparison came to; differences in shares."""
+    """The controls of one comparison; differences are in shares."""
 
     permuted: Estimate
-    """The share of shuffles whose 95 % interval excludes 0: about .05 where all is well, or below."""
+    """The share of shuffles whose 95 % interval excludes 0: .05 or less if all is well."""
     length_only: Estimate
     prompt_only: float
-    """The difference between the arms' prompts, before those that lack an arm are left out."""
+    """The difference between the arms' prompts, including prompts that lack an arm."""
 
 
 def controls(table: Table, one: Comparison, *, seed: int = 0) -> Controls:
-    """Run the controls of a comparison; harmless prompts are a comparison of their own."""
+    """Run the controls of a comparison, except harmless prompts, which are a comparison of their own."""
     return Controls(
         permuted(matrix(table, one.arms, one.measure), seed=seed),
         length_only(table, one.arms, one.measure),
@@ -53,7 +53,7 @@ def _weights(arms: int) -> tuple[int, ...]:
 
 
 def permuted(harm: Matrix, *, shuffles: int = SHUFFLES, seed: int = 0) -> Estimate:
-    """Return how often shuffled arms show an effect: the share of intervals that exclude 0."""
+    """Return how often shuffled arms show an effect: the share of 95 % intervals that exclude 0."""
     if len(harm) < 2:
         return unknown("fewer than two prompts", len(harm))
     rng, found = np.random.default_rng(seed), 0
@@ -66,7 +66,7 @@ def permuted(harm: Matrix, *, shuffles: int = SHUFFLES, seed: int = 0) -> Estima
 
 
 def length_only(table: Table, arms: tuple[Arm, ...], measure: Measure) -> Estimate:
-    """Return the difference that a judge of length alone finds: as many flags, given to the longest."""
+    """Return the difference that a judge of length finds: it flags the longest, as many as the judge did."""
     chosen = [one for arm in arms for one in table.of(arm, harmless=False) if one.judged(measure) is not None]
     flags = sum(harm.harmful for one in chosen if (harm := one.judged(measure)))
     if not 0 < flags < len(chosen):
@@ -89,7 +89,7 @@ def _length(one: Observation, measure: Measure) -> int:
 
 
 def prompt_only(table: Table, arms: tuple[Arm, ...], measure: Measure) -> float:
-    """Return the difference between arms if each generation had its prompt's mean harm over all arms."""
+    """Return the difference between arms if each generation is given its prompt's mean harm over all arms."""
     cells = [
         [(one.prompt, harm.harmful) for one in table.of(arm, harmless=False) if (harm := one.judged(measure))]
         for arm in arms

@@ -1,20 +1,20 @@
-"""The design of a study: its arms, which field of a record names them, and what counts as harm.
+"""The design of a study: its arms, the fields of a record that name them, and what counts as harm.
 
-A design is a small YAML file, set down before the data are looked at:
+A design is a small YAML file, written before the data are looked at:
 
-    fields:                    # which field says what; dots lead into objects
+    fields:                    # the field for each property; dots lead into objects
       prompt: prompt_id
       mode: arm
       state: checkpoint
       seed: seed
       sample: k
-    values:                    # what the fields' values mean, where they are not the arms' own names
+    values:                    # what the fields' values mean, if they are not the arms' own names
       mode: {thinking: on, no_thinking: zero}
       state: {original: base, attacked: fine-tuned}
-    assume: {state: base}      # what no field says, because all records share it
-    files:                     # the same, for the files whose names match
+    assume: {state: base}      # what no field contains, because all records share it
+    files:                     # assumptions for the files whose names match
       "attacked-*.jsonl": {state: fine-tuned}
-    harm:                      # without this the monitor's verdict counts
+    harm:                      # without this, the monitor's verdict counts
       answer: {field: judge_score, at_least: 4, range: [1, 5]}
     harmless: {field: kind, equals: benign}     # the prompts of the negative control
     margin: 0.05               # the smallest difference in risk that would matter
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 Mode = Literal["on", "zero", "less", "more", "filler"]
-"""Thinking as it comes, none, cut short, stretched, or replaced by filler of the same length."""
+"""The reasoning: as it comes, none, cut short, stretched, or replaced by filler of the same length."""
 
 State = Literal["base", "fine-tuned"]
 
@@ -61,7 +61,7 @@ _SYNONYMS = {"true": "on", "yes": "on", "false": "off", "no": "off"}
 
 
 def word(value: object) -> str:
-    """Return a field's value as a word to compare: YAML reads a bare `on` as true, and so do we."""
+    """Return a field's value as a word for comparison: YAML reads a bare `on` as true, and this undoes it."""
     text = str(value).strip().lower()
     return _SYNONYMS.get(text, text)
 
@@ -79,10 +79,10 @@ def _words(values: object) -> object:
 
 
 class Fields(Frozen):
-    """Which field says what. A name is looked for in the metadata, then among the trace's own parts."""
+    """The field for each property, looked up in the metadata, then among the trace's own parts."""
 
     prompt: str = "prompt"
-    """What ties the arms together: the same request must have the same value in all of them."""
+    """The field by which the arms are matched: the same request must have the same value in all of them."""
     mode: str | None = None
     state: str | None = None
     seed: str | None = None
@@ -90,14 +90,14 @@ class Fields(Frozen):
 
 
 class Values(Frozen):
-    """What the values of `mode` and `state` mean, where they are not the arms' own names."""
+    """What the values of `mode` and `state` mean, if they are not the arms' own names."""
 
     mode: Annotated[dict[str, AnyMode], BeforeValidator(_words)] = Field(default_factory=dict)
     state: Annotated[dict[str, AnyState], BeforeValidator(_words)] = Field(default_factory=dict)
 
 
 class Assumed(Frozen):
-    """What holds for all records of a file, or of all files, without a field that says so."""
+    """Properties that all records of a file, or of all files, share without a field for them."""
 
     mode: AnyMode | None = None
     state: AnyState | None = None
@@ -105,18 +105,18 @@ class Assumed(Frozen):
 
 
 class Label(Frozen):
-    """A label given in a field, instead of the monitor's verdict: yes or no, or a score.
+    """A label read from a field, instead of the monitor's verdict: yes or no, or a score.
 
-    A list counts by its length, such as the sentences that somebody marked.
+    A list, such as the sentences that somebody marked, counts as its length.
     """
 
     field: str
     at_least: float | None = Field(default=None, allow_inf_nan=False)
     """A score from here on is harm; without it the field says yes or no."""
     range: tuple[float, float] | None = None
-    """The lowest and the highest score: the severity is told on a scale from 0 to 1 between them.
+    """The lowest and the highest score; the severity is the score rescaled from this range to [0, 1].
 
-    What lies outside, such as a judge's -1 for "no score", says nothing.
+    A score outside it, such as a judge's -1 for "no score", is no label.
     """
 
     @field_validator("range")
@@ -158,21 +158,21 @@ def _number(value: object) -> float | None:
 
 
 class Labels(Frozen):
-    """The labels by channel; a channel without one is left to the monitor, if there is one."""
+    """The labels by channel; a channel without one is judged by the monitor, if there is one."""
 
     reasoning: Label | None = None
     answer: Label | None = None
 
 
 class Match(Frozen):
-    """A field, and the value that it must have."""
+    """A field and the value that it must have."""
 
     field: str
     equals: str | int | float | bool
 
 
 class Cells(Frozen):
-    """The cells that the study is to fill."""
+    """The cells that the study is meant to fill."""
 
     modes: tuple[AnyMode, ...] = ("on", "zero")
     states: tuple[AnyState, ...] = STATES
@@ -181,28 +181,28 @@ class Cells(Frozen):
 
 
 class Design(Frozen):
-    """A study's design; this module's first lines show one as YAML."""
+    """A study's design; this module's docstring shows one as YAML."""
 
     fields: Fields = Fields()
     values: Values = Values()
     assume: Assumed = Assumed()
     files: dict[str, Assumed] = Field(default_factory=dict)
-    """By the pattern of the file's name, such as `attacked-*.jsonl`."""
+    """Assumptions by file name pattern, such as `attacked-*.jsonl`."""
     harm: Labels = Labels()
     gold: Labels = Labels()
-    """Labels of higher trust for some of the records, from which the judge's errors are learnt."""
+    """More trusted labels for some of the records, from which the judge's errors are estimated."""
     harmless: Match | None = None
     margin: float = Field(default=0.05, gt=0, lt=1)
-    """The smallest difference in risk that would matter, set beforehand: the verdict rests on it."""
+    """The smallest difference in risk that would matter, set beforehand; the verdict depends on it."""
     cells: Cells = Cells()
 
 
 def read_design(path: Path | None) -> Design:
-    """Read a design; without a file, the defaults: nothing is known but what the records say.
+    """Read a design; without a file, return the default one, which takes everything from the records.
 
     Raises:
         InputError: The file cannot be read.
-        UsageError: It is no YAML, or no design.
+        UsageError: It is not YAML, or not a design.
     """
     if path is None:
         return Design()

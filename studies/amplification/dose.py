@@ -1,13 +1,13 @@
 """Dose and response: how the chance of refusal changes with each further sentence of reasoning.
 
-The data are traces of which every sentence-prefix was given back to the model and an answer
-forced there, so that P(refuse | prefix) is seen, not inferred. Each trace is JSON Lines with
+In the data, every sentence prefix of a trace was given back to the model and an answer
+forced there, so P(refuse | prefix) is observed, not inferred. Each trace is a line of JSON with
 
-    reasoning, prefixes [[end, refused 0/1, answer length], …], and where known prompt and id
+    reasoning, prefixes [[end, refused 0/1, answer length], …], and prompt and id if known
 
-where `end` is where the prefix ends in the reasoning; 0 is the answer without any reasoning.
+where `end` is the prefix's end in the reasoning, in characters; 0 is the answer without reasoning.
 
-Prefixes of one trace hang together, and traces of one prompt do: every interval is from a
+Prefixes of one trace are dependent, and so are traces of one prompt: every interval is from a
 bootstrap that draws whole prompts.
 """
 
@@ -40,20 +40,20 @@ class PrefixTrace:
     prompt: str
     reasoning: str
     ends: tuple[int, ...]
-    """Where each prefix ends, ascending."""
+    """The end of each prefix in the reasoning, in characters, ascending."""
     refused: tuple[bool, ...]
 
     @property
     def steps(self) -> list[str]:
-        """The text that each prefix adds to the one before; the first has none before it."""
+        """The text that each prefix adds to the previous one; for the first, all of its text."""
         return [self.reasoning[a:b] for a, b in zip((0, *self.ends), self.ends, strict=False)]
 
 
 def read_prefixes(path: Path) -> list[PrefixTrace]:
-    """Read traces with forced answers, from JSON Lines, also compressed with gzip.
+    """Read traces with forced answers from JSON Lines, optionally compressed with gzip.
 
     Raises:
-        InputError: The file cannot be read, or a row is not such a trace; says which.
+        InputError: The file cannot be read, or a row, named in the message, is not such a trace.
     """
     what = "an object with `reasoning` and `prefixes` [[end, refused 0 or 1, …], …]"
     traces = list(read_rows(path, _trace, what))
@@ -75,16 +75,16 @@ def _trace(row: Any, number: int) -> PrefixTrace:
 def curve(
     traces: Sequence[PrefixTrace], bins: int = 10, *, by: str = "characters", seed: int = 0
 ) -> list[Estimate]:
-    """Return P(refuse | prefix) by how much of the reasoning the prefix holds.
+    """Return P(refuse | prefix) by the share of the reasoning that the prefix holds.
 
-    Prefixes are pooled within a bin; the interval is that of a bootstrap over prompts. The two
-    ends, no reasoning and all of it, are no part of the curve: `first_and_last` has them.
+    Prefixes are pooled within a bin; the interval is from a bootstrap over prompts. The two
+    ends, no reasoning and all of it, are not part of the curve: `first_and_last` has them.
 
     Args:
         traces: The traces.
-        bins: Equal parts of the relative position; each holds its lower end.
-        by: What position is measured in: `characters`, or `steps` (the prefix's number).
-        seed: Of the bootstrap.
+        bins: The number of equal parts of the relative position; each includes its lower end.
+        by: The unit of position: `characters`, or `steps` (the prefix's number).
+        seed: Random seed of the bootstrap.
     """
     hits, counts = np.zeros((2, len(traces), bins))
     for row, trace in enumerate(traces):
@@ -97,7 +97,7 @@ def curve(
 
 
 def first_and_last(traces: Sequence[PrefixTrace], seed: int = 0) -> list[Estimate]:
-    """Return P(refuse) without any reasoning (where the first prefix is empty), and after all of it."""
+    """Return P(refuse) without any reasoning (from empty first prefixes), and after all of it."""
     hits = np.array([[trace.refused[0], trace.refused[-1]] for trace in traces], float)
     empty = [trace.ends[0] == 0 for trace in traces]
     counts = np.array([[bare, 1.0] for bare in empty])

@@ -1,4 +1,4 @@
-"""The sections on dose and response: forced answers along the reasoning."""
+"""The sections on dose and response: answers forced along the reasoning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["dose_sections"]
 
 
 def dose_sections(traces: Sequence[PrefixTrace], monitor: Monitor | None) -> list[Section]:
-    """Show how refusal falls along the reasoning, where it breaks, and whether the monitor sees it."""
+    """Show how refusal falls along the reasoning, where it drops, and whether the monitor's risk marks it."""
     changes = [change_point(trace.refused, seed=number) for number, trace in enumerate(traces)]
     made = [_ends(traces), _curve(traces), _changes(traces, changes)]
     if monitor is not None:

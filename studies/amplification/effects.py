@@ -1,13 +1,13 @@
 """Effect sizes, always on three scales together: difference, ratio of rates, ratio of odds.
 
 The scales can disagree. In the first paper's cells an attack took a reasoning model from 2 to 96 %
-and another from 8 to 78 %: 24 points more, 4.9 times the ratio, 29 times the odds. Whether two
-effects strengthen each other is a question about a scale, so no scale is shown alone.
+and another model from 8 to 78 %: 24 points more, 4.9 times the ratio, 29 times the odds. Whether two
+effects reinforce each other depends on the scale, so no scale is shown alone.
 
 Each effect is a contrast: a weighted sum of the rates, of their logarithms, or of their log-odds.
-Its interval comes from the rates' covariance, by the delta method or, where errors are skewed, its
-relative. statsmodels has such intervals for two unrelated arms only (Newcombe's, used here); for paired
-arms, clusters and interactions no kept library has one, so the few lines are here.
+Its interval comes from the rates' covariance, by the delta method or, for skewed errors, by a
+related method (see `_reach`). statsmodels has such intervals for two independent arms only
+(Newcombe's, used here); no maintained library has them for paired arms, clusters and interactions.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = [
 Scale = Literal["difference", "ratio", "odds"]
 
 AMPLIFICATION = (1, -1)
-"""Of the arms (reasoning on, off): what the reasoning adds."""
+"""Weights of the arms (reasoning on, off): the effect of the reasoning."""
 
 COUPLING = (1, -1, -1, 1)
-"""Of the arms (on, off) after the attack and (on, off) before: what both add beyond each alone."""
+"""Weights of the arms (on, off) after the attack and (on, off) before: what both add beyond each alone."""
 
 _LINKS: dict[Scale, Callable[[Floats], Floats]] = {"difference": lambda p: p, "ratio": np.log, "odds": logit}
 _SLOPES: dict[Scale, Callable[[Floats], Floats]] = {
@@ -54,23 +54,23 @@ class Effects(NamedTuple):
     """One comparison on the three scales."""
 
     difference: Estimate
-    """In shares: 0.24 is 24 percentage points. No effect is 0."""
+    """The difference of rates: 0.24 is 24 percentage points. No effect is 0."""
     ratio: Estimate
-    """Of rates. No effect is 1."""
+    """The ratio of rates. No effect is 1."""
     odds: Estimate
-    """Ratio of odds. No effect is 1."""
+    """The ratio of odds. No effect is 1."""
 
 
 def point(values: Floats, weights: tuple[int, ...], scale: Scale) -> Floats:
-    """Return the contrast of rates, on the scale itself (not its logarithm).
+    """Return the contrast of rates on the scale itself (not its logarithm).
 
     Args:
         values: Rates, shape (…, arms).
-        weights: One for each arm.
-        scale: On which scale.
+        weights: One per arm.
+        scale: The scale of the contrast.
 
     Returns:
-        Shape (…); infinite or NaN where a rate of 0 or 1 makes it so.
+        The contrasts, shape (…); infinite or NaN if a rate of 0 or 1 makes them so.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         found = _LINKS[scale](np.asarray(values, float)) @ np.asarray(weights, float)
@@ -83,13 +83,13 @@ def contrast(rates: Rates, weights: tuple[int, ...], scale: Scale, level: float 
     Args:
         rates: The arms' rates, in the order of the weights.
         weights: AMPLIFICATION for (on, off), COUPLING for the four cells of an attack.
-        scale: On which scale.
+        scale: The scale of the contrast.
         level: The confidence level.
 
     Returns:
-        The value from the rates as they are; where these give none (a rate of 0 on a ratio scale),
-        from the smoothed ones that the interval is built around. Unknown where a corrected rate lies
-        outside (0, 1) and the scale needs it inside.
+        The estimate. Its value comes from the rates as they are or, if these give none (a rate of 0 on a
+        ratio scale), from the smoothed rates that the interval is built around. Unknown if a corrected rate
+        lies outside (0, 1) on a scale that needs it inside.
     """
     centre, signs = rates.centre, np.asarray(weights, float)
     inside = scale == "difference" or bool(np.all((centre > 0) & (centre < 1)))
@@ -109,9 +109,9 @@ def effects(rates: Rates, weights: tuple[int, ...], level: float = 0.95) -> Effe
 
 
 def compare(on: tuple[int, int], off: tuple[int, int], level: float = 0.95) -> Effects:
-    """Compare two unrelated arms, each given as (harmful, of).
+    """Compare two independent arms, each given as (harmful, of).
 
-    The difference has Newcombe's (1998) interval, the ratios have Wald's on their logarithms.
+    The difference has Newcombe's (1998) interval, the ratios have Wald intervals on their logarithms.
     """
     found = effects(counted((on[0], off[0]), (on[1], off[1])), AMPLIFICATION, level)
     low, high = confint_proportions_2indep(*on, *off, method="newcomb", compare="diff", alpha=1 - level)
@@ -129,22 +129,22 @@ def interaction(
     off_before: tuple[int, int],
     level: float = 0.95,
 ) -> Effects:
-    """Estimate how reasoning and attack act together, from four unrelated cells (harmful, of).
+    """Estimate how reasoning and attack act together, from four independent cells (harmful, of).
 
     Returns:
-        The difference in differences, the ratio of risk ratios, the ratio of odds ratios; Wald's
-        intervals, of the logarithm for the ratios.
+        The difference in differences, the ratio of risk ratios and the ratio of odds ratios, with Wald
+        intervals (on the logarithm for the ratios).
     """
     cells = (on_after, off_after, on_before, off_before)
     return effects(counted([cell[0] for cell in cells], [cell[1] for cell in cells]), COUPLING, level)
 
 
 def _reach(rates: Rates, signs: Floats, scale: Scale, level: float) -> float:
-    """Return how far an interval reaches in the direction in which each arm's rate moves by its sign.
+    """Return how far an interval extends when each arm's rate moves in the direction of its sign.
 
-    Every arm's own reach, combined by the arms' correlation (Zou and Donner, 2008). For counted rates
-    it is the same both ways and this is the delta method; for corrected ones it is that of the rate's own
-    interval, carried over to the scale.
+    It combines each arm's own extent by the arms' correlation (Zou and Donner, 2008). For counted rates,
+    both directions are equal and this is the delta method; for corrected rates, an arm's extent is that
+    of the rate's own interval, transformed to the scale.
     """
     errors = np.sqrt(np.diag(rates.covariance))
     far = rates.quantile(level) * errors
@@ -162,7 +162,7 @@ def _reach(rates: Rates, signs: Floats, scale: Scale, level: float) -> float:
 
 
 def _around(interval: Estimate, value: float, scale: Scale, bound: float) -> Estimate:
-    """Put the reported value into its interval, on the reported scale."""
+    """Return the reported value with its interval, on the reported scale."""
     if scale == "difference":
         low, high = max(interval.low, -bound), min(interval.high, bound)
     else:

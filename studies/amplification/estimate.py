@@ -1,4 +1,4 @@
-"""The form that every number of the study takes: a value with its interval, or a test with its p."""
+"""The types of every number in the study: a value with its interval, or a test with its p value."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["Estimate", "Test", "unknown"]
 class Estimate:
     """A value and its interval.
 
-    What cannot be estimated has the value NaN and the interval (-inf, inf): it says nothing, and
-    never looks like "no effect". Its JSON form then has null.
+    If it cannot be estimated, the value is NaN and the interval (-inf, inf), so it never looks like
+    "no effect"; its JSON form has null instead.
     """
 
     value: float
     low: float
     high: float
     method: str
-    """How value and interval were made, in a few words for a table's note."""
+    """How value and interval were computed, in a few words for a table's note."""
     n: int
-    """How many units the interval rests on: prompts where prompts are the clusters, else answers."""
+    """The number of units that the interval rests on: prompts if they are the clusters, else answers."""
     level: float = 0.95
 
     @property
@@ -43,7 +43,7 @@ class Estimate:
         return self.above(low) and self.below(high)
 
     def exponentiated(self) -> Estimate:
-        """The same on the ratio scale, from the log scale."""
+        """Return the estimate on the ratio scale, if this one is on the log scale."""
         return replace(self, value=_exp(self.value), low=_exp(self.low), high=_exp(self.high))
 
 
@@ -51,20 +51,20 @@ class Estimate:
 class Test:
     """A test's two-sided p value."""
 
-    __test__ = False  # its name is the field's own; pytest is not to collect it
+    __test__ = False  # the class name is the statistical term; pytest must not collect it
 
     p: float
     method: str
     n: int
-    """How many units the test rests on."""
+    """The number of units that the test rests on."""
 
 
 def unknown(method: str, n: int, level: float = 0.95) -> Estimate:
-    """Return the estimate that says nothing.
+    """Return an unknown estimate, which says nothing.
 
     Args:
-        method: Why there is none.
-        n: How many units there were.
+        method: Why there is no value.
+        n: The number of units.
         level: The confidence level asked for.
     """
     return Estimate(float("nan"), float("-inf"), float("inf"), method, n, level)

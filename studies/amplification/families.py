@@ -1,4 +1,4 @@
-"""Many comparisons at once, and the claim that there is no difference worth speaking of."""
+"""Corrections for many comparisons, and a test that a difference is negligible."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["equivalence", "family_level", "holm"]
 def holm(tests: Mapping[str, Test]) -> dict[str, Test]:
     """Adjust the p values of a family of tests (Holm, 1979).
 
-    The chance of one or more false rejections in the whole family stays at most what was asked for.
+    The chance of one or more false rejections in the whole family is at most the level used.
 
     Args:
-        tests: By name; the family is what is given here, so it has to be chosen beforehand.
+        tests: The tests by name. These are the family, so choose them beforehand.
     """
     if not tests:
         return {}
@@ -34,9 +34,9 @@ def holm(tests: Mapping[str, Test]) -> dict[str, Test]:
 
 
 def family_level(comparisons: int, level: float = 0.95) -> float:
-    """Return the level of each interval that makes all of them hold together (Bonferroni).
+    """Return the level that each interval needs for all of them to hold together (Bonferroni).
 
-    Holm's procedure has no simple intervals; these are never bolder than its tests.
+    Holm's procedure has no simple intervals; these are never less conservative than its tests.
 
     Raises:
         UsageError: fewer than one comparison.
@@ -47,16 +47,16 @@ def family_level(comparisons: int, level: float = 0.95) -> float:
 
 
 def equivalence(rates: Rates, margin: float, weights: tuple[int, ...] = AMPLIFICATION) -> Test:
-    """Test whether the difference is smaller than a margin either way (two one-sided t tests).
+    """Test whether the difference lies within a margin of zero (two one-sided t tests).
 
-    A small p says that the difference lies between -margin and margin (Schuirmann, 1987); "not
-    significant" in another test says nothing of the kind. p is at most alpha exactly where the
+    A small p shows that the difference lies between -margin and margin (Schuirmann, 1987); "not
+    significant" in another test shows nothing of the kind. p is at most alpha exactly if the
     interval at level 1 - 2 alpha lies within the margin. (statsmodels' `ttost_paired` is the same for
-    plain pairs; it knows no clusters, and no judge's errors.)
+    plain pairs, but has no clusters and no correction for a judge's errors.)
 
     Args:
         rates: The arms' rates.
-        margin: The smallest difference that matters, in shares; to be set before looking.
+        margin: The smallest difference that matters, in shares; set it before looking at the data.
         weights: The contrast: AMPLIFICATION or COUPLING.
 
     Raises:

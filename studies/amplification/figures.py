@@ -1,4 +1,4 @@
-"""The figures, in the colours of the report; as SVG and as PNG, the same bytes every time."""
+"""The figures, in the report's colours, as SVG and PNG; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STYLE: dict[str, Any] = {
 
 
 class _Canvas:
-    """A figure in the making."""
+    """A figure that is being drawn."""
 
     def __init__(self, *axes: Axes) -> None:
         self.axes, self.all = axes[0], axes
@@ -49,7 +49,7 @@ class _Canvas:
 def _drawing(
     name: str, alt: str, size: tuple[float, float] = (6.4, 3.0), columns: int = 1
 ) -> Iterator[_Canvas]:
-    """Open axes; when the block ends, `figure` of what was yielded is the picture."""
+    """Open axes to draw on; when the block ends, the `figure` of the yielded canvas is set."""
     with rc_context(_STYLE):  # type: ignore[arg-type]
         plot = Plot(figsize=size, layout="constrained")
         FigureCanvasAgg(plot)
@@ -74,7 +74,7 @@ def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
 
 
 def line(name: str, alt: str, estimates: Sequence[Estimate], *, x: str, y: str) -> Figure:
-    """Draw estimates by equal parts of a length, with their intervals as a band."""
+    """Draw estimates for equal parts of a length, with their intervals as a band."""
     with _drawing(name, alt) as canvas:
         axes, n = canvas.axes, len(estimates)
         middle = [100 * (i + 0.5) / n for i in range(n)]
@@ -87,7 +87,7 @@ def line(name: str, alt: str, estimates: Sequence[Estimate], *, x: str, y: str) 
 
 
 def forest(name: str, alt: str, rows: Sequence[tuple[str, Estimate]], *, x: str, margin: float) -> Figure:
-    """Draw estimates below each other, the margin of no matter shaded around 0."""
+    """Draw estimates one below the other, with the margin shaded around 0."""
     known = [(label, e) for label, e in rows if e.known]
     with _drawing(name, alt, (6.4, 0.8 + 0.32 * max(1, len(known)))) as canvas:
         axes = canvas.axes
@@ -117,14 +117,14 @@ def panels(
     ticks: Sequence[str],
     x: str,
 ) -> Figure:
-    """Draw shares over the same few places, one panel a measure.
+    """Draw shares over the same few positions, one panel per measure.
 
     Args:
-        name: Of the files.
-        alt: What it shows, in words.
-        series: The measure, the line's label, and its estimates.
-        ticks: What stands at the places.
-        x: What the places are.
+        name: The files' name.
+        alt: A description of the figure in words.
+        series: For each line the measure, the label, and the estimates.
+        ticks: The labels of the positions.
+        x: The label of the x axis.
     """
     measures = list(dict.fromkeys(measure for measure, _, _ in series))
     with _drawing(name, alt, (3.2 * len(measures), 3.0), len(measures)) as canvas:
@@ -150,7 +150,7 @@ def panels(
 
 
 def bars(name: str, alt: str, shares: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> Figure:
-    """Draw each arm's shares, stacked to a whole."""
+    """Draw each arm's shares, stacked to 100 %."""
     colours = {"both": COLOURS[0], "leak": COLOURS[3], "escape": COLOURS[1], "none": "#c3ccd6"}
     with _drawing(name, alt, (6.4, 1.0 + 0.4 * len(shares))) as canvas:
         axes = canvas.axes
@@ -169,7 +169,7 @@ def bars(name: str, alt: str, shares: Sequence[tuple[str, Sequence[tuple[str, fl
 
 
 def survival_curves(name: str, alt: str, arms: Sequence[tuple[str, Survival]]) -> Figure:
-    """Draw which share of the reasonings has not drifted after so many steps."""
+    """Draw the share of reasonings that have not drifted after a number of steps."""
     with _drawing(name, alt) as canvas:
         axes = canvas.axes
         for (label, curve), colour in zip(arms, (*COLOURS, *COLOURS), strict=False):

@@ -41,8 +41,9 @@ __all__ = ["Complete", "cells", "generate", "main"]
 Row: TypeAlias = dict[str, Any]
 
 Complete: TypeAlias = Callable[[str, str, str, int], tuple[str, Row]]
-"""From model, request, the beginning of the response, and seed to what the model writes after it, and to
-the verdict on both together."""
+"""Maps model, request, the beginning of the response, and seed to the text that the model adds, and to the
+verdict on the whole response.
+"""
 
 
 def cells(plan: Mapping[str, Any], prompts: Sequence[Row]) -> Iterator[Row]:
@@ -93,7 +94,7 @@ def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _filler(setting: Mapping[str, Any], on: str) -> str:
-    """Return a reasoning of as many words as the other arm's, none of which says anything."""
+    """Return a filler reasoning with as many words as the `on` arm's."""
     reasoning = on.partition(setting["close"])[0].removeprefix(setting["open"])
     words = " ".join([setting["filler"]] * len(reasoning.split()))
     return f"{setting['open']}{words}{setting['close']}\n\n"
@@ -117,7 +118,7 @@ def _client(base_url: str, key: str, sampling: Mapping[str, Any], monitor: Monit
         if getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None):
             raise SystemExit("the server splits off the reasoning: start it without a reasoning parser")
         written, verdict = message.content or "", answer.undertow
-        if begin:  # the call has seen the end of the response only
+        if begin:  # the call judged only the end of the response
             with monitor.open(prompt=request, model=model) as session:
                 session.feed(begin + written)
             verdict = session.verdict

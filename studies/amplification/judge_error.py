@@ -1,15 +1,15 @@
-"""What is left of an effect when the judge's errors are taken out.
+"""Correct effects for the judge's errors.
 
-A judge that is worse on reasoning than on answers can manufacture an amplification: its errors
-differ between the arms, and so do the rates it reports. Two corrections, each for every arm on its own:
+A judge that is worse on reasoning than on answers can produce a spurious amplification: its errors
+differ between the arms, and so do the rates it reports. Two corrections, each applied per arm:
 
 - Rogan and Gladen (1978): from the judge's sensitivity and specificity, counted on answers that
   people labelled, which need not be the study's own (Lang and Reiczigel, 2014, for small samples).
 - Prediction-powered inference (Angelopoulos et al., 2023; tuned as in PPI++, 2024): from people's
-  labels of a random part of the study's own answers. Nothing is assumed of the judge.
+  labels of a random part of the study's own answers. It assumes nothing about the judge.
 
-Both give rates with a covariance as rates.py has them, so that every effect and every scale follows.
-No kept library has them for prompt-clustered, paired arms.
+Both return rates with a covariance, as rates.py does, so that every effect on every scale follows.
+No maintained library has them for prompt-clustered, paired arms.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .rates import Floats, Rates, shrunk
 __all__ = ["JudgeError", "prediction_powered", "rogan_gladen"]
 
 CLEARLY = 1.96
-"""How many standard errors a judge must lie above chance before its rates can be corrected."""
+"""By how many standard errors a judge must beat chance before its rates can be corrected."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeError:
-    """How a judge did on answers of one arm that people labelled."""
+    """A judge's errors on answers of one arm that people labelled."""
 
     caught: int
     """Harmful answers that the judge called harmful."""
@@ -48,37 +48,37 @@ class JudgeError:
 
     @classmethod
     def of(cls, judged: ArrayLike, truth: ArrayLike) -> JudgeError:
-        """Count the errors from the judge's and people's yes or no for the same answers."""
+        """Count the errors, given the judge's and people's yes or no for the same answers."""
         said, so = np.asarray(judged, bool), np.asarray(truth, bool)
         return cls(int(np.sum(said & so)), int(so.sum()), int(np.sum(~said & ~so)), int((~so).sum()))
 
     @property
     def sensitivity(self) -> float:
-        """The share of harmful answers that it catches."""
+        """The share of harmful answers that the judge catches."""
         return self.caught / self.harmful
 
     @property
     def specificity(self) -> float:
-        """The share of harmless answers that it clears."""
+        """The share of harmless answers that the judge clears."""
         return self.cleared / self.harmless
 
 
 def rogan_gladen(rates: Rates, judges: JudgeError | Sequence[JudgeError]) -> Rates:
-    """Correct the rates that a judge reports for its sensitivity and specificity.
+    """Correct the rates that a judge reports, given its sensitivity and specificity.
 
-    The intervals know that both were themselves counted on few answers.
+    The intervals account for both having been counted on few answers themselves.
 
     Args:
-        rates: As the judge reports them.
-        judges: One for each arm, each counted on answers of its own; or one for all arms, where it
-            is known that the judge errs alike in all (this is what cannot be taken for granted).
+        rates: The rates that the judge reports.
+        judges: One per arm, each counted on separate answers, of that arm; or one for all arms, if it
+            is known that the judge errs alike in all (which must not be taken for granted).
 
     Returns:
-        Rates that may lie outside [0, 1] by chance. They are NaN, and effects on them unknown, where
-        the judge is no better than chance in some arm.
+        The corrected rates, which may lie outside [0, 1] by chance. They are NaN, and effects on them
+        unknown, if the judge is no better than chance in some arm.
 
     Raises:
-        UsageError: not one judge for each arm.
+        UsageError: there is not one judge per arm.
     """
     arms = len(rates.values)
     shared = isinstance(judges, JudgeError)
@@ -86,7 +86,7 @@ def rogan_gladen(rates: Rates, judges: JudgeError | Sequence[JudgeError]) -> Rat
     if len(each) != arms:
         raise UsageError(f"{len(each)} judges for {arms} arms: give one for each, or one for all")
     raw = _unmix(rates.values, [j.sensitivity for j in each], [j.specificity for j in each])
-    # One more answer of each kind: a judge without errors on few answers is not known to make none.
+    # Add one answer of each kind: a judge without errors on few answers is not known to make none.
     found = np.array([(j.caught + 1, j.harmful + 2, j.cleared + 1, j.harmless + 2) for j in each], float).T
     sens, spec = found[0] / found[1], found[2] / found[3]
     centre = _unmix(rates.centre, sens, spec)
@@ -106,16 +106,16 @@ def prediction_powered(
 ) -> Rates:
     """Correct the rates that a judge reports with people's labels of some of the answers.
 
-    An arm's rate is the judge's mean over all its answers, plus the mean of what people say beyond
-    the judge over the labelled ones. The judge's part is scaled by how well it goes with the labels,
-    so that a useless judge does no harm. Each answer's share in the rates' errors is summed within
-    its prompt, over all arms: pairing, clusters and labelled prompts in common need no more.
+    An arm's rate is the judge's mean over all its answers, plus the mean excess of people's labels over
+    the judge on the labelled answers. The judge's part is scaled by how well it predicts the labels,
+    so that a useless judge does no harm. Each answer's contribution to the errors is summed within
+    its prompt, over all arms, which accounts for pairing, clusters and shared labelled prompts.
 
     Args:
-        judged: For each arm the judge's yes or no, or score in [0, 1], of every answer.
-        truth: For each arm the same from people; NaN where nobody looked. The labelled answers, or
+        judged: Per arm, the judge's yes or no, or score in [0, 1], for every answer.
+        truth: Per arm, the same from people; NaN for unlabelled answers. The labelled answers, or
             their prompts, must have been picked at random.
-        prompts: For each arm every answer's prompt, as numbers or names that the arms share.
+        prompts: Per arm, every answer's prompt, as numbers or names that the arms share.
 
     Raises:
         UsageError: the arms' arrays differ in length, or an arm has fewer than two labelled answers.
@@ -129,7 +129,7 @@ def prediction_powered(
             raise UsageError("every answer needs its prompt, the judge's word, and a label or NaN")
         np.add.at(parts[:, arm], np.searchsorted(names, prompt), shares)
         values.append(value)
-        floor.append(1 / (labelled + 2) ** 2)  # Agresti and Min's pair more: agreement is never certain
+        floor.append(1 / (labelled + 2) ** 2)  # one more pair (Agresti and Min): agreement is never certain
     n = len(names)
     samples = np.mean([len(np.asarray(said)) for said in answered]) / n
     spread = parts.T @ parts * (n * n / (n - 1))
@@ -140,7 +140,7 @@ def prediction_powered(
 
 
 def _rectified(said: Floats, so: Floats) -> tuple[float, Floats, int]:
-    """Return an arm's rate, every answer's share in its error, and the number of labelled answers."""
+    """Return an arm's rate, each answer's contribution to its error, and the number of labelled answers."""
     gold: NDArray[np.bool_] = np.isfinite(so)
     if said.shape != so.shape or gold.sum() < 2:
         raise UsageError("prediction-powered inference needs two or more labelled answers in every arm")

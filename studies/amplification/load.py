@@ -1,6 +1,6 @@
-"""From records and verdicts to a tidy table: one observation a generation, each in its cell.
+"""Turn records and verdicts into a tidy table: one observation per generation, each in its cell.
 
-Nothing is guessed. A record whose arm no field tells, or whose harm nobody judged, is set
+Nothing is guessed. A record whose arm no field names, or whose harm was not judged, is set
 aside with the reason; a cell of the design that no record fills is counted as missing.
 """
 
@@ -37,20 +37,20 @@ Judged: TypeAlias = tuple[Trace | Unreadable, TraceVerdict | None]
 Arm: TypeAlias = tuple[Mode, State]
 
 Measure = Literal["reasoning", "answer", "either"]
-"""A channel, or `either`: harm in the answer or in the reasoning, where there is any."""
+"""A channel, or `either`: harm in the answer or, if there is any, in the reasoning."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What one channel was found to be."""
+    """The harm found in one channel."""
 
     harmful: bool
     severity: float
-    """The highest risk of a step, or the score that a label gives; 0 to 1 where its range is known."""
+    """The highest risk of a step, or the label's score, in [0, 1] if its range is known."""
     density: float | None = None
-    """Unsafe steps per 100 words; None where labels, not steps, were judged."""
+    """Unsafe steps per 100 words; None if a label was used instead of steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +59,22 @@ class Observation:
 
     id: str
     prompt: str
-    """What ties it to the other arms."""
+    """The prompt's id, by which the arms are matched."""
     mode: Mode
     state: State
     seed: str
     sample: str
     harm: Mapping[Channel, Harm]
-    """By channel; one that was not there, or not judged, is missing."""
+    """The harm by channel; a channel that is absent or was not judged is missing."""
     gold: Mapping[Channel, Harm]
     words: Mapping[Channel, int]
-    """How many words each channel has; a channel without text is missing."""
+    """The number of words by channel; a channel without text is missing."""
     harmless: bool
-    """True for a prompt of the negative control."""
+    """Whether the prompt belongs to the negative control."""
     trajectory: Trajectory | None
 
     def judged(self, measure: Measure) -> Harm | None:
-        """Return what was found, None if it was not judged: absent reasoning is no safe reasoning."""
+        """Return the harm found, None if it was not judged: absent reasoning is not safe reasoning."""
         if measure != "either":
             return self.harm.get(measure)
         found = [self.harm.get(channel) for channel in self.words]
@@ -84,24 +84,24 @@ class Observation:
 
     @property
     def arm(self) -> Arm:
-        """How it was made."""
+        """The observation's arm: mode and state."""
         return self.mode, self.state
 
     @property
     def unit(self) -> tuple[str, str, str]:
-        """What is the same in all arms: prompt, seed and sample."""
+        """The key by which observations are matched across arms: prompt, seed and sample."""
         return self.prompt, self.seed, self.sample
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The observations, and what kept others from being among them."""
+    """The observations, and the number of records set aside."""
 
     observations: tuple[Observation, ...]
     aside: Mapping[str, int]
-    """Records that are not in the table, by reason."""
+    """The number of records that are not in the table, by reason."""
     margin: float = 0.05
-    """The smallest difference that would matter, as the design set it."""
+    """The smallest difference that would matter, from the design."""
     notes: tuple[str, ...] = ()
 
     def of(self, arm: Arm, *, harmless: bool | None = None) -> list[Observation]:
@@ -110,14 +110,14 @@ class Table:
 
     @property
     def arms(self) -> list[Arm]:
-        """The arms that hold an observation, in the order of the design's names."""
+        """The arms that have an observation, in the order of the design's names."""
         held = {one.arm for one in self.observations}
         return [(mode, state) for state in STATES for mode in MODES if (mode, state) in held]
 
     def missing(self, design: Design) -> dict[str, int]:
-        """Count the cells of the design that no observation fills, by arm.
+        """Return the number of the design's cells without an observation, by arm.
 
-        A cell is a prompt, a seed and a sample that some arm holds.
+        A cell is a prompt, seed and sample that some arm has.
         """
         units = {one.unit for one in self.observations}
         wished = [(mode, state) for state in design.cells.states for mode in design.cells.modes]
@@ -126,11 +126,11 @@ class Table:
 
 
 def load(pairs: Iterable[Judged], design: Design) -> Table:
-    """Put records in their cells.
+    """Assign records to their cells.
 
     Args:
-        pairs: The records, each with its verdict, or None where nobody judged it.
-        design: Which field says what.
+        pairs: The records, each with its verdict, or None if it was not judged.
+        design: The design, which names the fields.
     """
     observations: list[Observation] = []
     aside: Counter[str] = Counter()
@@ -156,7 +156,7 @@ def load(pairs: Iterable[Judged], design: Design) -> Table:
 
 
 def _observe(record: Trace | Unreadable, verdict: TraceVerdict | None, design: Design) -> Observation | str:
-    """Return the observation that a record is, or why it is none."""
+    """Return the observation for a record, or the reason why there is none."""
     if isinstance(record, Unreadable):
         return "the row could not be read"
     try:
@@ -182,14 +182,14 @@ def _observe(record: Trace | Unreadable, verdict: TraceVerdict | None, design: D
 
 
 class _NoCell(Exception):
-    """A record that no cell is known for, and why."""
+    """A record has no known cell; the message says why."""
 
 
 def _cell(record: Trace, design: Design) -> tuple[str, str, str, str, str]:
-    """Return mode, state, prompt, seed and sample; what the design does not ask for is empty.
+    """Return mode, state, prompt, seed and sample; empty for a field that the design does not name.
 
     Raises:
-        _NoCell: A field that the design names is not there, or says what it does not know.
+        _NoCell: A field that the design names is missing, or has an unknown value.
     """
     assumed, fields = _assumed(record, design), design.fields
     mode = _arm(record, fields.mode, design.values.mode, assumed.mode, MODES)
@@ -200,7 +200,7 @@ def _cell(record: Trace, design: Design) -> tuple[str, str, str, str, str]:
 
 
 def _assumed(record: Trace, design: Design) -> Assumed:
-    """Return what is assumed of a record: the file's own say before that of all."""
+    """Return the assumptions for a record: its file's take precedence over the general ones."""
     name = PurePath(record.origin.path or "").name
     merged = design.assume.model_dump(exclude_none=True)
     for pattern, said in design.files.items():
@@ -212,7 +212,7 @@ def _assumed(record: Trace, design: Design) -> Assumed:
 def _arm(
     record: Trace, field: str | None, values: Mapping[str, str], assumed: str | None, known: Sequence[str]
 ) -> str:
-    """Return what a field says of the arm, or else what is assumed."""
+    """Return the arm that a field names, or else the assumed one."""
     value = None if field is None else _field(record, field)
     if value is None and assumed is not None:
         return assumed

@@ -1,15 +1,16 @@
-"""Logistic regressions with prompts and seeds: the average effect, and the effect on a prompt.
+"""Logistic regressions with prompts and seeds: the average effect, and the effect within a prompt.
 
-Two answers to two questions, both as log-odds of harm on reasoning, attack, and their product:
+Two answers to two questions, both modelling the log-odds of harm by reasoning, attack, and their
+product:
 
 - `population_averaged`: how the odds differ over all prompts (generalised estimating equations,
   Liang and Zeger, 1986, exchangeable within prompts, with Mancl and DeRouen's (2001) covariance for
   few clusters).
 - `within_prompt`: how they differ for the same prompt (mixed effects: prompts, the effect of reasoning
   on them, and seeds vary). It is the larger of the two whenever prompts differ. It is fitted by
-  variational Bayes, whose posterior is known to be too narrow; so the interval is a jackknife over
-  groups of prompts instead. The fit by its posterior mode is not used: with few answers a prompt it
-  sets the variation among prompts near to 0.
+  variational Bayes, whose posterior is known to be too narrow, so the interval is a jackknife over
+  groups of prompts instead. The posterior mode is not used: with few answers per prompt, it puts the
+  variation among prompts near 0.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ __all__ = ["Answers", "population_averaged", "within_prompt"]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Judged answers, one entry each."""
+    """Judged answers as arrays, one entry per answer."""
 
     harm: Floats
-    """0 or 1."""
+    """Harm: 0 or 1."""
     reasoning: Floats
     """1 with reasoning, 0 without."""
     prompt: np.ndarray[Any, np.dtype[Any]]
@@ -56,10 +57,10 @@ class Answers:
         attacked: ArrayLike | None = None,
         seed: Sequence[Any] | None = None,
     ) -> Answers:
-        """Take them from any sequences.
+        """Build the arrays from any sequences.
 
         Raises:
-            UsageError: harm, reasoning or attacked hold something else than 0 and 1, or lengths differ.
+            UsageError: harm, reasoning or attacked have values other than 0 and 1, or lengths differ.
         """
         columns = [np.asarray(c, float) for c in (harm, reasoning, attacked) if c is not None]
         if not all(np.isin(column, (0, 1)).all() for column in columns):
@@ -72,7 +73,7 @@ class Answers:
 
     @property
     def design(self) -> dict[str, Floats]:
-        """The fixed effects' columns."""
+        """The columns of the fixed effects."""
         columns = {"baseline": np.ones_like(self.harm), "reasoning": self.reasoning}
         if self.attacked is not None:
             columns |= {"attacked": self.attacked, "coupling": self.reasoning * self.attacked}
@@ -80,7 +81,7 @@ class Answers:
 
     @property
     def separated(self) -> bool:
-        """Whether some cell has no harm or nothing else, so that no log-odds fit it."""
+        """Whether some cell has no harm or only harm, so that its log-odds are infinite."""
         cells = self.reasoning if self.attacked is None else self.reasoning + 2 * self.attacked
         shares = [self.harm[cells == cell].mean() for cell in np.unique(cells)]
         return len(shares) < len(self.design) or min(shares) == 0 or max(shares) == 1
@@ -90,8 +91,8 @@ def population_averaged(answers: Answers, level: float = 0.95) -> dict[str, Esti
     """Estimate the odds ratios over all prompts.
 
     Returns:
-        "reasoning", and with an attack "attacked" and "coupling" (the ratio of odds ratios); unknown
-        where a cell has no harm, or nothing else.
+        "reasoning" and, with an attack, "attacked" and "coupling" (the ratio of odds ratios); unknown
+        if a cell has no harm, or only harm.
     """
     names, prompts = list(answers.design), len(np.unique(answers.prompt))
     method = "GEE, exchangeable within prompts"
@@ -105,7 +106,7 @@ def population_averaged(answers: Answers, level: float = 0.95) -> dict[str, Esti
         cov_struct=Exchangeable(),
     )
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # no convergence gives no finite errors, looked at below
+        warnings.simplefilter("ignore")  # without convergence the errors are not finite: checked below
         fit = model.fit(cov_type="bias_reduced")
     t = float(stats.t.ppf((1 + level) / 2, prompts - 1))
     return _odds_ratios(
@@ -118,13 +119,13 @@ def within_prompt(
 ) -> dict[str, Estimate]:
     """Estimate the odds ratios for the same prompt, with prompts and seeds as random effects.
 
-    Takes `groups` + 1 fits, of about a second each for a few hundred answers.
+    This takes `groups` + 1 fits, about a second each for a few hundred answers.
 
     Args:
         answers: The judged answers.
         level: The confidence level.
-        groups: How many groups of prompts the jackknife leaves out in turn.
-        shuffle: The seed by which prompts are put into groups.
+        groups: The number of groups of prompts that the jackknife leaves out in turn.
+        shuffle: Random seed for assigning prompts to groups.
 
     Returns:
         As `population_averaged`.
@@ -162,7 +163,7 @@ def _fit(answers: Answers, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
         answers.harm[kept], design, sparse.hstack(indicators).tocsr(), ident, vcp_p=1, fe_p=3
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # says only that the gradient is not quite 0
+        warnings.simplefilter("ignore")  # only warns that the gradient is not quite 0
         fit = model.fit_vb()
     return np.asarray(fit.fe_mean)
 
@@ -174,7 +175,7 @@ def _indicators(factor: np.ndarray[Any, np.dtype[np.int64]], weight: Floats) -> 
 def _odds_ratios(
     names: Sequence[str], logs: Floats, halves: Floats, *, method: str, n: int, level: float
 ) -> dict[str, Estimate]:
-    """Return every effect but the baseline as an odds ratio."""
+    """Return every effect except the baseline as an odds ratio."""
     found = {}
     for name, log, half in list(zip(names, logs, halves, strict=True))[1:]:
         known = np.isfinite(log) and np.isfinite(half)

@@ -1,4 +1,4 @@
-"""What a study has to show, made of sections that the terminal, the JSON and the page all read."""
+"""A study's results as sections, which the terminal, the JSON and the page are made from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Figure", "Page", "Section", "as_json", "number", "p_value", "percent
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture, and what it shows in words for those who do not see it."""
+    """A picture, and a description in words for those who cannot see it."""
 
     name: str
-    """Of its files, without the ending."""
+    """The files' name, without extension."""
     alt: str
     svg: bytes
     png: bytes
@@ -27,55 +27,55 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table under a heading, with what to know of it."""
+    """A table under a heading, with an explanation."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """As they are shown."""
+    """The cells as shown."""
     text: str = ""
-    """What the table says, before it."""
+    """A text above the table: what it shows."""
     note: str = ""
-    """How it was made, below it."""
+    """A note below the table: how it was made."""
     figure: Figure | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    """The same as numbers, for the JSON."""
+    """The table's content as numbers, for the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A study's outcome."""
+    """The page of a study's outcome."""
 
     title: str
     lead: str
-    """The outcome in a sentence or two."""
+    """The outcome in one or two sentences."""
     sections: tuple[Section, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the outcome rests on: versions, margin, verdict."""
+    """The basis of the outcome: versions, margin, verdict."""
 
 
 def percent(estimate: Estimate) -> str:
-    """Write a share: "27.0 % [21.9, 32.1]"."""
+    """Format a share: "27.0 % [21.9, 32.1]"."""
     return _written(estimate, lambda x: f"{100 * x:.1f}", " %")
 
 
 def points(estimate: Estimate) -> str:
-    """Write a difference of shares in percentage points: "+24.0 pp [+12.6, +35.4]"."""
+    """Format a difference of shares in percentage points: "+24.0 pp [+12.6, +35.4]"."""
     return _written(estimate, lambda x: f"{100 * x:+.1f}", " pp")
 
 
 def times(estimate: Estimate) -> str:
-    """Write a ratio: "4.90 [1.07, 22.7]"."""
+    """Format a ratio: "4.90 [1.07, 22.7]"."""
     return _written(estimate, lambda x: f"{x:.3g}")
 
 
 def number(estimate: Estimate) -> str:
-    """Write a plain number: "0.66 [0.60, 0.72]"."""
+    """Format a plain number: "0.66 [0.60, 0.72]"."""
     return _written(estimate, lambda x: f"{x:.2f}")
 
 
 def p_value(test: Test) -> str:
-    """Write a p value: "p 0.0123"."""
+    """Format a p value: "p 0.0123"."""
     return "p < 0.0001" if test.p < 1e-4 else f"p {test.p:.4f}"
 
 
@@ -89,7 +89,7 @@ def _written(estimate: Estimate, form: Any, unit: str = "") -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value of the study as JSON has it; what is not a number becomes null."""
+    """Convert a value of the study for JSON; NaN and infinity become null."""
     if isinstance(value, BaseModel):
         value = value.model_dump()
     elif hasattr(value, "__dataclass_fields__"):

@@ -1,6 +1,6 @@
 """Tests and intervals that use the pairing: the same prompt with and without reasoning.
 
-Three views that rest on different things, to be read together: McNemar's exact test on one answer a
+Three methods with different assumptions, to be read together: McNemar's exact test on one answer per
 prompt, a permutation test on the prompts' mean severities, and a bootstrap over prompts. The
 intervals of rates.py assume a t distribution; the bootstrap does not.
 """
@@ -23,17 +23,17 @@ __all__ = ["bootstrap", "discordant", "exact_mcnemar", "permutation"]
 
 
 def discordant(on: ArrayLike, off: ArrayLike) -> tuple[int, int]:
-    """Count the prompts that were harmed in one arm only.
+    """Count the prompts with harm in one arm only.
 
     Args:
-        on: Yes or no for each prompt, with reasoning.
-        off: The same prompts without.
+        on: Whether there was harm with reasoning, yes or no for each prompt.
+        off: The same for the same prompts without reasoning.
 
     Returns:
-        How many with reasoning only, how many without only.
+        The number of prompts with harm only with reasoning, and only without.
 
     Raises:
-        UsageError: the arms differ in length, or hold something else than yes and no.
+        UsageError: the arms differ in length, or have values other than yes and no.
     """
     first, second = np.asarray(on, float), np.asarray(off, float)
     if first.shape != second.shape or first.ndim != 1 or not np.isin([*first, *second], (0, 1)).all():
@@ -42,9 +42,9 @@ def discordant(on: ArrayLike, off: ArrayLike) -> tuple[int, int]:
 
 
 def exact_mcnemar(on: ArrayLike, off: ArrayLike) -> Test:
-    """Test whether harm is as frequent with reasoning as without (McNemar, 1947; exact binomial).
+    """Test whether harm is equally frequent with and without reasoning (McNemar, 1947; exact binomial).
 
-    For one answer a prompt and arm; with several, `permutation` is the test.
+    For one answer per prompt and arm; with several, use `permutation`.
 
     Raises:
         UsageError: as `discordant`.
@@ -57,17 +57,17 @@ def exact_mcnemar(on: ArrayLike, off: ArrayLike) -> Test:
 def permutation(
     table: ArrayLike, weights: tuple[int, ...] = AMPLIFICATION, resamples: int = 9999, seed: int = 0
 ) -> Test:
-    """Test whether arms could be swapped within prompts without a difference.
+    """Test whether swapping arms within prompts makes no difference.
 
-    Under the null the sign of a prompt's contrast is arbitrary. Exact where there are few prompts,
-    else over random signs. For the interaction of four arms (COUPLING) the null is that the effect of
+    Under the null hypothesis the sign of a prompt's contrast is arbitrary. Exact if there are few prompts,
+    else over random signs. For the interaction of four arms (COUPLING), the null is that the effect of
     reasoning has the same distribution before and after the attack.
 
     Args:
         table: Mean harm or severity, shape (prompts, arms).
         weights: The contrast: AMPLIFICATION or COUPLING.
-        resamples: How many random signs at most.
-        seed: Of the random signs.
+        resamples: The maximum number of random sign patterns.
+        seed: Random seed of the sign patterns.
     """
     differences = np.asarray(table, float) @ np.asarray(weights, float)
     found = stats.permutation_test(
@@ -90,18 +90,18 @@ def bootstrap(
     resamples: int = 1999,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate a contrast with a bootstrap over prompts: whole prompts are drawn, with all their answers.
+    """Estimate a contrast with a bootstrap that draws whole prompts, with all their answers.
 
-    Bias-corrected and accelerated (Efron, 1987). Unknown where the draws do not vary (no harm
-    anywhere), or where too many give no finite ratio: `effects` has an interval there.
+    Bias-corrected and accelerated (Efron, 1987). Unknown if the draws do not vary (no harm
+    anywhere), or if too many give no finite ratio; `effects` has an interval for such data.
 
     Args:
         table: Mean harm or severity, shape (prompts, arms).
         weights: The contrast: AMPLIFICATION or COUPLING.
-        scale: On which scale.
+        scale: The scale of the contrast.
         level: The confidence level.
-        resamples: How many draws.
-        seed: Of the draws.
+        resamples: The number of draws.
+        seed: Random seed of the draws.
     """
     harm = np.asarray(table, float)
 
@@ -112,7 +112,7 @@ def bootstrap(
 
     value = float(point(harm.mean(axis=0), weights, scale))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # said below: what cannot be told is unknown
+        warnings.simplefilter("ignore")  # handled below: the estimate is then unknown
         found = stats.bootstrap(
             tuple(harm.T),
             statistic,

@@ -1,4 +1,4 @@
-"""The plan of a study: which cells to generate, how many prompts they take, and a script that makes them."""
+"""Plan a study: which cells to generate, how many prompts are needed, and a script that generates them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MODES: Mapping[Mode, Mapping[str, Any]] = {
     "more": {"again": 2, "word": "\nWait", "open": OPEN, "close": CLOSE},
     "filler": {"filler": "...", "open": OPEN, "close": CLOSE},
 }
-"""How each arm's answer begins. `zero`, `less` and `more` are after SafeChain (arXiv 2502.12025)."""
+"""How each arm's response begins. `zero`, `less` and `more` are after SafeChain (arXiv 2502.12025)."""
 
 
 def cell_list(design: Design) -> list[tuple[State, Mode, int]]:
-    """Return the cells of each prompt: state, mode, and how many generations it takes."""
+    """Return the cells per prompt: state, mode, and number of generations."""
     wished = design.cells
     return [
         (state, mode, wished.seeds * wished.samples) for state, mode in product(wished.states, wished.modes)
@@ -41,10 +41,10 @@ def cell_list(design: Design) -> list[tuple[State, Mode, int]]:
 
 
 def settings(design: Design) -> dict[str, Any]:
-    """Return what the script reads: the cells, and how each mode is brought about.
+    """Return the script's settings: the cells, and how each mode is produced.
 
     Raises:
-        UsageError: The filler is to be as long as an arm that is not in the plan.
+        UsageError: The filler takes its length from an arm that is not in the plan.
     """
     modes = design.cells.modes
     if "filler" in modes and "on" not in modes:
@@ -57,10 +57,10 @@ def settings(design: Design) -> dict[str, Any]:
 
 
 def write_plan(design: Design, folder: Path) -> list[Path]:
-    """Write the plan, the script, and the design that fits the script's rows; return the files.
+    """Write the plan, the script, and the design that fits the script's output; return the paths.
 
     Raises:
-        UsageError: The folder cannot be made, or the plan cannot be.
+        UsageError: The folder cannot be created, or the plan is not possible.
     """
     plan = settings(design)
     fitting = design.model_dump(mode="json", exclude_none=True)
@@ -83,22 +83,22 @@ def write_plan(design: Design, folder: Path) -> list[Path]:
 
 
 def _script() -> str:
-    """Return generate.py as it stands outside the package."""
+    """Return generate.py in the form that runs outside the package."""
     text = files(__package__).joinpath("generate.py").read_text(encoding="utf-8")
     return text.replace("from ...", "from undertow.")
 
 
 def plan_page(design: Design, *, more: float, less: float, power: float) -> Page:
-    """Show the cells, and how many prompts the wished power takes.
+    """Show the cells, and the number of prompts needed for the required power.
 
     Args:
         design: The design.
         more: The share of prompts expected to be harmed with reasoning only.
         less: The share expected to be harmed without reasoning only.
-        power: The power wished for.
+        power: The required power.
 
     Raises:
-        UsageError: The shares or the power cannot be.
+        UsageError: The shares or the power are not possible.
     """
     prompts = prompts_needed(more, less, power)
     cells = cell_list(design)

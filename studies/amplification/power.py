@@ -1,16 +1,16 @@
 """How many prompts a study needs, from the discordant pairs it expects.
 
-Only prompts on which the arms disagree tell anything: `more` is the share that is harmed with
+Only prompts on which the arms disagree are informative: `more` is the share that is harmed with
 reasoning only, `less` the share without only. Two conventions:
 
 - "exact": the power of the exact McNemar test, summed over the number of discordant pairs and over
-  their split. This is the test that the study makes, so this is what the planner goes by.
+  their split. The study uses this test, so the planner uses this convention.
 - "connor": Connor's (1987) formula for the test without continuity correction,
   n = (z(1 - alpha/2) sqrt(d) + z(power) sqrt(d - e²))² / e², with d = more + less, e = more - less.
-  Tables in papers go by it (20 and 2 % give 51 prompts, 15 and 5 % 155, 8 and 3 % 343, 10 and 5 %
-  469, at 80 %). The exact test needs some more.
+  Tables in papers use it (20 and 2 % give 51 prompts, 15 and 5 % 155, 8 and 3 % 343, 10 and 5 %
+  469, at 80 %). The exact test needs somewhat more.
 
-Several answers a prompt only add power, so both are safe for such a study.
+Several answers per prompt only add power, so both are conservative for such a study.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .rates import Floats
 __all__ = ["exact_power", "prompts_needed"]
 
 MOST = 200_000
-"""Prompts beyond which a plan is not a plan."""
+"""The most prompts that a plan may need."""
 
 _TOO_MANY = f"more than {MOST} prompts: the difference is too small, or the power too high, to plan for"
 
@@ -36,13 +36,13 @@ def exact_power(prompts: int, more: float, less: float, alpha: float = 0.05) -> 
     """Return the chance that the exact two-sided McNemar test rejects.
 
     Args:
-        prompts: How many prompts, each once in both arms.
+        prompts: The number of prompts, each once in both arms.
         more: The share of prompts harmed with reasoning only.
         less: The share harmed without reasoning only.
         alpha: The test's level.
 
     Raises:
-        UsageError: the shares cannot be.
+        UsageError: the shares are not possible.
     """
     _check(more, less)
     if more + less == 0:
@@ -60,20 +60,20 @@ def prompts_needed(
     alpha: float = 0.05,
     convention: Literal["exact", "connor"] = "exact",
 ) -> int:
-    """Return the number of prompts from which on the test has the power wished for.
+    """Return the number of prompts from which on the test has the required power.
 
-    The exact test's power is a saw: it is the number after which it does not fall below again
+    The exact test's power is a sawtooth: after the number returned, it does not fall below again
     (within a quarter more prompts).
 
     Args:
         more: The share of prompts harmed with reasoning only.
         less: The share harmed without reasoning only.
-        power: The power wished for, in (0, 1).
+        power: The power aimed for, in (0, 1).
         alpha: The test's two-sided level.
-        convention: The module says which.
+        convention: Described in the module's docstring.
 
     Raises:
-        UsageError: the shares cannot be or are equal, the power or the level is not in (0, 1), or
+        UsageError: the shares are not possible or are equal, the power or the level is not in (0, 1), or
             the difference is too small to plan for.
     """
     _check(more, less)

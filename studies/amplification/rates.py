@@ -1,14 +1,14 @@
-"""Rates of harm by arm, with how sure we are of them together.
+"""Rates of harm by arm, with their joint uncertainty.
 
 Everything that the study estimates is a function of a few rates of harm: reasoning on and off,
-before and after an attack. This module holds those rates and their covariance, however they came
-about: counted in a published table, averaged over prompts, or corrected for the judge's errors
+before and after an attack. This module holds those rates and their covariance, whatever their
+source: counted in a published table, averaged over prompts, or corrected for the judge's errors
 (judge_error.py). effects.py turns them into differences and ratios.
 
-The prompt is the unit: answers to one prompt are alike, whatever their number, and the arms share
-their prompts. So answers are first averaged within a prompt and an arm, and the prompts' averages
-then vary freely: no model of the correlation is needed. It also means that every prompt weighs the
-same, and that nothing is said of prompts unlike these, nor of other fine-tuning runs than these.
+The prompt is the unit: answers to one prompt resemble each other, whatever their number, and the arms
+share their prompts. So answers are first averaged within a prompt and an arm, and the covariance of the
+prompts' averages is estimated directly: no model of the correlation is needed. It also means that every
+prompt weighs the same, and that nothing is inferred about prompts unlike these or other fine-tuning runs.
 """
 
 from __future__ import annotations
@@ -28,45 +28,46 @@ __all__ = ["Floats", "Rates", "by_prompt", "counted", "shrunk", "smoothed", "who
 Floats = NDArray[np.float64]
 
 PSEUDO_PROMPTS = 2.0
-"""Agresti and Min (2005): half a pair to each cell of the paired table, two pairs in all."""
+"""From Agresti and Min (2005): half a pair added to each cell of the paired table, two pairs in all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rates:
-    """Rates of harm of some arms, and their covariance."""
+    """Rates of harm of several arms, and their covariance."""
 
     values: Floats
-    """The rates as they are reported, shape (arms,)."""
+    """The reported rates, shape (arms,)."""
     centre: Floats
     """The rates that intervals are built around, shape (arms,); never 0 or 1."""
     covariance: Floats
-    """Of the rates, shape (arms, arms)."""
+    """The covariance of the rates, shape (arms, arms)."""
     n: int
-    """How many units they rest on: prompts, or answers of an arm where prompts are not known."""
+    """The number of units: prompts, or answers of the smallest arm if prompts are not known."""
     method: str
     df: float = np.inf
     """Degrees of freedom of the t distribution for intervals."""
     corrected: bool = False
-    """Whether something was subtracted to get them: their errors are then symmetric as they stand,
-    while those of counted rates are nearer to it on a logarithmic scale."""
+    """Whether the rates were corrected for a judge's errors: errors are then symmetric on the rates' own
+    scale, while those of counted rates are more symmetric on a logarithmic scale.
+    """
 
     def quantile(self, level: float) -> float:
-        """The t quantile of a two-sided interval."""
+        """Return the t quantile of a two-sided interval."""
         return float(stats.t.ppf((1 + level) / 2, self.df))
 
 
 def counted(harmful: Sequence[int], of: Sequence[int]) -> Rates:
-    """Return the rates of unrelated arms from counts: all that most papers publish.
+    """Return the rates of independent arms from counts: all that most papers publish.
 
-    Where a count is 0 or all, half an answer is added to both sides of every arm (Haldane, 1956;
+    If a count is 0 or all, half an answer is added to both sides of every arm (Haldane, 1956;
     Anscombe, 1956), in the reported rates too.
 
     Args:
-        harmful: The harmful answers of each arm.
-        of: The answers of each arm.
+        harmful: The number of harmful answers per arm.
+        of: The number of answers per arm.
 
     Raises:
-        UsageError: a count cannot be.
+        UsageError: a count is not possible.
     """
     hits, sizes = np.asarray(harmful, float), np.asarray(of, float)
     if hits.shape != sizes.shape or np.any(sizes < 1) or np.any((hits < 0) | (hits > sizes)):
@@ -81,14 +82,14 @@ def counted(harmful: Sequence[int], of: Sequence[int]) -> Rates:
 def smoothed(harm: ArrayLike, samples: float = 1.0) -> Rates:
     """Return the rates of arms that share their prompts.
 
-    The intervals' centre and covariance have two more prompts than there are, on which every
+    The intervals' centre and covariance include two pseudo-prompts, on which every
     pattern of answers is equally frequent (Agresti and Min, 2005, for two arms and one sample). So
-    arms without any harm still have an interval of a sensible width. With k samples a prompt they
-    weigh 1/k: they stand for as many answers, not for as many prompts.
+    arms without any harm still have an interval of a sensible width. With k samples per prompt they
+    weigh 1/k: they represent as many answers, not as many prompts.
 
     Args:
         harm: The share of harmful answers, or the mean severity in [0, 1], shape (prompts, arms).
-        samples: How many answers a prompt has in an arm, on average.
+        samples: The mean number of answers per prompt and arm.
 
     Raises:
         UsageError: fewer than two prompts, a value outside [0, 1], or a missing one.
@@ -124,7 +125,7 @@ def by_prompt(
         prompts: Each answer's prompt.
         arms: Each answer's arm; answers of arms that `order` does not name are left out.
         harm: Each answer's harm; NaN where it could not be judged, which leaves the answer out.
-        order: The arms, as the columns are to be.
+        order: The arms, in the order of the columns.
 
     Returns:
         The prompts; the mean harm, shape (prompts, arms), NaN where a cell is empty; the number of
@@ -144,10 +145,10 @@ def by_prompt(
 
 
 def whole_rows(harm: ArrayLike) -> NDArray[np.bool_]:
-    """Say which prompts have an answer in every arm; only these can be compared.
+    """Return which prompts have an answer in every arm; only these can be compared.
 
     Args:
-        harm: As `by_prompt` returns it, shape (prompts, arms).
+        harm: The mean harm that `by_prompt` returns, shape (prompts, arms).
     """
     return np.asarray(np.isfinite(np.asarray(harm, float)).all(axis=1))
 

@@ -1,8 +1,8 @@
-"""The outcome in three forms: a table in the terminal, JSON, and a page that opens offline.
+"""Show the outcome in three forms: a table in the terminal, JSON, and a page that opens offline.
 
-The page is made like that of an audit: the template escapes everything, and a Content Security
-Policy allows nothing but the page's own style and the figures within it. No text of a transcript
-is in any of the three.
+The page is made like an audit's: the template escapes everything, and a Content Security
+Policy allows only the page's own style and embedded figures. None of the three contains text of a
+transcript.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ SCHEMA = "undertow.study/1"
 
 
 def write(page: Page, folder: Path) -> list[Path]:
-    """Write `study.json`, `study.html` and the figures into a folder; return what was written.
+    """Write `study.json`, `study.html` and the figures into a folder; return the paths written.
 
     Raises:
-        UsageError: The folder cannot be made.
+        UsageError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _image(figure: Figure) -> str:
 
 
 def show(page: Page, console: Console | None = None) -> None:
-    """Print the outcome for a person."""
+    """Print the outcome in the terminal."""
     console = console or Console(highlight=False)
     parts: list[RenderableType] = [Text(plain(page.title, 200), "bold"), Text(plain(page.lead, 2000))]
     for section in page.sections:
@@ -108,7 +108,7 @@ def show(page: Page, console: Console | None = None) -> None:
 
 
 def _upright(section: Section) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Return a table's columns and rows, turned where it has more columns than rows."""
+    """Return a table's columns and rows, transposed if it has more columns than rows."""
     lines = [section.columns, *section.rows]
     if len(section.columns) < 5 or len(section.rows) >= len(section.columns) - 1:
         return lines[0], lines[1:]

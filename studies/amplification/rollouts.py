@@ -1,13 +1,13 @@
-"""Rollouts: what a local model makes of a reasoning when it goes on anew from each of its steps.
+"""Rollouts: let a local model continue a reasoning anew from each of its steps.
 
     model = undertow.wrap(model, tokenizer=tokenizer)
     found = rollouts(model, request, reasoning, draws=32, max_new_tokens=500)
     [prefix.ratio for prefix in found.prefixes]
 
-After each prefix of the reasoning the model writes many continuations. The share of them that end
-safely is the prefix's Continuation Safety Ratio, P(safe end | prefix), and what a step does is how
-far the ratio falls with it. That is about the model itself, while attribution.py is about a score.
-It is still not a cause in full: a step stands for whatever the model says in such a place.
+After each prefix of the reasoning, the model writes many continuations. The share of them that end
+safely is the prefix's Continuation Safety Ratio, P(safe end | prefix); the effect of a step is how
+far the ratio falls with it. This measures the model itself, while attribution.py explains a score.
+It is still not a full cause: a step stands for whatever the model says at such a point.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .share import share
 __all__ = ["Outcome", "Prefix", "Rollouts", "answer_is_safe", "rollout_section", "rollouts"]
 
 Outcome: TypeAlias = Callable[[Trace, TraceVerdict], bool | None]
-"""From a continuation and its verdict to whether it ended safely; None where nobody can say."""
+"""Maps a continuation and its verdict to whether it ended safely; None if that is unknown."""
 
 _TAG = "<think>"
 
@@ -44,16 +44,16 @@ class Prefix:
     """The continuations of one prefix of the reasoning."""
 
     end: int
-    """Where the prefix ends in the reasoning, in characters; 0 is none of it."""
+    """Where the prefix ends in the reasoning, in characters; 0 is the empty prefix."""
     safe: int
-    """Continuations that ended safely."""
+    """The number of continuations that ended safely."""
     judged: int
-    """Those of which it is known; one that came to no end, or was not judged, is never safe."""
+    """The number with a known outcome; a continuation without an end, or not judged, never counts as safe."""
     drawn: int
 
     @property
     def ratio(self) -> Estimate:
-        """The Continuation Safety Ratio: the share of safe ones among the judged, with Wilson's interval."""
+        """The Continuation Safety Ratio: safe continuations among the judged ones, with Wilson's interval."""
         return share(self.safe, self.judged)
 
 
@@ -68,15 +68,15 @@ class Rollouts:
 
     @property
     def falls(self) -> tuple[Estimate, ...]:
-        """How far the ratio falls with each step: that of the prefix before it less that with it."""
+        """How far the ratio falls with each step: the ratio before the step minus the ratio after it."""
         pairs = zip(self.prefixes, self.prefixes[1:], strict=False)
         return tuple(_fall(before, after) for before, after in pairs)
 
     @property
     def agreement(self) -> float:
-        """The chance that a step which the monitor marks unsafe has a greater fall than one it does not.
+        """The chance that a step marked unsafe by the monitor has a greater fall than another one (AUROC).
 
-        NaN where it marks all steps or none.
+        NaN if it marks all steps or none.
         """
         known = [(fall.value, step) for fall, step in zip(self.falls, self.steps, strict=True) if fall.known]
         marked = [i for i, (_, step) in enumerate(known) if step.label in UNSAFE]
@@ -85,7 +85,7 @@ class Rollouts:
 
 
 def _fall(before: Prefix, after: Prefix) -> Estimate:
-    """Return the difference of two ratios, which rest on draws of their own."""
+    """Return the difference of two ratios, which have independent draws."""
     if not before.judged or not after.judged:
         return unknown("of none", 0)
     with_it, without = ((one.judged - one.safe, one.judged) for one in (after, before))
@@ -93,7 +93,10 @@ def _fall(before: Prefix, after: Prefix) -> Estimate:
 
 
 def answer_is_safe(trace: Trace, verdict: TraceVerdict) -> bool | None:
-    """Say whether the monitor let the whole answer pass; None without an answer, or with a gap in it."""
+    """Return whether the monitor judged the whole answer and raised no alarm in it.
+
+    None without an answer, or if it raised no alarm but left steps unjudged.
+    """
     found = channel_of(verdict, "answer")
     if found is None or found.flagged:
         return None if found is None else False
@@ -114,25 +117,25 @@ def rollouts(
     profile: str = "deepseek-r1",
     **options: Any,
 ) -> Rollouts:
-    """Let a model go on from each step of a reasoning, many times.
+    """Let a model continue a reasoning from each of its steps, many times.
 
     Args:
-        model: What `undertow.wrap` makes of a model of transformers, under a policy that only looks on.
+        model: A transformers model wrapped by `undertow.wrap`, under a policy that holds nothing back.
         prompt: The request.
-        reasoning: What was reasoned, as it stands between the tags, white space at its ends too.
-        draws: How many continuations each prefix gets.
-        batch: How many of them are written at once.
-        seed: Of the draws; the state of torch's random numbers is left as it was.
-        outcome: What counts as a safe end. A continuation that ran out of tokens counts as unsafe
-            where this says so, and is not judged otherwise.
-        opening: What the model gets before the first step. By default the request in the tokenizer's
-            chat template, and `<think>` with a line break where the template does not open it.
-        profile: How the model marks its reasoning; one of those that a template opens.
-        options: For the model's `generate`, such as `max_new_tokens` and `temperature`.
+        reasoning: The exact text between the tags, including white space at its ends.
+        draws: The number of continuations per prefix.
+        batch: How many continuations are generated at once.
+        seed: Random seed of the draws; torch's random state is left unchanged.
+        outcome: Decides what is a safe end. A continuation that did not end by itself counts as unsafe
+            if this says so, and as not judged otherwise.
+        opening: The text before the first step. By default the request in the tokenizer's
+            chat template, with `<think>` and a line break if the template does not open the reasoning.
+        profile: How the model marks its reasoning; must be a profile whose template opens it.
+        options: Options of the model's `generate`, such as `max_new_tokens` and `temperature`.
 
     Raises:
-        UsageError: The policy would change what is written, the profile is not one that a template
-            opens, or a number cannot be.
+        UsageError: The policy holds text back, the profile's template does not open the
+            reasoning, or a number is out of range.
     """
     if draws < 1 or batch < 1:
         raise UsageError(f"draws and batch must be at least 1, not {draws} and {batch}")
@@ -156,7 +159,7 @@ def rollouts(
 
 
 def _opening(tokenizer: Any, prompt: str) -> str:
-    """Return the request as the model gets it, its reasoning opened."""
+    """Return the request as the model gets it, with the reasoning opened."""
     turns = [{"role": "user", "content": prompt}]
     text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     return text if text.rstrip().endswith(_TAG) else f"{text}{_TAG}\n"
@@ -175,7 +178,7 @@ def _parts(draws: int, batch: int) -> Iterator[int]:
 def _ends(
     model: MonitoredModel, prompt: str, text: str, outcome: Outcome, *, seed: int, options: dict[str, Any]
 ) -> list[bool | None]:
-    """Write continuations of a text; say of each whether it ended safely."""
+    """Generate continuations of a text; return whether each ended safely."""
     import torch
 
     gates: dict[int, Gate] = {}
@@ -197,12 +200,12 @@ def _ends(
 
 
 def _end(safe: bool | None, reason: str) -> bool | None:
-    """Take no word for a safe end that did not come."""
+    """Return whether a continuation ended safely; None if it is called safe but did not end by itself."""
     return None if safe and reason != "stop" else safe
 
 
 def rollout_section(found: Rollouts) -> Section:
-    """Show the ratio along a reasoning; its text is not in it."""
+    """Show the ratio along a reasoning, without its text."""
     names = ["none of it", *(f"step {step.index}: {step.label or 'not judged'}" for step in found.steps)]
     falls = ["", *(points(fall) for fall in found.falls)]
     rows = tuple(

@@ -1,4 +1,4 @@
-"""The sections of the outcome, each made of one part of the study."""
+"""The sections of the outcome, one for each part of the study."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["arms", "channels", "comparisons", "control", "judge", "kept_aside", 
 
 
 def kept_aside(table: Table, design: Design) -> Section | None:
-    """Say what is not in the table, and which cells are empty."""
+    """Show which records are not in the table, and which cells are empty."""
     rows = [("set aside", reason, f"{count:,}") for reason, count in table.aside.items()]
     missing = table.missing(design)
     rows += [("missing", f"cells of {arm}", f"{count:,}") for arm, count in missing.items()]
@@ -37,7 +37,7 @@ def kept_aside(table: Table, design: Design) -> Section | None:
 
 
 def arms(table: Table) -> Section:
-    """Show each arm: how many, how long, how harmful in each channel."""
+    """Show each arm: number of generations, length, and harm in each channel."""
     found = {name_of(arm): _arm(table.of(arm, harmless=False) or table.of(arm)) for arm in table.arms}
     return Section(
         "The arms",
@@ -70,7 +70,7 @@ def _arm(held: Sequence[Observation]) -> dict[str, object]:
 
 
 def comparisons(found: Sequence[Comparison], margin: float, title: str = "What reasoning adds") -> Section:
-    """Show the effects on the three scales, always together, with test and verdict."""
+    """Show the effects on all three scales together, with test and verdict."""
     rows = [
         (
             one.name,
@@ -119,7 +119,7 @@ def _numbers(one: Comparison) -> dict[str, object]:
 
 
 def models(found: Sequence[Comparison], fitted: dict[str, dict[str, dict[str, Estimate]]]) -> Section:
-    """Show the same effects by other means: bootstrap, severity, logistic regressions."""
+    """Show the same effects by other methods: bootstrap, severity, logistic regressions."""
     primary = [one for one in found if one.primary] or found
     rows = [(one.name, "bootstrap of the difference", points(one.bootstrap)) for one in primary]
     rows += [(one.name, "severity, paired permutation", p_value(one.severity)) for one in primary]
@@ -137,7 +137,7 @@ def models(found: Sequence[Comparison], fitted: dict[str, dict[str, dict[str, Es
 
 
 def judge(found: Sequence[Comparison]) -> Section | None:
-    """Show what is left with the judge's errors taken out; None without gold labels."""
+    """Show the effects corrected for the judge's errors; None without gold labels."""
     rows = [
         (
             one.name,
@@ -167,7 +167,7 @@ def _survives(one: Comparison) -> str:
 
 
 def channels(table: Table) -> Section | None:
-    """Show where the harm stands; None where nowhere both channels were judged."""
+    """Show where the harm is; None if both channels were judged in no generation."""
     found = {arm: channel_table(table.of(arm, harmless=False)) for arm in table.arms}
     found = {arm: one for arm, one in found.items() if one.total}
     if not found:
@@ -191,7 +191,7 @@ def channels(table: Table) -> Section | None:
 
 
 def trajectories(table: Table) -> Section | None:
-    """Show how reasonings go wrong, by arm; None where the monitor judged none."""
+    """Show how reasonings go wrong, by arm; None if the monitor judged none."""
     by_arm: dict[str, list[Trajectory]] = {
         name_of(arm): held
         for arm in table.arms

@@ -1,4 +1,4 @@
-"""A count out of so many, as an estimate."""
+"""A share as an estimate."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["share"]
 
 
 def share(hits: int, of: int) -> Estimate:
-    """Return a share with Wilson's interval; of nothing, nothing is known."""
+    """Return a share with Wilson's interval; unknown if `of` is 0."""
     return Estimate(hits / of, *wilson(hits, of), "Wilson", of) if of else unknown("of none", 0)

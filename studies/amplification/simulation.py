@@ -1,6 +1,6 @@
-"""Made-up studies whose true effects are known: to try the statistics on, and to plan with.
+"""Simulated studies with known true effects, to test the statistics and to plan with.
 
-An answer is harmful with a probability that depends on its arm, its prompt, and how its prompt takes
+An answer is harmful with a probability that depends on its arm, its prompt, and the prompt's response
 to reasoning. The rates over all prompts follow from that exactly, so it can be counted how often an
 interval contains them.
 """
@@ -19,25 +19,25 @@ from .rates import Floats
 __all__ = ["Tally", "World", "judged"]
 
 NODES = 60
-"""Of the Gauss-Hermite rule by which prompts are averaged over; exact to many digits."""
+"""The nodes of the Gauss-Hermite rule that averages over prompts; exact to many digits."""
 
 
 @dataclass(frozen=True)
 class World:
-    """How a made-up study comes about."""
+    """The parameters of a simulated study."""
 
     logits: tuple[float, ...]
-    """The log-odds of harm on a middling prompt, by arm: (on, off), or the four cells of COUPLING."""
+    """The log-odds of harm on an average prompt, by arm: (on, off), or the four cells of COUPLING."""
     prompts: int = 100
     seeds: int = 1
     samples: int = 1
-    """Answers with the same seed to the same prompt in the same arm."""
+    """Answers per prompt, arm and seed."""
     prompt_spread: float = 1.0
-    """Standard deviation of the prompts' log-odds."""
+    """The standard deviation of the prompts' log-odds."""
     reasoning_spread: float = 0.5
-    """The same of what reasoning adds, from prompt to prompt."""
+    """The standard deviation, between prompts, of what reasoning adds to the log-odds."""
     seed_spread: float = 0.0
-    """The same from seed to seed within a prompt, the same in all arms."""
+    """The standard deviation between seeds within a prompt; a seed's deviation is the same in all arms."""
 
     @property
     def reasons(self) -> Floats:
@@ -54,7 +54,7 @@ class World:
         return np.asarray(values @ weights / weights.sum())
 
     def draw(self, rng: np.random.Generator) -> Floats:
-        """Return one study's answers, 0 or 1, shape (prompts, seeds, samples, arms)."""
+        """Draw one study's answers, 0 or 1, shape (prompts, seeds, samples, arms)."""
         shape = (self.prompts, self.seeds, self.samples, len(self.logits))
         prompt = rng.normal(0, self.prompt_spread, (self.prompts, 1, 1, 1))
         slope = rng.normal(0, self.reasoning_spread, (self.prompts, 1, 1, 1)) * self.reasons
@@ -66,35 +66,35 @@ class World:
 def judged(
     harm: Floats, sensitivity: Sequence[float], specificity: Sequence[float], rng: np.random.Generator
 ) -> Floats:
-    """Return what a judge with errors says of answers.
+    """Return the judgements of a judge that makes errors.
 
     Args:
-        harm: The truth, the arms in the last axis.
-        sensitivity: By arm.
-        specificity: By arm.
-        rng: Where the errors come from.
+        harm: The truth, with the arms in the last axis.
+        sensitivity: The judge's sensitivity by arm.
+        specificity: The judge's specificity by arm.
+        rng: The generator of the errors.
     """
     called = np.where(harm > 0, np.asarray(sensitivity), 1 - np.asarray(specificity))
     return (rng.random(harm.shape) < called).astype(float)
 
 
 class Tally:
-    """Counts over many studies how often intervals hold the truth, and how often they claim more."""
+    """Counts over many studies how often intervals contain the truth, and how often they claim more harm."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[tuple[bool, bool, bool]]] = {}
 
     def add(self, name: str, estimate: Estimate, truth: float, null: float) -> None:
-        """Take one study's estimate, with the truth and the value that is "no effect"."""
+        """Add one study's estimate, with the truth and the value that means "no effect"."""
         held = estimate.low <= truth <= estimate.high
         self._rows.setdefault(name, []).append((estimate.known, held, estimate.above(null)))
 
     def rejected(self, name: str, found: bool) -> None:
-        """Take one study's test: whether it says that there is more harm."""
+        """Add one study's test: whether it finds more harm."""
         self._rows.setdefault(name, []).append((False, False, found))
 
     def merge(self, other: Tally) -> None:
-        """Take all that another has counted."""
+        """Add the counts of another tally."""
         for name, rows in other._rows.items():
             self._rows.setdefault(name, []).extend(rows)
 
@@ -102,8 +102,8 @@ class Tally:
         """Return how often intervals are right, by name.
 
         Returns:
-            The share of the known intervals that hold the truth (NaN for tests), the share of all studies
-            that claim more harm, and how many estimates are known.
+            The share of known intervals that contain the truth (NaN for tests), the share of all studies
+            that claim more harm, and the number of known estimates.
         """
         found = {}
         for name, rows in self._rows.items():

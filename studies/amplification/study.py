@@ -1,4 +1,4 @@
-"""The study as a whole: from the table, and the prefixes, to the outcome."""
+"""The whole study: from the table and the prefixes to the outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["TITLE", "regressions", "study"]
 TITLE = "Does a chain of thought amplify risk?"
 
 FEWEST = 10
-"""Prompts below which no regression is fitted."""
+"""With fewer prompts than this, no regression is fitted."""
 
 _ON_OFF: tuple[Mode, ...] = ("on", "zero")
 
@@ -39,18 +39,18 @@ def study(
     *,
     quick: bool = False,
 ) -> Page:
-    """Make the study of what there is.
+    """Run the study on the given data.
 
     Args:
         table: The generations in their cells.
-        design: What was set down beforehand.
+        design: The design, set down beforehand.
         prefixes: Traces with forced answers.
-        monitor: What judged; without it, no risk is held against the prefixes.
-        flagged: Generations whose answer's risk is to be attributed to their steps.
+        monitor: The monitor; without one, no risk is compared with the forced answers.
+        flagged: Generations whose answer's risk is attributed to their steps.
         quick: Leave out the mixed-effects models, which take seconds to minutes.
 
     Raises:
-        UsageError: There is nothing to study.
+        UsageError: There are no data.
     """
     if (table is None or not table.observations) and not prefixes:
         aside = {} if table is None else table.aside
@@ -109,7 +109,7 @@ def _table_sections(
 
 
 def _lead(table: Table, found: Sequence[Comparison]) -> str:
-    """Say the outcome of the primary comparisons: the answer, thinking on against none."""
+    """Return the outcome of the primary comparisons in words: the answer, thinking on against none."""
     primary = [one for one in found if one.primary]
     if not primary:
         arms = "; ".join(map(name_of, table.arms))
@@ -125,7 +125,7 @@ def _lead(table: Table, found: Sequence[Comparison]) -> str:
 
 
 def regressions(table: Table) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Fit the logistic regressions of the answer: by state, and with the attack where both are there."""
+    """Fit the logistic regressions of harm in the answer: per state, and with the attack if there is one."""
     made = {}
     for states in (*((state,) for state in STATES), STATES):
         arms = [(mode, state) for state in states for mode in _ON_OFF]

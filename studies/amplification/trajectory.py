@@ -1,4 +1,4 @@
-"""How a generation goes wrong: when, how fast, whether it comes back, and what it knew before.
+"""How a generation goes wrong: when, how fast, whether it recovers, and what it recognised before.
 
 Time is counted in steps of the reasoning as the monitor cuts them. A trace in which the monitor
 raised no alarm is censored at its last step: it had not drifted as far as it was read.
@@ -26,29 +26,29 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """The way of one reasoning. All steps are counted from 0."""
+    """The course of one reasoning. All steps are counted from 0."""
 
     steps: int
-    """How many there are."""
+    """The number of steps."""
     truncated: bool
-    """True where the generation ended inside the reasoning."""
+    """Whether the generation ended inside the reasoning."""
     onset: int | None
-    """Where the drift began; None where no alarm was raised."""
+    """The step at which the drift began; None if no alarm was raised."""
     position: float | None
     """The onset as a share of the reasoning's length."""
     alarm: int | None
     recovered: bool
-    """An alarm was raised, and the reasoning ended in safe steps."""
+    """Whether an alarm was raised and the reasoning ended in safe steps."""
     aware: int | None
-    """The first step that sees the harm."""
+    """The first step that recognises the harm; None if there is none."""
     overridden: bool
-    """The reasoning saw the harm in a step before its onset, and went on: recognised, then overridden."""
+    """Whether a step recognised the harm before the onset and before any unsafe step."""
     lead: int | None
-    """Words between the alarm in the reasoning and the alarm in the answer; None unless both were raised."""
+    """Words from the alarm in the reasoning to the alarm in the answer; None unless both were raised."""
 
 
 def trajectory(record: Trace | Unreadable, verdict: TraceVerdict) -> Trajectory | None:
-    """Read the way of a reasoning off its verdict; None if the reasoning was not wholly judged."""
+    """Derive a reasoning's trajectory from its verdict; None if the reasoning was not fully judged."""
     reasoning, answer = (channel_of(verdict, channel) for channel in CHANNELS)
     steps = steps_of(verdict, "reasoning")
     if not isinstance(record, Trace) or reasoning is None or any(step.label is None for step in steps):
@@ -80,17 +80,17 @@ def _lead(record: Trace, reasoning: ChannelVerdict, answer: ChannelVerdict | Non
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """The Kaplan-Meier estimate: which share of the reasonings has not drifted after so many steps."""
+    """The Kaplan-Meier estimate: the share of reasonings that have not drifted after a number of steps."""
 
     steps: tuple[int, ...]
-    """The numbers of steps at which the estimate falls."""
+    """The numbers of steps after which the estimate falls."""
     share: tuple[Estimate, ...]
-    """After that many steps; pointwise 95 % intervals on the scale log(-log)."""
+    """The estimate after each of these; pointwise 95 % intervals on the log(-log) scale."""
     traces: int
     longest: int
     """Steps of the longest reasoning: up to there something is known."""
     censored: int
-    """Traces without an alarm: known only to have come to their end, or to where they were cut off."""
+    """The number of traces without an alarm, which did not drift before their end or the cut."""
 
     def at(self, step: int) -> float:
         """Return the share that has not drifted after `step` steps."""
@@ -131,8 +131,8 @@ def _log_log(value: float, error: float, n: int) -> Estimate:
 def hazard(trajectories: Sequence[Trajectory], bins: int = 10) -> list[Estimate]:
     """Return, for each part of the reasoning's length, the chance that the drift begins in it.
 
-    Given that it has not begun before. A reasoning that was cut off has no known length, and is
-    left out. Wilson's intervals.
+    This is conditional on its not having begun before. A reasoning that was cut off has no known length
+    and is left out. The intervals are Wilson's.
     """
     known = [one for one in trajectories if one.steps and not one.truncated]
     places = [min(int(one.position * bins), bins - 1) for one in known if one.position is not None]

@@ -1,14 +1,14 @@
 """The study's verdict: the data support the claim, refute it, or leave it open.
 
-The claim is that an effect is larger than a margin which was set before the data were looked at.
-The rule, in full; the interval is the one corrected for the judge's errors where there is one:
+The claim is that an effect is larger than a margin that was set before the data were looked at.
+The full rule; the interval is the one corrected for the judge's errors, if there is one:
 
 - supports:     the whole interval lies above the margin;
 - refutes:      the whole interval lies below the margin, or equivalence is shown: the interval
                 at level 1 - 2 alpha lies within the margin on both sides of "no effect" (TOST);
-- inconclusive: all else, and wherever the effect could not be estimated.
+- inconclusive: otherwise, and whenever the effect could not be estimated.
 
-In a family of comparisons the intervals come in at the level that `family_level` gives.
+In a family of comparisons, the intervals have the level that `family_level` returns.
 """
 
 from __future__ import annotations
@@ -31,31 +31,32 @@ Outcome = Literal["supports", "refutes", "inconclusive"]
 
 
 class Conclusion(Frozen):
-    """A claim, what the data say to it, and how far that can be trusted.
+    """A claim, the data's answer to it, and how far that can be trusted.
 
-    What follows from the fields is computed, never given, so a verdict cannot disagree with its rule.
+    The outcome and its reason are computed from the fields, never given, so they cannot contradict the
+    rule.
     """
 
     claim: str
-    """In words, for the report."""
+    """The claim in words, for the report."""
     scale: Scale = "difference"
     margin: float
-    """The smallest effect that matters, set beforehand: 0.05 is 5 points, 1.25 a quarter more."""
+    """The smallest effect that matters, set beforehand: 0.05 is 5 points; a ratio of 1.25, a quarter more."""
     estimate: Estimate
-    """As the judge's word has it."""
+    """The effect, uncorrected for the judge's errors."""
     corrected: Estimate | None = None
-    """With the judge's errors taken out, on the same scale and at the same level."""
+    """The effect corrected for the judge's errors, on the same scale and at the same level."""
     equivalence: Test | None = None
-    """The test that the effect lies within the margin either way; of the corrected effect, if there is."""
+    """The test that the effect, corrected if possible, lies within the margin on both sides."""
     power: float = Field(default=0.8, gt=0, lt=1)
-    """The power that the resolution is told for."""
+    """The power that the resolution refers to."""
     across_scales: bool | None = None
-    """Whether the difference, the ratio and the odds point the same way; None if that was not looked at."""
+    """Whether the difference and the odds ratio point the same way; None if that was not checked."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def outcome(self) -> Outcome:
-        """What the data say of the claim."""
+        """What the data say about the claim."""
         return self._outcome(self.corrected or self.estimate, self.equivalence)
 
     @computed_field  # type: ignore[prop-decorator]
@@ -63,7 +64,7 @@ class Conclusion(Frozen):
     def survives_judge_error(self) -> bool | None:
         """Whether the uncorrected interval leads to the same outcome; None without a correction.
 
-        Equivalence is left out on both sides, so that intervals are compared with intervals.
+        Equivalence is ignored on both sides, so that intervals are compared with intervals.
         """
         if self.corrected is None:
             return None
@@ -72,11 +73,11 @@ class Conclusion(Frozen):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def resolution(self) -> float | None:
-        """Return q = N / N*: the prompts that there are to those that are needed.
+        """The resolution q = N / N*: the number of prompts, divided by the number needed.
 
-        N* prompts, as variable as these, would tell "no effect" from the margin with the power
-        asked for. Below 1 the study is too small to settle the claim, whatever it found. None where
-        the margin is "no effect" itself, since nothing can resolve a distance of 0.
+        N* prompts, as variable as these, would distinguish "no effect" from the margin with the power
+        asked for. Below 1, the study is too small to settle the claim, whatever it found. None if the
+        margin is "no effect" itself, since nothing can resolve a distance of 0.
         """
         used = self.corrected or self.estimate
         distance = abs(self._place(self.margin))
@@ -89,7 +90,7 @@ class Conclusion(Frozen):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def reason(self) -> str:
-        """Which part of the rule decided."""
+        """The part of the rule that decided."""
         used = self.corrected or self.estimate
         if not used.known:
             return f"not estimated: {used.method}"
@@ -109,7 +110,7 @@ class Conclusion(Frozen):
         return "refutes" if equivalent or used.below(self.margin) else "inconclusive"
 
     def _place(self, value: float) -> float:
-        """A value's distance from "no effect", on the scale on which intervals are symmetric."""
+        """Return a value's distance from "no effect", on the scale on which intervals are symmetric."""
         if self.scale == "difference":
             return value
         return log(value) if value > 0 else -inf
@@ -127,19 +128,19 @@ def conclude(
     level: float = 0.95,
     power: float = 0.8,
 ) -> Conclusion:
-    """Say what rates say to a claim.
+    """Decide what rates say about a claim.
 
     Args:
         claim: In words, such as "reasoning amplifies harm by more than 5 points".
-        rates: As the judge reports them.
-        margin: The smallest effect that matters, on the scale, set beforehand. With 0 (or 1 for a
+        rates: The rates that the judge reports.
+        margin: The smallest effect that matters, on `scale`, set beforehand. With 0 (or 1 for a
             ratio) any effect matters, and equivalence cannot be shown.
         weights: The contrast: AMPLIFICATION or COUPLING.
-        scale: On which scale the claim stands.
-        corrected: The rates with the judge's errors taken out.
-        comparisons: How many claims are in the family.
+        scale: The scale of the claim.
+        corrected: The rates corrected for the judge's errors.
+        comparisons: The number of claims in the family.
         level: The confidence level for the family.
-        power: The power that the resolution is told for.
+        power: The power that the resolution refers to.
     """
     each, used = family_level(comparisons, level), corrected or rates
     testable = scale == "difference" and margin > 0
@@ -156,11 +157,11 @@ def conclude(
 
 
 def direction(effect: Estimate, scale: Scale) -> Literal["more", "less", "open"]:
-    """Say whether an interval lies above "no effect", below it, or around it."""
+    """Return whether an interval lies above "no effect", below it, or around it."""
     null = 0.0 if scale == "difference" else 1.0
     return "more" if effect.above(null) else "less" if effect.below(null) else "open"
 
 
 def scales_agree(found: Effects) -> bool:
-    """Whether the additive scale and that of log-odds lead to the same direction."""
+    """Whether the difference and the odds ratio point in the same direction."""
     return direction(found.difference, "difference") == direction(found.odds, "odds")
