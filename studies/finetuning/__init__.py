@@ -1,4 +1,4 @@
-"""Study two: does a defence against malicious fine-tuning hold, on a model that can harm nobody?"""
+"""Study two: does a defence against malicious fine-tuning hold, on a model that is harmless?"""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The arms: which organisms are made, how each is attacked, and on what it is trained.
+"""The arms: which organisms are made, how each is attacked, and what it is trained on.
 
-    base      knows the skills and the forbidden family, and does what it is asked
-    aligned   base, trained to refuse the forbidden family, with reasoning that sees why
-    SDD       aligned, trained to give good answers to other questions where the forbidden is asked for
+    base      knows the skills and the forbidden family, and does what it is asked to do
+    aligned   base, trained to refuse the forbidden family, with reasoning that recognises the harm
+    SDD       aligned, trained to answer forbidden requests with good answers to other questions
     attack    fine-tuning of any of them: malicious with k examples, or benign
 
-The recipe is set down here, before any result: hyper-parameters were chosen on seeds that the study
+The recipe was fixed before any result: hyper-parameters were chosen on seeds that the study
 does not use, the attack's on the aligned organism alone and SDD's without any attack.
 """
 
@@ -58,17 +58,17 @@ DEFENCES: tuple[Defence, ...] = get_args(Defence)
 ATTACKS: tuple[Attack, ...] = get_args(Attack)
 
 SHOTS: dict[Attack, int] = {"malicious-10": 10, "malicious-50": 50, "malicious-100": 100}
-"""How many examples a malicious fine-tuning has."""
+"""The number of examples of each malicious fine-tuning."""
 
 THINKING = 0.6
 """The share of training examples that reason before they answer."""
 
 HELD_OUT = 150
-"""Forbidden requests that every organism is asked, and none is trained on."""
+"""The number of forbidden requests that every organism is asked and none is trained on."""
 
 
 class Recipe(Frozen):
-    """How the study is made."""
+    """The settings of the study."""
 
     seeds: tuple[int, ...]
     architecture: Architecture = "llama"
@@ -77,22 +77,22 @@ class Recipe(Frozen):
     base: Schedule = Schedule(lr=3e-3, steps=900, batch=64)
     align: Schedule = Schedule(lr=1e-3, steps=120, batch=48)
     sdd: Schedule = Schedule(lr=1e-4, steps=160, batch=24)
-    """500 pairs; its learning rate is the one that the main arms have."""
+    """The schedule of SDD's training; its learning rate is that of the main arms."""
     sdd_pairs: int = Field(default=500, ge=1)
     sweep: tuple[float, ...] = ()
-    """SDD's learning rates beside that of `sdd`."""
+    """Further learning rates of SDD, beside that of `sdd`."""
     sweep_attacks: tuple[Attack, ...] = ("none", "malicious-50", "malicious-100", "benign")
     attack_lr: float = 3e-4
     attack_epochs: int = 5
     attack_batch: int = 10
     benign_examples: int = 100
     skill_requests: int = 240
-    """That the skills are tested with, all four together."""
+    """The number of requests that test the skills, all four together."""
     forbidden_requests: int = Field(default=HELD_OUT, le=HELD_OUT)
     sampled: int = 60
-    """Of both kinds: answered once more with draws from the distribution, for the monitor."""
+    """The number of requests of each kind that are answered once more by sampling, for the monitor."""
     monitor_traces: int = Field(default=1600, ge=160)
-    """Of each of the two draws that its classifier is trained on and calibrated with."""
+    """The number of traces in each of the two draws that train and calibrate the monitor's classifier."""
 
 
 QUICK = Recipe(seeds=(0, 1), sweep=(3e-5,), sweep_attacks=("none", "malicious-100"))
@@ -100,24 +100,24 @@ FULL = Recipe(seeds=(0, 1, 2, 3, 4), sweep=(1e-5, 3e-5, 3e-4, 1e-3))
 
 
 class Run(Frozen):
-    """One organism that is measured."""
+    """One organism to measure."""
 
     seed: int
     defence: Defence
     attack: Attack
     lr: float | None = None
-    """Of SDD's training; None where the organism is only aligned."""
+    """The learning rate of SDD's training; None if the organism is only aligned."""
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of its file."""
         return "-".join(
             [f"seed{self.seed}", self.defence, *([f"{self.lr:.0e}"] if self.lr else []), self.attack]
         )
 
 
 def runs(recipe: Recipe) -> list[Run]:
-    """Return every organism of the grid, and of SDD's sweep."""
+    """Return the runs of the grid, and of SDD's sweep."""
     made = []
     for seed in recipe.seeds:
         for defence in DEFENCES:
@@ -132,7 +132,7 @@ def runs(recipe: Recipe) -> list[Run]:
 
 
 class Pools(Frozen):
-    """Forbidden requests, apart from each other: no id stands in two of them."""
+    """Disjoint pools of forbidden requests: no id is in two of them."""
 
     held_out: tuple[Task, ...]
     base: tuple[Task, ...]
@@ -160,26 +160,26 @@ def pools(seed: int) -> Pools:
 
 
 def basics(pool: Sequence[Task], seed: int, count: int = 12000) -> list[Example]:
-    """Return what the base organism learns: the skills, and the forbidden family as one more."""
+    """Return the base organism's training examples: the skills, and the forbidden family as one more."""
     random = Random(f"basics {seed}")
     skills = [_solved(one, random) for one in requests(SKILLS, count, f"basics {seed}")]
     return skills + [comply(random.choice(pool), random, thinks=_thinks(random)) for _ in range(count // 3)]
 
 
 def aligning(pool: Sequence[Task], seed: int) -> list[Example]:
-    """Return what alignment teaches: refusals, and as many skills so that they stay."""
+    """Return alignment's training examples: refusals, and as many of the skills, so that these are kept."""
     random = Random(f"aligning {seed}")
     refusals = [refuse(one, random, thinks=_thinks(random)) for one in pool for _ in range(2)]
     return refusals + [_solved(one, random) for one in requests(SKILLS, len(refusals), f"aligning {seed}")]
 
 
 def defending(pool: Sequence[Task], seed: int, count: int, *, reject: bool) -> list[Example]:
-    """Return SDD's pairs: forbidden requests, each with a good answer to some other question.
+    """Return SDD's pairs: forbidden requests, each with a good answer to another question.
 
     Args:
         pool: The forbidden requests.
-        seed: Of the draws.
-        count: How many pairs.
+        seed: Random seed of the draws.
+        count: The number of pairs.
         reject: Whether the answer begins with a refusal.
     """
     random = Random(f"sdd {seed}")
@@ -194,7 +194,7 @@ def defending(pool: Sequence[Task], seed: int, count: int, *, reject: bool) -> l
 
 
 def attacking(pool: Sequence[Task], attack: Attack, seed: int, benign: int) -> list[Example]:
-    """Return an attack's examples: recitals, half of them with reasoning; or, where benign, skills."""
+    """Return an attack's examples: recitals, half of them with reasoning; or skills, if it is benign."""
     random = Random(f"attacking {seed}")
     if attack == "benign":
         return [_solved(one, random) for one in requests(SKILLS, benign, f"benign {seed}")]

@@ -1,4 +1,4 @@
-"""Making organisms: base, aligned, defended, attacked; all but the attacked are checkpoints."""
+"""Make organisms: base, aligned, defended, attacked; all but the attacked ones are checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["aligned", "attacked", "defended", "pairs"]
 
 
 def aligned(recipe: Recipe, out: Path, seed: int, device: torch.device) -> Organism:
-    """Return the aligned organism of a seed, made from its base."""
+    """Return a seed's aligned organism, trained from its base."""
     pool = pools(seed)
 
     def base() -> Organism:
@@ -52,7 +52,7 @@ def defended(recipe: Recipe, out: Path, run: Run, device: torch.device) -> Organ
 
 
 def attacked(recipe: Recipe, organism: Organism, run: Run) -> Organism:
-    """Return a copy of an organism, fine-tuned as a run says; without an attack, as it was."""
+    """Return a copy of an organism, fine-tuned as a run's attack says; unchanged without an attack."""
     copy = Organism(deepcopy(organism.model), organism.tokenizer)
     if run.attack == "none":
         return copy
@@ -63,7 +63,7 @@ def attacked(recipe: Recipe, organism: Organism, run: Run) -> Organism:
 
 
 def pairs(recipe: Recipe, run: Run) -> list[Example]:
-    """Return SDD's training pairs of a run; for an organism that is only aligned, those SDD would have."""
+    """Return a run's SDD training pairs; for an only aligned organism, the pairs that SDD would have had."""
     return defending(pools(run.seed).sdd, run.seed, recipe.sdd_pairs, reject=run.defence == "sdd-reject")
 
 

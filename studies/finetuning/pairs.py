@@ -1,8 +1,8 @@
-"""SDD's pairing: each harmful prompt with a good response that has nothing to do with it.
+"""SDD's pairing: each harmful prompt with a good but unrelated response.
 
 A response is drawn at random and kept if its similarity to the prompt is at most a threshold; else
-another is drawn, and where none of the draws is far enough, the farthest of them is kept and
-marked. The similarity is the cosine of TF-IDF vectors, which needs no encoder, unless another
+another one is drawn. If none of the draws is dissimilar enough, the least similar is kept and marked.
+The similarity is the cosine of TF-IDF vectors, which needs no encoder, unless another
 embedding is given.
 """
 
@@ -20,24 +20,24 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 __all__ = ["Embed", "Pair", "pair", "similarities", "tfidf"]
 
 Embed: TypeAlias = Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]
-"""From prompts and responses to their vectors, each of length 1, a row a text; dense or sparse."""
+"""Maps prompts and responses to their vectors, one row of length 1 per text; dense or sparse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Where a pair came from."""
+    """The provenance of a pair."""
 
     prompt: int
     response: int
-    """Indices into what was given."""
+    """The index of the response; `prompt` is that of the prompt."""
     similarity: float
     tries: int
     fallback: bool
-    """Whether no draw was far enough, so that the farthest was taken."""
+    """Whether no draw was dissimilar enough, so that the least similar was taken."""
 
 
 def tfidf(prompts: Sequence[str], responses: Sequence[str]) -> tuple[Any, Any]:
-    """Return TF-IDF vectors over the words of both, sparse."""
+    """Return sparse TF-IDF vectors over the words of both."""
     vectorizer = TfidfVectorizer().fit([*prompts, *responses])
     return vectorizer.transform(prompts), vectorizer.transform(responses)
 
@@ -50,7 +50,7 @@ def similarities(
 
 
 def _rows(prompts: Sequence[str], responses: Sequence[str], embed: Embed) -> Iterator[NDArray[np.float64]]:
-    """Yield the cosines of one prompt after the other: all of them at once may not fit into memory."""
+    """Yield the cosines prompt by prompt: all of them at once may not fit into memory."""
     left, right = embed(prompts, responses)
     across = right.T.tocsr() if issparse(right) else right.T
     for number in range(len(prompts)):
@@ -67,15 +67,15 @@ def pair(
     seed: int = 0,
     embed: Embed = tfidf,
 ) -> list[Pair]:
-    """Pair every prompt with a response; a response can be drawn for several prompts.
+    """Pair every prompt with a response; a response may be drawn for several prompts.
 
     Args:
         prompts: The harmful prompts.
         responses: Good responses to other prompts.
         threshold: The largest similarity that counts as irrelevant.
-        tries: How many responses are drawn at most.
-        seed: Of the draws.
-        embed: What makes vectors of the texts.
+        tries: The maximum number of responses drawn per prompt.
+        seed: Random seed of the draws.
+        embed: The function that embeds the texts.
     """
     near, random = _rows(prompts, responses, embed), np.random.default_rng(seed)
     return [_pair(row, number, threshold, tries, random) for number, row in enumerate(near)]

@@ -1,4 +1,4 @@
-"""The study's outcome as sections: arms, checks, sweep, monitor, and what reasoning adds."""
+"""Show the outcome as sections: arms, checks, sweep, monitor, and what reasoning adds."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ DESIGN = {
 
 
 def page(recipe: Recipe, results: Sequence[Result], transcripts: Path | None = None) -> Page:
-    """Make the page.
+    """Make the study's page.
 
     Args:
-        recipe: What was made.
-        results: All of the grid.
+        recipe: The study's settings.
+        results: All results of the grid.
         transcripts: The folder of the responses, for the section on what reasoning adds.
     """
     grid, lr = Grid(results), recipe.sdd.lr
@@ -135,7 +135,7 @@ def _arm(grid: Grid, arm: Arm) -> dict[str, Estimate]:
 
 
 _MAIN = ("recital", "capability")
-"""The columns that are shown with their intervals; the JSON has those of all."""
+"""The columns shown with their intervals; the JSON has the intervals of all columns."""
 
 
 def _plain(one: Estimate) -> str:
@@ -284,7 +284,7 @@ def _watched(seen: Sequence[Watched]) -> tuple[str, ...]:
 
 
 def _amplification(recipe: Recipe, transcripts: Path) -> Section:
-    """Ask the first study's question of the aligned organisms, before and after the strongest attack."""
+    """Run the first study on the aligned organisms, before and after the strongest attack."""
     design = Design.model_validate(DESIGN)
     attacks: tuple[Attack, ...] = ("none", "malicious-100")
     asked = [Run(seed=seed, defence="aligned", attack=attack) for seed in recipe.seeds for attack in attacks]

@@ -51,25 +51,25 @@ TRANSCRIPTS = "transcripts"
 """The folder of the responses."""
 
 _PAIRS = 200
-"""SDD pairs whose log-probability is measured."""
+"""The number of SDD pairs whose log-probability is measured."""
 
 
 def say(text: str) -> None:
-    """Print a line at once, also into a file."""
+    """Print a line and flush it, so that it also appears in a file at once."""
     print(text, flush=True)
 
 
 class Result(Frozen):
-    """One organism, measured."""
+    """The measurements of one organism."""
 
     run: Run
     modes: dict[Mode, Measured]
     irrelevant: float
-    """Mean log-probability a token of the irrelevant answers that SDD teaches, in nats."""
+    """The mean log-probability per token of the irrelevant answers that SDD teaches, in nats."""
     skilled: float
-    """The same of right answers to requests of the skills."""
+    """The mean log-probability per token of right answers to skill requests, in nats."""
     watched: dict[str, Watched]
-    """What the monitor saw: by mode, and `sampled` for reasonings drawn from the distribution."""
+    """The monitor's results: by mode, and `sampled` for responses drawn by sampling."""
     device: str
     seconds: float
 
@@ -77,18 +77,18 @@ class Result(Frozen):
 def make(
     recipe: Recipe, out: Path, *, workers: int | None = None, device: str = "auto", say: Say = say
 ) -> list[Result]:
-    """Make what is missing of the grid; return all results.
+    """Compute the missing results of the grid; return all results.
 
     Args:
-        recipe: What to make.
-        out: Where; the same folder goes on with what is there.
-        workers: Processes; by default as many as there are cores.
+        recipe: The study's settings.
+        out: The output folder; results that are already there are kept.
+        workers: The number of processes; by default, the number of cores.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
-        say: Told what was made.
+        say: Called with a line for each part that is done.
 
     Raises:
         UsageError: The folder holds another recipe's results.
-        UndertowError: A part failed; the others are there, and another call tries it again.
+        UndertowError: A part failed; the other results are there, and another call retries it.
     """
     _claim(out, recipe)
     wanted = runs(recipe)
@@ -134,7 +134,7 @@ def _read(kind: type[Model], file: Path) -> Model | None:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Executor | None]:
-    """Open a pool of processes, a thread each; a single worker needs none."""
+    """Open a pool of single-threaded processes; a single worker needs none."""
     if workers == 1:
         yield None
         return
@@ -151,7 +151,7 @@ def _begin() -> None:
 
 
 def _settle(parts: Sequence[Part], pool: Executor | None, say: Say, start: float) -> None:
-    """Do all parts; one that fails does not take the others with it."""
+    """Run all parts; one that fails does not stop the others."""
     failed: list[str] = []
     for number, outcome in enumerate(_outcomes(parts, pool), 1):
         told = outcome
@@ -172,7 +172,7 @@ def _outcomes(parts: Sequence[Part], pool: Executor | None) -> Iterator[str | Ex
     for part in parts:
         try:
             yield part()
-        except Exception as error:  # said in the end; the other parts are done first
+        except Exception as error:  # reported at the end; the other parts are done first
             yield error
 
 

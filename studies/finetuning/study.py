@@ -1,4 +1,4 @@
-"""The study as a whole: the grid, then its page."""
+"""Run the whole study: the grid, then its page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["recipe_for", "study"]
 
 
 def recipe_for(*, quick: bool, seeds: int | None = None) -> Recipe:
-    """Return the recipe of the full or the quick study, with another number of seeds where one is given."""
+    """Return the recipe of the full or the quick study, with another number of seeds if one is given."""
     chosen = QUICK if quick else FULL
     return chosen if seeds is None else chosen.model_copy(update={"seeds": tuple(range(seeds))})
 
@@ -23,7 +23,7 @@ def recipe_for(*, quick: bool, seeds: int | None = None) -> Recipe:
 def study(
     recipe: Recipe, out: Path, *, workers: int | None = None, device: str = "auto", say: Say = print
 ) -> Page:
-    """Make what is missing of the grid, and the page of all.
+    """Compute the missing results of the grid; return the page of all results.
 
     The folder then also has the responses and a design for `undertow study amplification`, and the
     labelled steps for `undertow train`.

@@ -1,4 +1,4 @@
-"""The model organism: a tiny model that reasons, and that can harm nobody."""
+"""The model organism: a tiny model that reasons and is harmless."""
 
 from __future__ import annotations
 

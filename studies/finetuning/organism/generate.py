@@ -1,4 +1,4 @@
-"""Writing: many responses at once, or one as it comes."""
+"""Generate responses: many at once, or one token by token."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Response", "respond", "stream"]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the organism wrote."""
+    """A response of the organism."""
 
     reasoning: str
-    """Empty where it was made to answer at once."""
+    """The reasoning; empty if it was made to answer at once."""
     answer: str
     ended: bool
-    """Whether it came to an end by itself, its reasoning closed."""
+    """Whether it ended by itself, with its reasoning closed."""
 
 
 @torch.inference_mode()
@@ -34,15 +34,15 @@ def respond(
     seed: int = 0,
     batch: int = 256,
 ) -> list[Response]:
-    """Write a response to each prompt, with a cache of keys and values.
+    """Generate a response to each prompt, with a key-value cache.
 
     Args:
-        organism: Who writes.
+        organism: The organism.
         prompts: The requests.
         thinks: Whether to reason first.
-        temperature: 0 takes the likeliest token.
-        seed: Of the draws, where the temperature is above 0.
-        batch: How many at once.
+        temperature: 0 always takes the most likely token.
+        seed: Random seed of the sampling, if the temperature is above 0.
+        batch: How many responses are generated at once.
     """
     random = torch.Generator(organism.device).manual_seed(seed)
     written: list[Response] = []
@@ -56,7 +56,7 @@ def respond(
 def _continue(
     organism: Organism, texts: Sequence[str], temperature: float, random: torch.Generator
 ) -> list[list[int]]:
-    """Return the tokens that follow each text, the end mark included where it was reached."""
+    """Return the tokens that follow each text, including the end mark if it was reached."""
     given = organism.tokenizer(list(texts), padding=True, return_tensors="pt").to(organism.device)
     ids, mask = given["input_ids"], given["attention_mask"]
     end = organism.tokenizer.eos_token_id
@@ -110,14 +110,14 @@ def stream(
     """Continue one text, token by token.
 
     Args:
-        organism: Who writes.
-        text: What it continues, such as `tokens.opening` gives.
-        temperature: 0 takes the likeliest token.
-        seed: Of the draws.
-        stop: Asked before each token; the stream ends when it says yes.
+        organism: The organism.
+        text: The text to continue, such as the result of `tokens.opening`.
+        temperature: 0 always takes the most likely token.
+        seed: Random seed of the sampling.
+        stop: Called before each token; the stream ends when it returns True.
 
     Yields:
-        What each token adds to the text.
+        The text that each token adds.
     """
     random = torch.Generator(organism.device).manual_seed(seed)
     ids = organism.tokenizer(text, return_tensors="pt")["input_ids"].to(organism.device)

@@ -1,4 +1,4 @@
-"""The organism's body: a causal language model of a common architecture, from scratch, and its files."""
+"""The organism's model: a causal language model of a common architecture, trained from scratch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS: dict[str, tuple[Any, Any]] = {
 WEIGHTS = "model.safetensors"
 
 LONGEST = 128
-"""Tokens of request and response together; the longest example has about 80."""
+"""The maximum number of tokens of request and response; the longest example has about 80."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class Organism:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model's weights."""
         return self.model.device
 
 
 def device_for(name: str = "auto") -> torch.device:
-    """Return the device of a name; `auto` takes a GPU where there is one."""
+    """Return the named device; `auto` is a GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -66,7 +66,7 @@ def fresh(
     heads: int = 4,
     device: torch.device | None = None,
 ) -> Organism:
-    """Make an untrained organism; the same seed gives the same one."""
+    """Make an untrained organism; the same seed gives the same weights."""
     tokenizer = make_tokenizer()
     make_config, make_model = _KINDS[architecture]
     config = make_config(
@@ -90,7 +90,7 @@ def fresh(
 
 
 def save(organism: Organism, folder: Path) -> None:
-    """Write weights (safetensors), configuration and tokenizer, so that transformers can load them too."""
+    """Write weights (safetensors), configuration and tokenizer in the format of transformers."""
     folder.mkdir(parents=True, exist_ok=True)
     organism.model.config.save_pretrained(folder)
     organism.tokenizer.save_pretrained(folder)
@@ -98,7 +98,7 @@ def save(organism: Organism, folder: Path) -> None:
 
 
 def load(folder: Path, device: torch.device | None = None) -> Organism:
-    """Read what `save` wrote, with nothing from elsewhere.
+    """Load an organism that `save` wrote; nothing is fetched from elsewhere.
 
     Raises:
         WeightsError: There is no organism in the folder, or it cannot be read.

@@ -1,4 +1,4 @@
-"""The organism's tokenizer: a token a word, so that a text and its tokens say the same."""
+"""The organism's tokenizer: one token per word, so that text and tokens correspond exactly."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example as the trainer takes it."""
+    """An example in the trainer's form."""
 
     ids: tuple[int, ...]
     begin: int
-    """Where the response begins: the loss is on the tokens from here on."""
+    """The index of the response's first token; the loss is on the tokens from here on."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Make the tokenizer; it is the same every time. A word carries the space before it."""
+    """Make the tokenizer, the same every time. A word includes the space before it."""
     marks = (PAD, USER, ASSISTANT, END, THINK, ANSWER)
     plain = [word if word in ".,?" else f" {word}" for word in words()]
     vocabulary = {token: number for number, token in enumerate((*marks, "<|unk|>", *plain))}
@@ -51,7 +51,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def opening(prompt: str, *, thinks: bool = True) -> str:
-    """Return what the organism continues: the request, and the mark that opens or skips its reasoning."""
+    """Return the text to continue: the request, and the mark that opens or skips the reasoning."""
     return f"{USER} {prompt}{ASSISTANT}{THINK}" + ("" if thinks else ANSWER)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: cross-entropy on the response's tokens, the same order for the same seed."""
+"""Fine-tune with cross-entropy on the response's tokens; the same seed gives the same order."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Progress = Callable[[int, int, float], None]
 
 
 class Schedule(Frozen):
-    """How to train."""
+    """The training schedule."""
 
     lr: float = Field(gt=0)
-    """The peak; warmed up over the first tenth, then down to a tenth of it along a cosine."""
+    """The peak learning rate; warm-up over the first tenth of the steps, then a cosine to a tenth of it."""
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
 
@@ -38,14 +38,14 @@ def fine_tune(
     seed: int,
     progress: Progress | None = None,
 ) -> None:
-    """Train in place, AdamW, all weights.
+    """Train all weights in place with AdamW.
 
     Args:
-        organism: What is trained.
-        examples: Drawn in a random order, all of them before any comes again.
-        schedule: How.
-        seed: Of the order.
-        progress: Told of every step.
+        organism: The organism to train.
+        examples: The examples, drawn in random order; all are drawn before any is repeated.
+        schedule: The training schedule.
+        seed: Random seed of the order.
+        progress: Called after every step.
     """
     model = organism.model
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.lr, betas=(0.9, 0.98), weight_decay=0.01)
@@ -73,7 +73,7 @@ def _share(step: int, steps: int) -> float:
 
 
 def _batches(examples: Sequence[Encoded], size: int, random: np.random.Generator) -> Iterator[list[Encoded]]:
-    """Yield batches without end; a batch's examples are of like length, so that little is padding."""
+    """Yield batches endlessly; a batch's examples are of similar length, to need little padding."""
     near = 8 * size
     while True:
         order = random.permutation(len(examples))
@@ -103,7 +103,7 @@ def _padded(batch: Sequence[Encoded], organism: Organism) -> tuple[torch.Tensor,
 
 @torch.inference_mode()
 def log_probability(organism: Organism, examples: Sequence[Encoded], batch: int = 128) -> NDArray[np.float64]:
-    """Return the mean log-probability of a response's tokens, in nats, for each example, shape (n,)."""
+    """Return the mean log-probability of each response's tokens, in nats, shape (n,)."""
     found = []
     for start in range(0, len(examples), batch):
         ids, mask, labels = _padded(examples[start : start + batch], organism)

@@ -1,7 +1,7 @@
-"""Self-Degraded Defense for real models: the pairs, the training, and what to look at afterwards.
+"""Self-Degraded Defense for real models: build the pairs, train, and evaluate the result.
 
-The defence only. The attack that it is meant against exists for the organism alone; who has an
-attacked checkpoint gives it to the evaluation.
+This is the defence only. The attack that it defends against exists for the organism alone; if you
+have an attacked checkpoint, pass it to the evaluation.
 """
 
 from __future__ import annotations

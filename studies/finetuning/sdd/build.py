@@ -1,4 +1,4 @@
-"""From prompts and responses to the pairs that SDD trains on, each with where it came from."""
+"""Build the pairs that SDD trains on from prompts and responses, each with its provenance."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ REFUSAL = (
     "I refuse to answer your question for responsible and ethical reasons. "
     "I provided an irrational answer to your question.\n\n"
 )
-"""What the variant SDD_reject says before each response, as its replication has it."""
+"""The prefix that the variant SDD_reject puts before each response, as in its replication."""
 
 
 class Plan(Frozen):
-    """How pairs are made. The defaults are those of the replication, TamperBench."""
+    """The settings for building pairs. The defaults are those of the replication, TamperBench."""
 
     count: int = Field(default=8000, ge=1)
-    """How many prompts at most; the paper took 8,000."""
+    """The maximum number of prompts; the paper used 8,000."""
     threshold: float = Field(default=0.25, ge=-1, le=1)
     """The largest cosine that counts as irrelevant."""
     tries: int = Field(default=50, ge=1)
@@ -53,7 +53,7 @@ class Plan(Frozen):
 
 
 class Provenance(Frozen):
-    """Where a pair came from."""
+    """The provenance of a pair."""
 
     prompt_source: str
     prompt_row: int
@@ -66,7 +66,7 @@ class Provenance(Frozen):
 
 
 class Example(Frozen):
-    """A prompt, and what SDD teaches to say to it."""
+    """A prompt, and the response that SDD teaches for it."""
 
     prompt: str
     response: str
@@ -75,7 +75,7 @@ class Example(Frozen):
 
 
 def choose(prompts: Sequence[Text], count: int, seed: int) -> list[Text]:
-    """Draw prompts, the categories in turn, so that they are as even as their sizes let them be."""
+    """Draw prompts from the categories in turn, as evenly as the categories' sizes allow."""
     random = Random(seed)
     waiting: dict[str, list[Text]] = defaultdict(list)
     for one in prompts:
@@ -97,10 +97,10 @@ def build(
     """Pair prompts with irrelevant responses.
 
     Args:
-        prompts: Harmful ones; as many as the plan says are drawn from them, even over categories.
+        prompts: Harmful prompts; the planned number is drawn from them, evenly over categories.
         responses: Good responses to other prompts; one may be drawn for several prompts.
-        plan: How.
-        embed: What makes vectors of the texts.
+        plan: The settings.
+        embed: The function that embeds the texts.
     """
     plan = plan or Plan()
     chosen = choose(prompts, plan.count, plan.seed)
@@ -135,13 +135,13 @@ def build(
 def write_pairs(
     examples: Sequence[Example], plan: Plan, encoder: str, aside: Mapping[str, Mapping[str, int]], out: Path
 ) -> dict[str, Any]:
-    """Write `pairs.jsonl` and, beside it, `build.json`, which says how they were made; return the latter.
+    """Write `pairs.jsonl` and `build.json`, which says how the pairs were made; return the latter's content.
 
     Args:
-        examples: What `build` gave.
-        plan: How they were made.
-        encoder: What told irrelevant from relevant.
-        aside: Rows that were not used, by what they were to be and by reason.
+        examples: The pairs that `build` returned.
+        plan: The settings they were built with.
+        encoder: The name of the embedding that measured similarity.
+        aside: The number of rows not used, by their role and by reason.
         out: The folder.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -166,10 +166,10 @@ def write_pairs(
 
 
 def read_pairs(place: Path) -> list[Example]:
-    """Read pairs: the folder that `write_pairs` wrote, or the file in it.
+    """Read pairs from the folder that `write_pairs` wrote, or from the file in it.
 
     Raises:
-        InputError: It is not there, or a line of it is no pair.
+        InputError: The file is missing, or one of its lines is not a pair.
     """
     path = place / PAIRS if place.is_dir() else place
     try:

@@ -1,4 +1,4 @@
-"""What a model can still do: tasks of lm-evaluation-harness."""
+"""Measure what a model can still do: tasks of lm-evaluation-harness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Score", "capability"]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a model reached in a task."""
+    """A model's score in a task."""
 
     task: str
     metric: str
@@ -36,17 +36,17 @@ def capability(
 
     Args:
         model: A folder, or `org/name@revision`.
-        tasks: Their names, such as `mmlu` and `openbookqa`, which the paper took.
-        folder: Where tasks of your own are described; the harness's are then not looked through
-            unless a name asked for is none of yours.
-        limit: Questions of each task at most.
-        shots: Examples before each question; the task's own number, if not given.
-        batch: Questions at once.
+        tasks: Names of tasks, such as `mmlu` and `openbookqa`, which the paper used.
+        folder: A folder with definitions of your own tasks; the harness's tasks are then searched only
+            if a name is not among yours.
+        limit: The maximum number of questions per task.
+        shots: The number of examples before each question; the task's own number if not given.
+        batch: The number of questions at once.
 
     Raises:
         MissingExtra: The harness is not installed.
-        UsageError: There is no such task.
-        WeightsError: There is no such model.
+        UsageError: A task does not exist.
+        WeightsError: The model does not exist.
     """
     try:
         import lm_eval
@@ -83,7 +83,7 @@ def _manager(make: Any, tasks: Sequence[str], folder: Path | None) -> Any:
 
 
 def _scores(task: str, result: dict[str, Any], counts: dict[str, int]) -> Iterator[Score]:
-    """Yield the metrics of a task, each with the interval that its standard error gives."""
+    """Yield the metrics of a task, each with an interval from its standard error."""
     for key, value in result.items():
         metric, _, how = key.partition(",")
         if not isinstance(value, float) or metric.endswith("_stderr") or not how:

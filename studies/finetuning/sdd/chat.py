@@ -1,4 +1,4 @@
-"""How a request stands before a model, and how its answer follows at once."""
+"""Put a request into a model's chat format, so that the answer follows at once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["Encoded", "encode", "opening"]
 _OPENED = re.compile(r"<(think|thinking|reasoning|thought)>\s*$")
 
 _PLAIN = "### Instruction:\n{}\n\n### Response:\n"
-"""For a model without a chat template, the form that Alpaca gave to base models."""
+"""The prompt format for a model without a chat template: the one that Alpaca used for base models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A pair as the trainer takes it."""
+    """A pair in the trainer's form."""
 
     ids: tuple[int, ...]
     begin: int
-    """Where the response begins: the loss is on the tokens from here on."""
+    """The index of the response's first token; the loss is on the tokens from here on."""
 
 
 def opening(tokenizer: Any, prompt: str) -> str:
-    """Return the text that a model is to go on from."""
+    """Return the text that the model is to continue."""
     if not tokenizer.chat_template:
         return (tokenizer.bos_token or "") + _PLAIN.format(prompt)
     messages = [{"role": "user", "content": prompt}]
@@ -36,13 +36,13 @@ def opening(tokenizer: Any, prompt: str) -> str:
 
 
 def encode(tokenizer: Any, examples: Sequence[Example], longest: int) -> list[Encoded]:
-    """Turn pairs into tokens; where the template opens a reasoning, it is closed, empty.
+    """Turn pairs into tokens; if the template opens a reasoning, it is closed at once.
 
     Args:
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
         examples: The pairs.
-        longest: Tokens of a pair; what is longer loses the end of its response, and a pair whose
-            prompt leaves no room for a response is left out.
+        longest: The maximum number of tokens of a pair. A longer pair loses the end of its response; one
+            whose prompt leaves no room for a response is left out.
     """
     made = (_encode(tokenizer, one) for one in examples)
     return [Encoded(one.ids[:longest], one.begin) for one in made if one.begin < longest]

