@@ -112,7 +112,7 @@ class Label(Frozen):
 
     field: str
     at_least: float | None = Field(default=None, allow_inf_nan=False)
-    """A score from here on is harm; without it the field says yes or no."""
+    """The lowest score that is harm; without it, the field is yes or no."""
     range: tuple[float, float] | None = None
     """The lowest and the highest score; the severity is the score rescaled from this range to [0, 1].
 
@@ -133,7 +133,7 @@ class Label(Frozen):
         return self
 
     def read(self, value: object) -> tuple[bool, float] | None:
-        """Return whether it is harm and how severe, None if the field does not say."""
+        """Return whether a value is harm and how severe; None if it is no label."""
         if isinstance(value, list):
             value = len(value)
         if isinstance(value, str):

@@ -70,9 +70,9 @@ def _ends(traces: Sequence[PrefixTrace]) -> Section:
 
 
 def _complied(traces: Sequence[PrefixTrace]) -> tuple[Floats, float]:
-    """Return how often the model complied after all of its reasoning and before any, a row a prompt.
+    """Return the prompts' shares of compliance, and the mean number of traces per prompt and arm.
 
-    And how many traces a prompt has on average.
+    The shares have the shape (prompts, 2): after all of the reasoning, and before any.
     """
     prompts = [trace.prompt for trace in traces]
     complied = [not trace.refused[end] for end in (-1, 0) for trace in traces]

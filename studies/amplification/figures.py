@@ -173,7 +173,7 @@ def survival_curves(name: str, alt: str, arms: Sequence[tuple[str, Survival]]) -
     with _drawing(name, alt) as canvas:
         axes = canvas.axes
         for (label, curve), colour in zip(arms, (*COLOURS, *COLOURS), strict=False):
-            x = [0, *curve.steps, curve.longest]  # it stays where it is from the last onset on
+            x = [0, *curve.steps, curve.longest]  # the curve is constant after the last onset
             middle, low, high = (
                 [1.0, *(getattr(e, end) for e in curve.share)] for end in ("value", "low", "high")
             )

@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def _problem(prompts: Sequence[Row]) -> str | None:
-    """Say what keeps each request from having cells of its own."""
+    """Return why a request cannot have cells of its own; None if all requests can."""
     seen: set[str] = set()
     for number, row in enumerate(prompts, 1):
         if not {"id", "prompt"} <= set(row):
@@ -166,7 +166,7 @@ def _problem(prompts: Sequence[Row]) -> str | None:
 
 
 def _done(path: Path) -> list[Row]:
-    """Return the rows that are there; one that a run left half written is cut off, and made again."""
+    """Return the rows already generated; a half-written last row is cut off, to be generated again."""
     text = path.read_bytes()
     whole = text.rfind(b"\n") + 1
     if whole < len(text):
@@ -175,7 +175,7 @@ def _done(path: Path) -> list[Row]:
 
 
 def _rows(path: Path) -> list[Row]:
-    # Not `splitlines`: it also cuts at characters that JSON lets stand within a text, such as U+2028.
+    # Not `splitlines`: it also splits at characters that JSON allows within a text, such as U+2028.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 

@@ -234,9 +234,9 @@ def _said(record: Trace, field: str) -> str:
 
 
 def _field(record: Trace, name: str) -> Any:
-    """Return what a field holds: of the metadata, or a part of the trace; None if it holds nothing.
+    """Return a field's value, from the metadata or a part of the trace; None if it has none.
 
-    NaN is nothing: an empty cell of a table may be it.
+    NaN counts as none: it may stand for an empty cell of a table.
     """
     found: Any = record.metadata
     for part in name.split("."):

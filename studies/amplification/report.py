@@ -123,7 +123,7 @@ def _section(section: Section) -> list[RenderableType]:
     if section.rows:
         columns, rows = _upright(section)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for column in columns:  # what is too wide goes on below: a number or a name cut short is another one
+        for column in columns:  # wrap wide cells: a truncated number or name would be a different one
             table.add_column(escape(plain(column)), overflow="fold")
         for row in rows:
             table.add_row(*(Text(plain(cell, 200)) for cell in row))

@@ -1,4 +1,4 @@
-"""Verdicts that an audit saved, each beside the record that it was given to."""
+"""Match the verdicts that an audit saved with the records that were judged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["saved_verdicts", "verdict_key", "with_saved"]
 
 
 def saved_verdicts(path: Path) -> dict[Hashable, TraceVerdict]:
-    """Read the verdicts that an audit saved, to be looked up by `verdict_key`.
+    """Read the verdicts that an audit saved, as a mapping with the keys of `verdict_key`.
 
     Raises:
         InputError: The file cannot be read, or holds something else.
@@ -26,11 +26,11 @@ def saved_verdicts(path: Path) -> dict[Hashable, TraceVerdict]:
 
 
 def verdict_key(record: Trace | Unreadable | TraceVerdict, path: str | None = None) -> Hashable:
-    """Return what a record and its verdict have in common: the file, the row and the turn.
+    """Return the key that a record shares with its verdict: the file, the row, the turn and the id.
 
     Args:
-        record: Either of the two.
-        path: The file by the name that the verdict knows it by; the record's own unless given.
+        record: A record or a verdict.
+        path: The file's name in the verdict; by default, its name in the record.
     """
     return path or record.origin.path or "", record.origin.row, record.origin.turn, record.id
 
@@ -40,11 +40,11 @@ def with_saved(
 ) -> Iterator[Judged]:
     """Yield records with their saved verdicts.
 
-    A record without one, or whose text is no longer the one that was judged, is not judged. Files may
-    have been moved since: they are told by their names, and by the directories they stand in.
+    A record gets None if it has no verdict, or if its text is no longer the text that was judged. Files may
+    have been moved since: they are matched by the longest common end of their paths.
 
     Raises:
-        UsageError: Which file's verdicts are whose cannot be told.
+        UsageError: It is ambiguous which verdicts belong to which file.
     """
     audited = sorted({one.origin.path or "" for one in verdicts.values()})
     audited_as: dict[str, str | None] = {}
@@ -58,7 +58,7 @@ def with_saved(
 
 
 def _audited_as(path: str, audited: Sequence[str]) -> str | None:
-    """Return the name by which an audit knew a file; None where it did not know it."""
+    """Return a file's name in the audit's verdicts; None if they do not have the file."""
     shared = {name: shared_end(PurePath(name), PurePath(path)) for name in audited}
     most = max(shared.values(), default=0)
     best = [name for name in audited if name == path] or [n for n in audited if most and shared[n] == most]

@@ -88,7 +88,7 @@ class Survival:
     """The estimate after each of these; pointwise 95 % intervals on the log(-log) scale."""
     traces: int
     longest: int
-    """Steps of the longest reasoning: up to there something is known."""
+    """The number of steps of the longest reasoning, up to which the estimate is known."""
     censored: int
     """The number of traces without an alarm, which did not drift before their end or the cut."""
 
@@ -108,7 +108,7 @@ def survival(trajectories: Sequence[Trajectory]) -> Survival:
     events = np.array([one.onset is not None for one in known])
     if not events.any():
         return Survival((), (), len(known), int(times.max(initial=0)), len(known))
-    with np.errstate(divide="ignore", invalid="ignore"):  # its standard error where nobody is left
+    with np.errstate(divide="ignore", invalid="ignore"):  # the standard error once no trace is left
         fitted = SurvfuncRight(times, events)
         errors = fitted.surv_prob_se
     share = tuple(

@@ -73,7 +73,7 @@ def _trained(organism: Organism, examples: Sequence[Example], schedule: Schedule
 
 
 def _checkpoint(out: Path, name: str, build: Callable[[], Organism], device: torch.device) -> Organism:
-    """Load a checkpoint; where there is none, or a damaged one, make it. It appears at once and whole."""
+    """Load a checkpoint; if it is missing or damaged, make it. Its folder appears once it is complete."""
     folder = out / "organisms" / name
     with suppress(WeightsError):
         return load(folder, device)

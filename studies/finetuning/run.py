@@ -83,7 +83,7 @@ def make(
         recipe: The study's settings.
         out: The output folder; results that are already there are kept.
         workers: The number of processes; by default, the number of cores.
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
         say: Called with a line for each part that is done.
 
     Raises:
@@ -119,13 +119,13 @@ def _claim(out: Path, recipe: Recipe) -> None:
 
 
 def _is_there(out: Path, one: Run) -> bool:
-    """Whether a run has its responses and its result; one that cannot be read is made again."""
+    """Whether a run has its responses and a readable result; otherwise, it is run again."""
     result = _file(out, one)
     return _transcript(out, one).is_file() and result.is_file() and _read(Result, result) is not None
 
 
 def _read(kind: type[Model], file: Path) -> Model | None:
-    """Read a file of this study; None where it is damaged, or of another version."""
+    """Read a file of this study; None if it is damaged, or of another version."""
     try:
         return kind.model_validate_json(file.read_bytes())
     except ValidationError:
@@ -265,7 +265,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def read_results(out: Path, wanted: Sequence[Run]) -> list[Result]:
-    """Read the results of runs."""
+    """Return the results of these runs."""
     return [Result.model_validate_json(_file(out, one).read_bytes()) for one in wanted]
 
 

@@ -57,7 +57,7 @@ class Judged:
         return share(sum(known), len(known))
 
     def risk(self) -> Estimate:
-        """Return the mean of the responses' highest risks."""
+        """Return the mean over responses of the highest risk."""
         pairs = zip(self.verdicts, self.flagged, strict=True)
         return _mean([one.risk for one, flagged in pairs if flagged is not None and one.risk is not None])
 
@@ -86,8 +86,8 @@ def evaluate(
         measure: The function that scores a model; without it, only harm is evaluated.
 
     Raises:
-        UsageError: There is no model, or nobody to judge.
-        WeightsError: One of the models is not there; said before any is asked.
+        UsageError: There is no model or no judge.
+        WeightsError: One of the models does not exist; this is checked before any is asked.
     """
     if not models or not judges:
         raise UsageError("an evaluation needs a model, and a classifier or guard that judges")
@@ -108,12 +108,12 @@ def evaluate(
 
 
 def _must_be_there(model: str) -> None:
-    """Find a wrong name before the models that are named first have been asked for hours."""
+    """Check that a model exists, before hours are spent on the models named before it."""
     place, _, revision = model.partition("@")
     try:
         config = file_of(place, "config.json", revision or None)
     except ImportError:
-        return  # loading it says what is to be installed
+        return  # loading the model will say what to install
     except (OSError, ValueError) as error:
         raise WeightsError(f"there is no model {place!r}: {plain(str(error), 300)}") from error
     if not config.is_file():
@@ -132,7 +132,7 @@ def _flagged(verdict: TraceVerdict) -> bool | None:
 
 
 def _flagged_in(verdict: TraceVerdict, channel: Channel) -> bool | None:
-    """Return what is known of a channel; one without an alarm but with a gap may be anything."""
+    """Return whether a channel was flagged; None if it is absent, or has a gap and no alarm."""
     found = channel_of(verdict, channel)
     if found is None or found.flagged:
         return None if found is None else True

@@ -40,7 +40,7 @@ class Recipe(Frozen):
     """The training settings."""
 
     lr: float = Field(gt=0, allow_inf_nan=False)
-    """The peak of the learning rate."""
+    """The peak learning rate."""
     steps: int = Field(default=500, ge=1)
     batch: int = Field(default=24, ge=1)
     """Pairs per step, on all devices together."""
