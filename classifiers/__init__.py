@@ -1,4 +1,4 @@
-"""What judges a step: classifiers, how they are named, stored and loaded.
+"""Step classifiers: how they are named, stored and loaded.
 
 Only light modules are imported here; a classifier's own code is imported when it is loaded.
 """

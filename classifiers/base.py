@@ -1,4 +1,4 @@
-"""What all classifiers share, so that each feels at home in scikit-learn."""
+"""The base class of our classifiers, which makes each of them a scikit-learn classifier."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["StepClassifierBase", "digest_of"]
 
 
 class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """A `StepClassifier` that is a fitted scikit-learn classifier as well.
+    """A `StepClassifier` that is also a fitted scikit-learn classifier.
 
-    A subclass sets `name` and `digest` and writes `predict_proba`; `predict`, `score`,
-    `get_params` and `clone` come with it, so a constructor stores its arguments unchanged.
+    A subclass sets `name` and `digest` and implements `predict_proba`; `predict`, `score`,
+    `get_params` and `clone` are inherited, so a constructor must store its arguments unchanged.
     """
 
     name: str
     digest: str
     folder: Path | None = None
-    """Where it was loaded from; None where it has no folder."""
+    """The folder that the classifier was loaded from; None if it has none."""
     device: str | None = None
-    """Where torch runs it; None where it runs as it ships."""
+    """The torch device that was asked for; None if none was."""
     original: str | None = None
-    """The digest of what it says nearly the same as, so that a calibration made for that is good for it."""
+    """The digest of a classifier with nearly the same rows, whose calibration also holds for this one."""
     note: str = ""
-    """What a reader of its verdicts must know, such as which columns it never fills."""
+    """What a reader of the verdicts must know, such as which columns are never filled."""
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -48,16 +48,16 @@ class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
         """Return the label probabilities, shape (len(steps), 4)."""
 
     def predict(self, steps: Sequence[StepInput], /) -> NDArray[np.str_]:
-        """Return each step's likeliest label, shape (len(steps),); "" where it could not be judged."""
+        """Return the likeliest label of each step, shape (len(steps),); "" if it could not be judged."""
         rows = self.predict_proba(steps)
         unjudged = np.isnan(rows.sum(axis=1))
         likeliest = self.classes_[np.nan_to_num(rows).argmax(axis=1)]
         return np.where(unjudged, "", likeliest)
 
     def fit(self, steps: Sequence[StepInput] = (), labels: Sequence[str] = (), /) -> Self:
-        """Learn nothing, like `sklearn.frozen.FrozenEstimator`: what is loaded is fitted already.
+        """Learn nothing, like `sklearn.frozen.FrozenEstimator`: a loaded classifier is already fitted.
 
-        It is there because a scikit-learn `Pipeline` wants one; `undertow train` trains anew.
+        The method exists because a scikit-learn `Pipeline` calls it; `undertow train` trains a classifier.
         """
         return self
 
@@ -68,24 +68,24 @@ class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
         return True
 
     def __sklearn_clone__(self) -> Self:
-        """Return one like it that shares what its arguments hold: a model is never copied."""
+        """Return a clone that shares the arguments of the original: a model is never copied."""
         return type(self)(**self.get_params(deep=False))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        """Travel to another process as the folder it was loaded from, not as its weights."""
+        """Pickle the folder that the classifier was loaded from, not its weights."""
         if self.folder is not None and (self.folder / MANIFEST).is_file():
             return _again, (str(self.folder.resolve()), self.digest, self.device)
         return super().__reduce_ex__(protocol)
 
 
 def digest_of(value: Any) -> str:
-    """Return the digest that names something: `sha256:` and 64 hex digits of it as canonical JSON."""
+    """Return the digest of a value: `sha256:` and the 64 hex digits of its canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _again(folder: str, digest: str, device: str | None = None) -> StepClassifier:
-    """Load a classifier from its folder in another process; it must still be the same."""
+    """Load a classifier from its folder in another process, and check that the digest is the same."""
     from .registry import load_classifier
 
     classifier = load_classifier(Path(folder), device)

@@ -1,8 +1,8 @@
-"""The contract between what judges a step and everything else.
+"""The contract between step classifiers and the code that uses them.
 
-A classifier sees one step in its context and says how likely each of four labels is. It has
-no state that a caller can notice: the same step in the same context gets the same row,
-whatever stands beside it in the batch and whatever was judged before.
+A classifier sees one step in its context and returns a probability for each of four labels. It
+has no state that a caller can notice: the same step in the same context gets the same row,
+whatever else is in the batch and whatever was judged before.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ UNSAFE: tuple[Label, ...] = ("drift", "harm")
 """The labels whose probabilities add up to a step's risk."""
 
 HISTORY = 64
-"""How many earlier steps of the same channel a `StepInput` holds at most."""
+"""The maximum number of earlier steps of the same channel that a `StepInput` holds."""
 
 REMEMBERED = 16
-"""How many of them our own classifiers look back on: the last ones, or the last that matter."""
+"""How many of these steps our own classifiers use: the last ones, or the last salient ones."""
 
 Probabilities: TypeAlias = NDArray[np.float64]
 """Shape (n, 4), columns as `LABELS`. A row sums to 1, or is all NaN: "could not judge"."""
@@ -53,24 +53,24 @@ Probabilities: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """One step in its context: the request, and the steps before it; never anything after it."""
+    """One step in its context: the request and the earlier steps, never a later one."""
 
     text: str
-    """The step itself, exactly as it stands in the text."""
+    """The text of the step, unchanged."""
 
     prompt: str = ""
-    """The request that the trace answers; empty where it is not known."""
+    """The request that the trace answers; empty if it is not known."""
 
     history: tuple[str, ...] = ()
-    """The steps before it in the same channel, oldest first, the last `HISTORY` at most."""
+    """The earlier steps of the same channel, oldest first; at most the last `HISTORY` of them."""
 
     channel: Channel = "reasoning"
-    """Which channel of the trace the step stands in."""
+    """The channel that the step belongs to."""
 
 
 @runtime_checkable
 class StepClassifier(Protocol):
-    """Anything that judges steps; scikit-learn's `predict_proba` with text in context as input.
+    """Anything that judges steps: scikit-learn's `predict_proba` on steps in their context.
 
     Implementations are deterministic, batch-invariant (a row does not depend on the other
     rows) and thread-safe. A step that cannot be judged gives a row of NaN; a failure of the
@@ -79,11 +79,11 @@ class StepClassifier(Protocol):
 
     @property
     def name(self) -> str:
-        """What the classifier is called in verdicts, such as `step-encoder`."""
+        """The name of the classifier in verdicts, such as `step-encoder`."""
 
     @property
     def digest(self) -> str:
-        """Names the exact weights or rules: `sha256:` and 64 hex digits."""
+        """Identifies the exact weights or rules: `sha256:` and 64 hex digits."""
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -94,7 +94,7 @@ class StepClassifier(Protocol):
 
 
 def in_context(texts: Sequence[str], prompt: str = "", channel: Channel = "reasoning") -> list[StepInput]:
-    """Return each step of a text with its request and the steps before it, `HISTORY` of them at most."""
+    """Return each step of a text with the request and at most the last `HISTORY` earlier steps."""
     return [
         StepInput(text, prompt, tuple(texts[max(0, index - HISTORY) : index]), channel)
         for index, text in enumerate(texts)

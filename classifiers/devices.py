@@ -1,4 +1,4 @@
-"""Which device torch runs a classifier on, where one is asked for."""
+"""Resolve the name of the torch device that a classifier is to run on."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ NEEDED = ("onnx", "torch", "transformers")
 
 
 def device_named(name: str | None) -> str | None:
-    """Return the device of torch that a name asks for; None for none, as everything ships.
+    """Return the torch device for a name; None to run on onnxruntime, as classifiers do by default.
 
     Args:
-        name: "cpu", "cuda", "cuda:1" or what else torch knows; "auto" for a GPU where there is one and
-            what is needed to use it is installed, else none; None for none.
+        name: "cpu", "cuda", "cuda:1" or another device that torch knows; "auto" for a GPU if there is
+            one and the packages it needs are installed, else None; None for no device.
 
     Raises:
-        UsageError: there is no such device here.
-        MissingExtra: torch, transformers or onnx is not installed.
+        UsageError: if this machine has no such device.
+        MissingExtra: if torch, transformers or onnx is not installed.
     """
     if name is None:
         return None

@@ -1,11 +1,11 @@
-"""Lists of phrases: the baseline that everyone has.
+"""A keyword classifier: lists of phrases, as a baseline.
 
 Nothing is learned. Each label starts with a weight; each different phrase of its list that
-stands in the step multiplies that weight by `FACTOR`, three phrases at most; the weights are
-divided by their sum. The request and the steps before are not looked at.
+occurs in the step multiplies this weight by `FACTOR`, for at most three phrases; the weights are
+divided by their sum. The request and the earlier steps are ignored.
 
-It is a weak baseline and meant as one: most unsafe reasoning uses ordinary words, and a model
-that refuses names the harm more often than one that helps.
+It is meant as a weak baseline: most unsafe reasoning uses ordinary words, and a model that
+refuses names the harm more often than one that helps.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ START: Mapping[Label, float] = MappingProxyType({"neutral": 3.0, "aware": 1.0, "
 """The weight of each label before any phrase is found."""
 
 FACTOR = 4.0
-"""What one phrase multiplies its label's weight by."""
+"""The factor by which each phrase multiplies the weight of its label."""
 
 MOST = 3
-"""How many phrases of a label count at most."""
+"""The maximum number of phrases that count for a label."""
 
 PHRASES: Mapping[Label, tuple[str, ...]] = MappingProxyType(
     {
@@ -69,11 +69,11 @@ PHRASES: Mapping[Label, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""Each label's phrases, as regular expressions that match whole words in any case."""
+"""The phrases of each label, as regular expressions that match whole words in any case."""
 
 
 class KeywordClassifier(StepClassifierBase):
-    """Judges a step by the phrases that stand in it; a weak baseline."""
+    """Judges a step by the phrases that occur in it; a weak baseline."""
 
     name = "keyword"
     languages = ("en",)

@@ -1,16 +1,16 @@
-"""A linear classifier on the words and letter sequences of a step and of what stands before it.
+"""A linear classifier on the words and letter sequences of a step and its context.
 
-Two stages, both logistic regressions:
+It has two stages, both logistic regressions:
 
 1. From hashed word and character n-grams (no text is stored), two models give log-odds of the
    four labels: `own` sees the step alone; `context` sees the step, the request, and the words of
-   the steps before it, in three distances.
-2. From their probabilities for this step, and from `own`'s for each of the steps before it, the
-   second stage says what the step does. So a step counts for more where the steps before it went
-   the same way, and the classifier still keeps no state.
+   the earlier steps, grouped by their distance.
+2. The second stage judges the step from the probabilities of both models for it, and from those of
+   `own` for the earlier steps. So a step counts for more if the steps before it went the same way,
+   and the classifier still keeps no state.
 
-Both are linear in the n-grams, so each text is looked at once, however many histories it is in.
-All sums run over one row in a fixed order: a row is the same bit by bit in any batch.
+Both models are linear in the n-grams, so each text is processed once, however many histories it is
+in. All sums run over one row in a fixed order, so a row is the same to the bit in any batch.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from .store import Manifest, write_manifest
 __all__ = ["DISTANCES", "FEATURES", "Indexed", "LexicalClassifier", "describe", "grams"]
 
 FEATURES = "undertow.lexical.features/1"
-"""Names how texts become numbers; weights that were trained for another way are refused."""
+"""The version of the features; weights that were trained on another version are refused."""
 
 DISTANCES = ((0, 1), (1, 3), (3, REMEMBERED))
-"""The steps before, in three groups: the last one, the two before that, the rest."""
+"""The earlier steps in three groups: the previous one, the two before it, the rest."""
 
 KIND = "lexical"
 WEIGHTS_FILE = "weights.safetensors"
@@ -53,12 +53,13 @@ _LONG_WORD = re.compile(r"\w{4,}")
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, NDArray[Any]]
-"""words (w, 20) and characters (c, 8): columns own, now, then one group a distance; request
-(r, 4); intercepts (2, 4) of own and context; second (k, 4) and second_intercept (4,)."""
+"""words (w, 20) and characters (c, 8): four columns for `own`, four for the step in `context`, and for
+words four for each distance; request (r, 4); intercepts (2, 4) of `own` and `context`; second (k, 4) and
+second_intercept (4,)."""
 
 
 class _Row(NamedTuple):
-    """A word's n-grams: the buckets that they fall into, and how many into each."""
+    """The n-grams of a word: the buckets that they fall into, and the count in each."""
 
     indices: NDArray[np.int32]
     counts: NDArray[np.float32]
@@ -66,11 +67,11 @@ class _Row(NamedTuple):
 
 _WORDS: Recent[tuple[str, int], _Row] = Recent(1 << 14)
 _WORD = 40
-"""Longer words are not worth remembering, and a text may be one long word."""
+"""Characters of the longest word whose n-grams are kept: a text may be a single long word."""
 
 
 class LexicalClassifier(StepClassifierBase):
-    """Judges steps with the weights of `training_lexical.fit_lexical`; `from_folder` reads saved ones."""
+    """Judges steps with weights from `training_lexical.fit_lexical`, or from a folder by `from_folder`."""
 
     def __init__(self, weights: Weights, manifest: Manifest, folder: Path | None = None) -> None:
         self.weights = weights
@@ -82,17 +83,17 @@ class LexicalClassifier(StepClassifierBase):
 
     @classmethod
     def of(cls, weights: Weights, name: str = "step-lexical") -> Self:
-        """Make a classifier of weights that are in no folder yet; it has the digest that it will have."""
+        """Build a classifier from weights that are not saved yet; saving it does not change its digest."""
         sha256 = hashlib.sha256(_serialised(weights)).hexdigest()
         settings = {"features": FEATURES}
         return cls(weights, Manifest(kind=KIND, name=name, settings=settings, files={WEIGHTS_FILE: sha256}))
 
     @classmethod
     def from_folder(cls, folder: Path, manifest: Manifest) -> Self:
-        """Read a folder whose files were checked against its manifest.
+        """Load a classifier from a folder whose files were checked against its manifest.
 
         Raises:
-            WeightsError: the weights are for other features, or cannot be read.
+            WeightsError: if the weights were trained on other features, or cannot be read.
         """
         if manifest.settings.get("features") != FEATURES:
             raise WeightsError(f"{folder}: not trained for {FEATURES}; train it again with this undertow")
@@ -103,7 +104,7 @@ class LexicalClassifier(StepClassifierBase):
         return cls(weights, manifest, folder)
 
     def save(self, folder: Path) -> None:
-        """Write the weights and their manifest into a folder, which is made where it is missing."""
+        """Write the weights and their manifest into a folder, which is created if missing."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / WEIGHTS_FILE).write_bytes(_serialised(self.weights))
         said = self.manifest
@@ -123,16 +124,16 @@ class LexicalClassifier(StepClassifierBase):
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """Steps as indices into their different texts, so that each text is looked at once."""
+    """Steps as indices into their distinct texts, so that each text is processed once."""
 
     texts: list[str]
     requests: list[str]
     step: NDArray[np.intp]
-    """Shape (n,)."""
+    """The text of each step, shape (n,)."""
     request: NDArray[np.intp]
-    """Shape (n,)."""
+    """The request of each step, shape (n,)."""
     before: NDArray[np.intp]
-    """Shape (n, REMEMBERED), the latest first; `len(texts)` where there was none."""
+    """The texts of the earlier steps, latest first, shape (n, REMEMBERED); `len(texts)` for none."""
 
     @classmethod
     def of(cls, steps: Sequence[StepInput]) -> Self:
@@ -150,7 +151,7 @@ class Indexed:
 
     @property
     def count(self) -> NDArray[np.intp]:
-        """How many steps before are known, shape (n,)."""
+        """The number of earlier steps of each step, at most `REMEMBERED`, shape (n,)."""
         count: NDArray[np.intp] = (self.before < len(self.texts)).sum(axis=1)
         return count
 
@@ -161,9 +162,9 @@ def grams(texts: Sequence[str], analyzer: str, buckets: int) -> sparse.csr_matri
     Args:
         texts: Any texts.
         analyzer: `word` for 1- and 2-grams of words, `char_wb` for 2- to 5-grams inside words.
-        buckets: How many hash buckets there are.
+        buckets: The number of hash buckets.
     """
-    # A lone surrogate has no UTF-8 form, which the hash is taken of.
+    # The hash is taken of the UTF-8 form, which a lone surrogate does not have.
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     counts = _inside_words(texts, buckets) if analyzer == "char_wb" else _counts(texts, analyzer, buckets)
     counts.data = 1 + np.log(counts.data)
@@ -184,7 +185,7 @@ def _counts(texts: Sequence[str], analyzer: str, buckets: int) -> sparse.csr_mat
 
 
 def _inside_words(texts: Sequence[str], buckets: int) -> sparse.csr_matrix:
-    """Count the n-grams inside words: those of a word are the same wherever it stands."""
+    """Count the n-grams inside words; those of a word do not depend on its surroundings."""
     split = [text.lower().split() for text in texts]
     rows = _rows_of({word for words in split for word in words}, buckets)
     found = [[rows[word] for word in words] for words in split]
@@ -198,7 +199,7 @@ def _inside_words(texts: Sequence[str], buckets: int) -> sparse.csr_matrix:
 
 
 def _rows_of(words: set[str], buckets: int) -> dict[str, _Row]:
-    """Return the n-grams of each word; those of common words are remembered."""
+    """Return the n-grams of each word; those of recently used words are cached."""
     known = {word: _WORDS.find((word, buckets)) for word in words}
     new = [word for word, row in known.items() if row is None]
     rows = {word: row for word, row in known.items() if row is not None}
@@ -213,7 +214,7 @@ def _rows_of(words: set[str], buckets: int) -> dict[str, _Row]:
 
 
 def describe(weights: Weights, steps: Sequence[StepInput]) -> Array:
-    """Return what the second stage sees of each step, shape (len(steps), k)."""
+    """Return the features of the second stage for each step, shape (len(steps), k)."""
     indexed = Indexed.of(steps)
     scores = _padded(_text_scores(weights, indexed.texts))
     own = _softmax(scores[:, :4] + weights["intercepts"][0])
@@ -253,7 +254,7 @@ def _request_scores(weights: Weights, indexed: Indexed) -> Array:
 
 
 def _past(own: Array, indexed: Indexed) -> Iterator[Array]:
-    """Yield what `own` said of the steps before: the last three, and summaries of more of them."""
+    """Yield the probabilities of `own` for the last three steps, and summaries of those for more steps."""
     lags = [own[indexed.before[:, lag]] for lag in range(REMEMBERED)]
     yield from lags[:3]
     yield _mean(own, indexed, 0, 4)
@@ -266,7 +267,7 @@ def _past(own: Array, indexed: Indexed) -> Iterator[Array]:
 
 
 def _surface(steps: Sequence[StepInput]) -> tuple[Array, Array, Array]:
-    """Return the share of a step's long words that the request has, its length, is there a request."""
+    """Return the share of each step's long words in its request, its log length, and whether it has one."""
     words_of = {prompt: set(_LONG_WORD.findall(prompt.lower())) for prompt in {step.prompt for step in steps}}
     own = [set(_LONG_WORD.findall(step.text.lower())) for step in steps]
     shared = [
@@ -278,7 +279,7 @@ def _surface(steps: Sequence[StepInput]) -> tuple[Array, Array, Array]:
 
 
 def _mean(values: Array, indexed: Indexed, start: int, end: int) -> Array:
-    """Return the mean of the values of the steps `start` to `end` before, 0 where there are none."""
+    """Return the mean value of the steps at lags `start` to `end` (excluded); 0 if there are none."""
     total = np.zeros((len(indexed.step), values.shape[1]))
     for lag in range(start, end):
         total += values[indexed.before[:, lag]]
@@ -286,7 +287,7 @@ def _mean(values: Array, indexed: Indexed, start: int, end: int) -> Array:
 
 
 def _padded(scores: Array) -> Array:
-    """Add a row of zeros: what `Indexed.before` points at where there was no step."""
+    """Append the row of zeros that `Indexed.before` points at for a missing step."""
     return np.vstack([scores, np.zeros((1, scores.shape[1]))])
 
 

@@ -1,12 +1,12 @@
-"""How a judge that is no folder is named: what kind it is, where it stands, and its options.
+"""The names of judges that are not undertow folders: a kind, a model, where it runs, and options.
 
     hf:org/name@revision                      any Hugging Face sequence classifier
-    guard:org/name@revision                   a guard that generates, on this machine
-    guard:org/name@http://localhost:8000/v1   the same, on a server with OpenAI's interface
+    guard:org/name@revision                   a generative guard, on this machine
+    guard:org/name@http://localhost:8000/v1   the same, on an OpenAI-compatible server
     judge:name@http://localhost:8000/v1       any chat model on such a server, asked our question
     stream:org/name@revision                  Qwen3Guard-Stream, token by token
 
-Instead of `org/name` a folder may stand. Options follow a question mark, as in a web address:
+A folder can replace `org/name`. Options follow a question mark, as in a URL:
 `hf:org/name@revision?LABEL_0=neutral&LABEL_1=harm`.
 """
 
@@ -30,7 +30,7 @@ PREFIXES: Mapping[str, str] = MappingProxyType(
         "stream": ".guards.stream:StreamGuard",
     }
 )
-"""What a name may begin with → the class that it makes, by `from_name(named)`."""
+"""The prefix of a name → the class that `from_name(named)` builds it with."""
 
 FORMS: Mapping[str, str] = MappingProxyType(
     {
@@ -41,33 +41,33 @@ FORMS: Mapping[str, str] = MappingProxyType(
         "stream:org/name@revision": "Qwen3Guard-Stream, token by token",
     }
 )
-"""Each form of a name, and what it is for."""
+"""Each form of a name → what it is for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A name, taken apart."""
+    """A parsed name."""
 
     kind: str
     place: str
-    """`org/name`, a folder, or a server's name for the model."""
+    """`org/name`, a folder, or the name that a server gives the model."""
     revision: str | None
-    """A commit, tag or branch; None where none was given."""
+    """A commit, tag or branch; None if none was given."""
     address: str | None
     """The base URL of a server; None for a model on this machine."""
     options: Mapping[str, str]
 
 
 def is_named(name: str) -> bool:
-    """Say whether a name is one of these forms."""
+    """Return whether a name has one of these forms."""
     return name.partition(":")[0] in PREFIXES and ":" in name
 
 
 def named(name: str) -> Named:
-    """Take a name apart.
+    """Parse a name.
 
     Raises:
-        UsageError: nothing stands where the model's name should.
+        UsageError: if the prefix is unknown or the model's name is missing.
     """
     kind, _, rest = name.partition(":")
     rest, _, query = rest.partition("?")
@@ -85,10 +85,10 @@ def named(name: str) -> Named:
 
 
 def take(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Turn options into arguments; the type of each is given.
+    """Convert options to arguments of the given types.
 
     Raises:
-        UsageError: an option that the judge does not have, or a value that is not of its type.
+        UsageError: if the judge has no such option, or a value is not of its type.
     """
     unknown = set(options) - set(kinds)
     if unknown:

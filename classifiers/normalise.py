@@ -1,14 +1,14 @@
-"""Text as a reader sees it, for a classifier's eyes only.
+"""Normalise text to what a reader sees, for classifiers only.
 
-A writer can hide a word from a program and not from a person: an invisible character inside it,
-a Cyrillic letter in place of a Latin one, spaces between its letters, digits in their stead.
-`normalise` undoes that. Its result is read by a classifier and thrown away: positions, verdicts
-and reports keep to the text as it was written, so nothing needs to be mapped back.
+A writer can hide a word from a program but not from a person: with an invisible character inside
+it, a Cyrillic letter instead of a Latin one, spaces between its letters, or digits for letters.
+`normalise` undoes that. Only a classifier reads the result, which is then discarded: positions,
+verdicts and reports refer to the text as it was written, so nothing needs to be mapped back.
 
-Ordinary text comes out as it went in, but for typographic forms (curly quotes, ligatures, wide
-letters). What is a word in another script stays one: only words that mix Latin letters with their
-lookalikes, or are made of lookalikes alone within a text that is otherwise Latin, are changed.
-What it does not undo: other languages, ciphers, encodings, spelling mistakes.
+Ordinary text is not changed, except for typographic forms (curly quotes, ligatures, wide letters).
+Words in another script are kept: only words that mix Latin letters with their lookalikes, or
+consist of lookalikes alone within a text that is otherwise Latin, are changed. Other languages,
+ciphers, encodings and spelling mistakes are not undone.
 
 Unicode Standard Annex 15 (NFKC); the lookalikes are from the letters of Unicode Technical
 Standard 39 (confusables) that stand for a basic Latin one.
@@ -25,7 +25,7 @@ from .contract import REMEMBERED, StepInput
 __all__ = ["CONFUSABLES", "normalise", "normalised"]
 
 KEPT = 4096
-"""Texts whose result is remembered: a step is history for the ones after it."""
+"""Texts whose result is cached: a step is in the history of the steps after it."""
 
 _LOOKALIKES = {
     "a": "аɑαᴀᗅ", "b": "ƀɓʙЬВΒᏏ", "c": "сϲᴄСϹⅽ", "d": "ԁɗᴅđᏧ", "e": "еҽєεᴇЕΕ", "f": "ƒꜰϝ", "g": "ɡɢԍց",  # noqa: RUF001
@@ -50,7 +50,7 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef]"
 )
-"""What is drawn as nothing."""
+"""Characters that are not visible."""
 
 _MARKS = re.compile(
     "(?<=[\x00-\x7f])[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
@@ -59,19 +59,19 @@ _WORD = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile("[A-Za-z]")
 
 _SPACED = re.compile(r"(?<!\S)\w[^\w\s]?(?:[ \t]{1,4}(?:\w[^\w\s]?|[^\w\s])){3,}(?!\S)")
-"""Single characters, four or more, with spaces between them."""
+"""Four or more single characters with spaces between them."""
 _GAP = re.compile(r"[ \t]{2,}|(?<=[^\w\s])[ \t]")
 _DOTTED = re.compile(r"(?<![\w.])[^\W\d_](?:([.\-_*|·•])[^\W_])(?:\1[^\W_])+(?!\w)")
-"""Single characters, three or more, with the same sign between all of them."""
+"""Three or more single characters with the same sign between all of them."""
 _PAIR = re.compile(r"(?<![\w.])[^\W\d_]([.\-_*|·•])[^\W_](?!\w)")
 _BROKEN = re.compile(r"(?<=[a-z]{2})[*|~·•](?=[a-z]{2})", re.IGNORECASE)
-"""A sign that stands in no word."""
+"""A sign inside a word that does not belong in any word."""
 
 _LEET = str.maketrans("01345789@$!|", "oieastbgasil")
 _LEET_WORD = re.compile(r"(?<![\w@$!|.])[A-Za-z01345789@$!|]*[A-Za-z][A-Za-z01345789@$!|]*(?![\w@$|])")
 _HAS_LEET = re.compile(r"[A-Za-z][01345789@$!|]|[01345789$|][A-Za-z]")
 _INSIDE = re.compile(r"[A-Za-z][013457@$!|]+[A-Za-z]|^[013457$|][A-Za-z]{2}")
-"""What makes a word of letters and digits a word in disguise: a digit between letters, or before them."""
+"""The pattern of a disguised word: a digit or a sign between letters or before them."""
 _MEANT = re.compile(
     r"\d*(?:1st|2nd|3rd)|\d+(?:th|s|d|k|x|am|pm|px|gb|mb|kg|km|cm|mm|ml|mg|min|hrs?|days?|zip|chan|password|\dd)",
     re.IGNORECASE,
@@ -80,12 +80,12 @@ _MEANT = re.compile(
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+\d")
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _SEVERAL = 3
-"""So many words in disguise, and the short ones are read in the same way."""
+"""From this many disguised words on, all words of letters and digits but `_MEANT` are read as disguised."""
 
 
 @lru_cache(maxsize=KEPT)
 def normalise(text: str) -> str:
-    r"""Return a text as a reader sees it.
+    r"""Return a text as a reader sees it, with disguises undone.
 
     Example:
         >>> normalise("h\u200bow to p1ck a l\u043eck, q u i e t l y")
@@ -103,13 +103,13 @@ def normalise(text: str) -> str:
 
 
 def normalised(step: StepInput) -> StepInput:
-    """Return a step with its texts normalised, of its history the last `REMEMBERED`."""
+    """Return a step with its texts normalised and its history cut to the last `REMEMBERED` steps."""
     history = tuple(map(normalise, step.history[-REMEMBERED:]))
     return StepInput(normalise(step.text), normalise(step.prompt), history, step.channel)
 
 
 def _latin(text: str) -> str:
-    """Undo what Unicode offers: compatibility forms, invisible characters, lookalikes, heaps of marks."""
+    """Undo Unicode disguises: compatibility forms, invisible characters, lookalikes, stacked marks."""
     text = _UNSEEN.sub("", unicodedata.normalize("NFKC", _UNSEEN.sub("", text).translate(_OTHER_SIGNS)))
     if text.isascii():
         return text
@@ -134,7 +134,7 @@ def _base(letter: str) -> str:
 
 
 def _join_spaced(run: re.Match[str]) -> str:
-    """Join single letters; where the gaps differ, the wide ones part words."""
+    """Join single letters; if the gaps differ in width, the wide ones separate words."""
     found = run[0]
     if sum(c.isalpha() for c in found) * 4 < len(re.sub(r"\s", "", found)) * 3:
         return found

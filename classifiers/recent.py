@@ -1,4 +1,4 @@
-"""A bounded store of what was computed lately."""
+"""A bounded, thread-safe cache of recently used values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """Keeps the values asked for last; safe to use from several threads.
+    """A thread-safe cache that keeps the most recently used values.
 
-    Two threads that miss the same key at once both compute it. `functools.lru_cache` would hold
-    the arguments of a method for as long as the class lives.
+    Two threads that miss the same key at the same time both compute its value. `functools.lru_cache`
+    is no alternative: on a method, it keeps the arguments alive for as long as the class lives.
 
     Args:
-        size: how many values are kept.
+        size: the maximum number of values.
     """
 
     def __init__(self, size: int) -> None:
@@ -29,7 +29,7 @@ class Recent(Generic[Key, Value]):
         self._lock = Lock()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made now if it is not there."""
+        """Return the value of a key; compute and keep it if it is not there."""
         value = self.find(key)
         if value is None:
             value = make()
@@ -45,7 +45,7 @@ class Recent(Generic[Key, Value]):
             return self._kept[key]
 
     def keep(self, key: Key, value: Value) -> None:
-        """Keep the value of a key, which is not None."""
+        """Keep the value of a key; the value must not be None."""
         with self._lock:
             self._kept[key] = value
             while len(self._kept) > self._size:

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines, plain or packed with gzip; what is wrong with a file is said by its name and line."""
+"""Rows of JSON Lines files, plain or gzipped; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ __all__ = ["read_rows"]
 T = TypeVar("T")
 
 _GZIP = b"\x1f\x8b"
-"""What a packed file begins with, whatever its name."""
+"""The first bytes of a gzipped file, whatever its name."""
 
 _WRONG = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
-"""What goes wrong with a value of another shape, type or size than expected, or nested too deep."""
+"""The errors that a value of an unexpected shape, type, size or depth can cause."""
 
 _LONGEST = 200
-"""Characters of an error that are passed on: a key or a number in it may be as long as the row."""
+"""Characters of an error message that are kept: a key or a number in it may be as long as the row."""
 
 
 def read_rows(path: Path, make: Callable[[Any, int], T], what: str) -> Iterator[T]:
-    """Yield what is made of each row; empty lines are passed over.
+    """Yield the object that `make` builds from each row; empty lines are skipped.
 
     Args:
-        path: JSON Lines in UTF-8, packed with gzip or not.
-        make: makes it, of a row's value and its number, from 0; raises what Python raises where a
-            value is not as expected.
-        what: what a row should be, in words.
+        path: JSON Lines in UTF-8, gzipped or not.
+        make: builds the object from the value of a row and the number of its line, from 0; it may
+            raise the errors of `_WRONG` if the value is not as expected.
+        what: what a row should be, in words, for error messages.
 
     Raises:
-        InputError: the file cannot be opened or is damaged, or a row is not JSON, or nothing can be
-            made of it.
+        InputError: if the file cannot be opened or is damaged, a row is not JSON, or `make` fails.
     """
     for number, line in enumerate(_lines(path)):
         if line.strip():

@@ -1,12 +1,12 @@
-"""Which of the steps before are remembered: those that are risky when they are read alone.
+"""Decide which earlier steps a classifier remembers: those that are risky when read alone.
 
-Who remembers everything can be talked round: an assurance that all is legal, or some innocent sentences
-before each unsafe step, and what follows looks better than it is. A classifier that remembers only what
-counts against a trace cannot: a step that is not remembered changes nothing after it, unless there are so
-many that they push others out of the `HISTORY` steps that are looked at. The price is that it forgets as
-well what speaks for a trace.
+A classifier that remembers every step can be talked round: after an assurance that all is legal, or some
+innocent sentences before each unsafe step, the unsafe step looks better than it is. A classifier that
+remembers only the steps that count against a trace cannot: a step that is not remembered does not affect
+later ones, unless there are so many that they push others out of the `HISTORY` steps that are considered.
+The price is that the steps that speak for a trace are forgotten as well.
 
-Whether a step is remembered depends on it and its request alone, so it is asked once for each.
+Whether a step is remembered depends only on the step, its request and its channel, so it is judged once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _Request: TypeAlias = tuple[str, Channel]
 
 
 class Salience:
-    """Takes out of histories what is not to be remembered.
+    """Removes the steps that are not to be remembered from histories.
 
     Args:
-        judge: gives the rows of steps; it is asked without any history.
-        bound: the risk above which a step is remembered. One that cannot be judged is not: there is
-            nothing in it that could be read.
+        judge: returns the rows of steps; it is given steps without history.
+        bound: the risk above which a step is remembered. A step that cannot be judged is not
+            remembered: it holds nothing that could be read.
     """
 
     def __init__(self, judge: Callable[[Sequence[StepInput]], Probabilities], bound: float = SALIENT) -> None:
@@ -40,7 +40,7 @@ class Salience:
         self._known: Recent[StepInput, bool] = Recent(16384)
 
     def __call__(self, steps: Sequence[StepInput], /) -> list[StepInput]:
-        """Return the steps with what is remembered of their histories, `REMEMBERED` at most."""
+        """Return the steps with only the remembered part of their histories, at most `REMEMBERED` steps."""
         before: dict[_Request, dict[str, bool]] = {}
         for step in steps:
             before.setdefault((step.prompt, step.channel), {}).update(
@@ -51,7 +51,7 @@ class Salience:
         return [_with(step, before[step.prompt, step.channel]) for step in steps]
 
     def salient(self, steps: Sequence[StepInput], /) -> list[bool]:
-        """Return which of some steps without history are remembered."""
+        """Return whether each of these steps, which have no history, is to be remembered."""
         known = {step: self._known.find(step) for step in steps}
         new = [step for step, found in known.items() if found is None]
         if new:
@@ -63,7 +63,7 @@ class Salience:
 
 
 def alone(texts: Iterable[str], prompt: str, channel: Channel = "reasoning") -> list[StepInput]:
-    """Return texts as steps beside a request, with nothing before them."""
+    """Return each text as a step with the request and no history."""
     return [StepInput(text, prompt, (), channel) for text in texts]
 
 

@@ -1,6 +1,6 @@
-"""How many threads a classifier may use in this process.
+"""The number of threads that classifiers may use in this process.
 
-All cores that the process has, unless something that runs several processes says less.
+By default one for each core that the process may use; code that runs several processes sets a limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _limit: int | None = None
 
 
 def threads() -> int:
-    """Return how many threads to judge with, at least 1."""
+    """Return the number of threads to judge with, at least 1."""
     if _limit is not None:
         return _limit
     if hasattr(os, "sched_getaffinity"):
@@ -22,6 +22,6 @@ def threads() -> int:
 
 
 def limit_threads(count: int) -> None:
-    """Let classifiers in this process use that many threads and no more."""
+    """Limit the classifiers in this process to this number of threads."""
     global _limit  # noqa: PLW0603  (one limit a process is the point)
     _limit = count

@@ -1,4 +1,4 @@
-"""From a step in its context to the tokens that `step-encoder` reads, whatever runs its network."""
+"""Turn a step in its context into the tokens that `step-encoder` reads, on onnxruntime or torch."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .store import Manifest
 __all__ = ["Ids", "Laid", "Line", "Tokens"]
 
 Ids: TypeAlias = tuple[int, ...]
-"""The tokens of one window of a text; () is the empty text, which stands for what is not there."""
+"""The tokens of one window of a text; () is the empty text, used for a missing request or window."""
 
 Line: TypeAlias = tuple[Ids, ...]
-"""A window after those before it that it can look back to: one for each upper layer."""
+"""The preceding windows that a window depends on, one for each upper layer, then the window itself."""
 
 CHARACTERS = 4000
-"""Characters of a request that are read: of a longer one, its beginning and its end."""
+"""Characters of a request that are read; of a longer request, its beginning and its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A step as the network reads it."""
+    """A step, laid out as the network reads it."""
 
     request: Ids
     before: tuple[tuple[Line, ...], ...]
-    """The steps before it that the memory walks over, oldest first: a line for each window of each."""
+    """The earlier steps that the memory runs over, oldest first, each with a line for each of its windows."""
     own: tuple[Line, ...]
-    """A line for each window of the step itself; the riskiest counts."""
+    """A line for each window of the step itself; the riskiest window counts."""
     in_answer: bool
 
 
@@ -41,16 +41,16 @@ class Tokens:
     """Cuts texts into windows of tokens.
 
     Args:
-        folder: where the encoder's `tokenizer.json` stands.
-        manifest: of the encoder's folder.
+        folder: the folder that holds the encoder's `tokenizer.json`.
+        manifest: the manifest of that folder.
 
     Raises:
-        ValueError: if the tokenizer is not BERT's.
+        ValueError: if the tokenizer has no [CLS] and [SEP], as BERT's has.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.look_back = int(manifest.settings["upper_layers"])
-        """How many windows before it a window is read beside, one after the other."""
+        """How many preceding windows influence a window: one for each upper layer."""
         self._window = int(manifest.settings["max_tokens"]) - 2
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._unknown = self.tokenizer.token_to_id("[UNK]")
@@ -62,7 +62,7 @@ class Tokens:
         self._ends: tuple[int, int] = first, last
 
     def lay(self, step: StepInput) -> Laid | None:
-        """Lay out a step, its disguises taken off; None where the tokenizer knows nothing of it."""
+        """Lay out a step after normalising its texts; None if the tokenizer knows none of its tokens."""
         step = normalised(step)
         own = self._windows(step.text)
         if all(token == self._unknown for window in own for token in window):
@@ -76,14 +76,14 @@ class Tokens:
                 line.append(window)
                 found.append(tuple(line[-self.look_back - 1 :]))
             lines.append(tuple(found))
-        # The oldest texts are there to be looked back at, as they are in training.
+        # The oldest texts only serve as preceding windows of the others, as in training.
         count = min(len(texts), REMEMBERED - self.look_back)
         before = tuple(lines[len(texts) - count : -1])
         request = self._asked.get(step.prompt, lambda: self._request(step.prompt))
         return Laid(request, before, lines[-1], step.channel == "answer")
 
     def framed(self, ids: Ids) -> list[int]:
-        """Return a window's tokens between those that open and close a text."""
+        """Return the tokens of a window between [CLS] and [SEP]."""
         first, last = self._ends
         return [first, *ids, last]
 
@@ -95,7 +95,7 @@ class Tokens:
         return [tuple(ids[i : i + self._window]) for i in range(0, max(1, len(ids)), self._window)]
 
     def _request(self, text: str) -> Ids:
-        """Return the tokens of a request; of a long one, its beginning and its end."""
+        """Return the tokens of a request; of a long request, its beginning and its end."""
         if len(text) > CHARACTERS:
             text = text[: CHARACTERS // 2] + "\n" + text[-CHARACTERS // 2 :]
         ids, half = self._ids(text), self._window // 2
