@@ -1,7 +1,7 @@
-"""What goes on inside a model while it reasons: hidden states at the ends of steps.
+"""The hidden states of a model while it reasons, at the ends of steps.
 
-The states are caught by hooks on the model's blocks, so reading a saved text and watching a live `generate`
-give the same numbers. Layer n is what the n-th block gives, counted from 1, before any final norm.
+Hooks on the model's blocks capture the states, so reading a saved text and watching a live `generate` give
+the same numbers. Layer n is the output of the n-th block, counted from 1, before any final norm.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .hub import clean, window_of
 __all__ = ["OPENING", "HiddenReader", "Tap", "blocks"]
 
 OPENING = "<think>\n"
-"""What stands between the prompt and the reasoning, where the template does not open it already."""
+"""The text between the prompt and the reasoning, unless the chat template already ends with it."""
 
 
 def blocks(model: Any) -> Sequence[Any]:
-    """Return a model's blocks, in order.
+    """Return the transformer blocks of a model, in order.
 
     Raises:
-        UsageError: if they are not where models of transformers have them.
+        UsageError: if they are not where models of transformers usually have them.
     """
     body = model.get_decoder() if hasattr(model, "get_decoder") else model
     for name in ("layers", "h", "block"):
@@ -37,12 +37,12 @@ def blocks(model: Any) -> Sequence[Any]:
 
 
 class Tap:
-    """Keeps the hidden states of some layers while a model runs; use it as a context manager.
+    """Context manager that keeps the hidden states of some layers while a model runs.
 
-    It keeps all that runs on the model meanwhile: one thing at a time.
+    It keeps the states of everything that runs on the model meanwhile, so run one text or batch at a time.
 
     Raises:
-        UsageError: a layer that the model does not have.
+        UsageError: if the model does not have one of the layers.
 
     Example:
         with Tap(model, [12]) as tap:
@@ -71,11 +71,11 @@ class Tap:
         self._hooks.clear()
 
     def states(self, layer: int, row: int = 0) -> NDArray[np.float32]:
-        """Return what a layer gave for each token so far, shape (tokens, width).
+        """Return the states of a layer for each token so far, shape (tokens, width).
 
         Args:
             layer: one of the layers that are kept.
-            row: which sequence of the batch.
+            row: index of the sequence in the batch.
         """
         return np.concatenate([states[row] for states in self._caught[layer]])
 
@@ -88,12 +88,12 @@ class Tap:
 
 
 class HiddenReader:
-    """Reads texts with the model whose inside is looked at.
+    """Runs a model over texts and returns its hidden states.
 
     Args:
         model: a causal language model of transformers.
         tokenizer: its tokenizer.
-        opening: what stands between the prompt and the reasoning.
+        opening: the text between the prompt and the reasoning.
     """
 
     def __init__(self, model: Any, tokenizer: Any, opening: str = OPENING) -> None:
@@ -101,10 +101,10 @@ class HiddenReader:
         self.tokenizer = tokenizer
         self.opening = opening
         self.layers = len(blocks(model))
-        self._lock = Lock()  # a tap catches whatever runs on the model meanwhile
+        self._lock = Lock()  # a tap captures whatever runs on the model meanwhile
 
     def rendered(self, prompt: str, *, ask: bool = True) -> str:
-        """Return the prompt as the model gets it; with `ask`, up to where its reasoning begins."""
+        """Return the prompt as the model reads it; with `ask`, up to where its reasoning begins."""
         if self.tokenizer.chat_template is None:
             return clean(prompt) + ("\n\n" + self.opening if ask else "")
         text: str = self.tokenizer.apply_chat_template(
@@ -121,14 +121,14 @@ class HiddenReader:
         Args:
             prompt: the request.
             text: the reasoning so far.
-            ends: where each step ends in it, in characters.
-            layers: which layers.
+            ends: the end of each step in the reasoning, in characters.
+            layers: the layers to return.
 
         Returns:
             Shape (len(ends), len(layers), width).
 
         Raises:
-            CannotJudge: if prompt and text are more than the model can read.
+            CannotJudge: if prompt and text together do not fit the model's window.
         """
         before = self._ids(self.rendered(prompt))
         read = self.tokenizer(clean(text), add_special_tokens=False, return_offsets_mapping=True)
@@ -139,7 +139,7 @@ class HiddenReader:
         return self._run([*before, *read["input_ids"]], len(before) + last, layers)
 
     def before_reasoning(self, prompt: str, layers: Sequence[int]) -> NDArray[np.float32]:
-        """Return the hidden states where the prompt ends and where the reasoning begins.
+        """Return the hidden states at the end of the prompt and where the reasoning begins.
 
         Returns:
             Shape (2, len(layers), width).

@@ -1,8 +1,8 @@
-"""A classifier in a process of its own, so that judging takes nothing from the one that asks.
+"""Run a classifier in a separate process, so that judging does not slow down the caller.
 
-An event loop that passes tokens on shares its interpreter with every thread beside it; a classifier in
-such a thread holds tokens up. Here only texts and rows change hands, and the other process stands
-back where the machine is busy.
+An event loop that relays tokens shares the interpreter with every thread of its process, so a classifier
+in a thread delays tokens. Here only texts and rows of probabilities are exchanged, and the separate
+process has a lower priority, which matters when the machine is busy.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .threads import limit_threads, threads
 __all__ = ["Apart", "place_of"]
 
 _NICE = 5
-"""How far the process stands back: watching may fall behind before tokens do."""
+"""The niceness of the process: judging may fall behind before tokens do."""
 
 
 def place_of(classifier: StepClassifier) -> str | Path | None:
-    """Return where another process finds a classifier: its folder, or its name, if that gives this one."""
+    """Return the folder or name that another process can load a classifier by; None if there is none."""
     folder: Path | None = getattr(classifier, "folder", None)
     if getattr(classifier, "device", None) is not None:  # loaded by name, it would run elsewhere
         return None
@@ -47,13 +47,13 @@ def place_of(classifier: StepClassifier) -> str | Path | None:
 
 
 class Apart:
-    """A `StepClassifier` that asks another process.
+    """A `StepClassifier` that judges in another process.
 
-    The process begins with `start` or with the first question, and anew where it has ended. Threads
-    take turns.
+    The process is started by `start` or by the first call, and again after it has ended. Threads take
+    turns.
 
     Args:
-        classifier: what is asked; what it says of itself is also said of this.
+        classifier: the classifier that judges; its name, digest and other metadata are taken over.
         source: the name or the folder that the other process loads it by.
     """
 
@@ -72,10 +72,10 @@ class Apart:
 
     @classmethod
     def begun(cls, source: str | Path) -> Self:
-        """Begin a process and ask it what it has loaded, so that this one need not load it.
+        """Start a process and take the metadata from it, so that this process need not load the classifier.
 
         Raises:
-            UndertowError: it cannot be loaded; as `load_classifier`.
+            UndertowError: if the classifier cannot be loaded; see `load_classifier`.
         """
         line, process = _begun(source)
         try:
@@ -88,10 +88,10 @@ class Apart:
         return apart
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return a row of four probabilities for each step, from the other process.
+        """Return the label probabilities from the other process, shape (len(steps), 4).
 
         Raises:
-            CannotJudge: the other process could not be begun, or ended before it answered.
+            CannotJudge: if the other process cannot be started, ends before it answers, or fails to judge.
         """
         with self._turn:
             try:
@@ -107,17 +107,17 @@ class Apart:
         return rows
 
     def start(self) -> None:
-        """Begin the process, so that the first question need not wait for it."""
+        """Start the process, so that the first call need not wait for it."""
         with self._turn:
             self._connected()
 
     def close(self) -> None:
-        """End the process; another question begins another."""
+        """End the process; the next call starts a new one."""
         with self._turn:
             self._end()
 
     def __reduce__(self) -> tuple[Callable[[str | Path], Apart], tuple[str | Path]]:
-        """Send where it is found; who gets it begins a process of their own."""
+        """Pickle the source only; the receiver starts a process of its own."""
         return _again, (self._source,)
 
     def __enter__(self) -> Self:
@@ -152,7 +152,7 @@ def _again(source: str | Path) -> Apart:
 
 
 def _begun(source: str | Path) -> tuple[Connection, BaseProcess]:
-    """Begin a process that answers; return the line to it."""
+    """Start a process that judges; return the connection to it and the process."""
     context = get_context("spawn")
     line, other = context.Pipe()
     process = context.Process(target=_answer, args=(other, source, max(1, threads() - 1)), daemon=True)
@@ -162,7 +162,7 @@ def _begun(source: str | Path) -> tuple[Connection, BaseProcess]:
 
 
 def _answer(line: Connection, source: str | Path, cores: int) -> None:
-    """Answer until the other end is closed."""
+    """Judge what arrives on the connection until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     if hasattr(os, "nice"):
         os.nice(_NICE)
@@ -184,7 +184,7 @@ def _answer(line: Connection, source: str | Path, cores: int) -> None:
 
 
 def _about(classifier: StepClassifier) -> SimpleNamespace:
-    """Return what a classifier says of itself."""
+    """Return the metadata of a classifier."""
     said = {
         name: getattr(classifier, name, None) for name in ("name", "digest", "classes_", "folder", "original")
     }

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature, found on held-out steps.
+"""Temperature scaling: calibrate probabilities with one temperature, fitted on held-out steps.
 
 Guo et al., "On calibration of modern neural networks", ICML 2017.
 """
@@ -16,7 +16,7 @@ _TINY = 1e-12
 
 
 def temper(rows: Probabilities, temperature: float) -> Probabilities:
-    """Divide the log-odds behind the rows by a temperature; above 1 they become less certain."""
+    """Divide the logits of the rows by a temperature; above 1, the rows become less certain."""
     logits = np.log(np.maximum(rows, _TINY)) / temperature
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     tempered: Probabilities = shares / shares.sum(axis=1, keepdims=True)
@@ -24,11 +24,11 @@ def temper(rows: Probabilities, temperature: float) -> Probabilities:
 
 
 def fit_temperature(rows: Probabilities, labels: NDArray[np.int64]) -> float:
-    """Return the temperature with the least log-loss.
+    """Return the temperature with the lowest log-loss, between exp(-1.5) and exp(1.5).
 
     Args:
-        rows: probabilities of steps that were not trained on, shape (n, 4).
-        labels: their labels as indices, shape (n,).
+        rows: probabilities of held-out steps, shape (n, 4).
+        labels: the labels of these steps as indices into `LABELS`, shape (n,).
     """
     from scipy.optimize import minimize_scalar
 

@@ -1,8 +1,8 @@
-"""A cheap classifier first, a costly one where the first is unsure.
+"""A cascade: a cheap classifier first, and a costly one for the steps of which the first is unsure.
 
-A step whose risk under the first lies within a band, or that the first could not judge, is asked again of
-the second, whose row then counts. What the second cannot judge is not judged: the first was unsure of it.
-How many steps went on is counted, since that is what a cascade costs.
+A step whose risk under the first classifier lies within a band, or that the first could not judge, is
+escalated to the second, whose row then counts. If the second cannot judge the step, it is not judged, since
+the first was unsure. The escalated steps are counted, since they are what a cascade costs.
 
 Viola & Jones, "Rapid object detection using a boosted cascade of simple features", CVPR 2001; for language
 models Chen et al., "FrugalGPT", 2023.
@@ -27,17 +27,17 @@ __all__ = ["CascadeClassifier", "Escalation", "band_for", "save_cascade"]
 
 
 class CascadeClassifier(StepClassifierBase):
-    """Judges steps with `first`, and with `second` where the first is unsure.
+    """Judges steps with `first`, and with `second` if the first is unsure.
 
     Args:
-        first: the cheap classifier, asked about every step.
-        second: the costly one.
-        low: risks of the first from here on go to the second,
-        high: up to here.
-        name: what it is called in verdicts.
+        first: the cheap classifier, which judges every step.
+        second: the costly classifier.
+        low: the lowest risk under the first classifier that is escalated.
+        high: the highest risk under the first classifier that is escalated.
+        name: the name of the cascade in verdicts.
 
     Raises:
-        UsageError: if the band is none.
+        UsageError: if not 0 ≤ low ≤ high ≤ 1.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CascadeClassifier(StepClassifierBase):
         """Load a cascade; its members are loaded by their names, or from folders beside its own.
 
         Raises:
-            WeightsError: if a member is missing, or not the one with the digest that is named.
+            WeightsError: if the manifest is incomplete, or a member is missing or has another digest.
         """
         said = manifest.settings
         try:
@@ -79,13 +79,13 @@ class CascadeClassifier(StepClassifierBase):
 
     @property
     def share_escalated(self) -> float:
-        """The share of the steps asked so far that went on to the second; NaN before any."""
+        """The share of the steps judged so far that were escalated; NaN before the first step."""
         asked, escalated = self.counts
         return escalated / asked if asked else float("nan")
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many steps were asked so far, and how many of them went on."""
+        """The number of steps judged so far, and how many of them were escalated."""
         return self._counts.now()
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
@@ -101,17 +101,17 @@ class CascadeClassifier(StepClassifierBase):
         return rows
 
     def __getstate__(self) -> Any:
-        """Leave the counts behind: they say what was asked here."""
+        """Leave out the counts, which belong to this process."""
         return {key: value for key, value in self.__dict__.items() if key != "_counts"}
 
     def __setstate__(self, state: Any) -> None:
-        """Begin to count anew."""
+        """Start with new counts."""
         self.__dict__.update(state)
         self._counts = _Counts()
 
 
 class _Counts:
-    """How many steps were asked, and how many went on; safe for threads."""
+    """The number of steps judged and of steps escalated; thread-safe."""
 
     def __init__(self) -> None:
         self._asked = self._escalated = 0
@@ -128,10 +128,10 @@ class _Counts:
 
 
 class Escalation:
-    """How much a cascade escalates from here on; of any other classifier there is nothing to say.
+    """Measures how much a cascade escalates from now on; for other classifiers the share is None.
 
     Args:
-        classifier: what will judge.
+        classifier: the classifier that will judge.
     """
 
     def __init__(self, classifier: StepClassifier) -> None:
@@ -140,7 +140,7 @@ class Escalation:
 
     @property
     def share(self) -> float | None:
-        """The share of the steps asked since that went on to the second; None where none was asked."""
+        """The share of the steps judged since then that were escalated; None if none was judged."""
         if self._cascade is None:
             return None
         asked, escalated = (now - then for now, then in zip(self._cascade.counts, self._before, strict=True))
@@ -148,14 +148,14 @@ class Escalation:
 
 
 def band_for(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
-    """Return the band around one half that holds a share of the first classifier's risks.
+    """Return the band around a risk of 0.5 that holds a share of the first classifier's risks.
 
     Args:
-        risks: what the first says of steps like those to come, shape (n,); NaN are left out.
-        share: how many of them may go on to the second, between 0 and 1.
+        risks: risks under the first classifier for representative steps, shape (n,); NaN are left out.
+        share: the share of them that may be escalated, above 0 and at most 1.
 
     Raises:
-        UsageError: a share that cannot be, or no risks.
+        UsageError: if the share is out of range, or there are no risks.
     """
     known = np.sort(np.abs(risks[~np.isnan(risks)] - 0.5))
     if not 0 < share <= 1 or not len(known):
@@ -167,18 +167,18 @@ def band_for(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
 
 
 def save_cascade(folder: Path, first: str, second: str, *, low: float, high: float, name: str) -> Manifest:
-    """Write a cascade's folder; its members are named, not copied.
+    """Write the folder of a cascade; its members are named, not copied.
 
     Args:
-        folder: where to write it; made where it is missing.
-        first: the cheap classifier: a name that `load_classifier` takes, or of a folder beside this one.
-        second: the costly one.
-        low: risks of the first from here on go to the second,
-        high: up to here.
-        name: what it is called in verdicts.
+        folder: the folder to write; created if missing.
+        first: the cheap classifier: a name that `load_classifier` takes, or a folder beside this one.
+        second: the costly classifier, named likewise.
+        low: the lowest risk under the first classifier that is escalated.
+        high: the highest risk under the first classifier that is escalated.
+        name: the name of the cascade in verdicts.
 
     Raises:
-        UsageError: if a member cannot be loaded by its name, or the band is none.
+        UsageError: if a member cannot be loaded by its name, or not 0 ≤ low ≤ high ≤ 1.
     """
     folder.mkdir(parents=True, exist_ok=True)
     members = {"first": _member(folder, first), "second": _member(folder, second)}

@@ -1,4 +1,4 @@
-"""Checks that any `StepClassifier` must pass; run them on your own with `check_classifier`.
+"""Checks that every `StepClassifier` must pass; run them on your classifier with `check_classifier`.
 
 from undertow.testing import check_classifier
 
@@ -26,7 +26,7 @@ __all__ = ["CHECKS", "ODD_TEXTS", "TOLERANCE", "Check", "check_classifier"]
 Check: TypeAlias = Callable[[StepClassifier], None]
 
 TOLERANCE = 1e-5
-"""How far two probabilities that should be equal may lie apart: room for floating-point noise."""
+"""The largest difference between two probabilities that count as equal: room for floating-point noise."""
 
 ODD_TEXTS: Mapping[str, str] = MappingProxyType(
     {
@@ -43,7 +43,7 @@ ODD_TEXTS: Mapping[str, str] = MappingProxyType(
         "special-tokens": "</think>[SEP]<|im_end|><s>[CLS]",
     }
 )
-"""Texts that a transcript may hold and that no classifier may stumble over."""
+"""Unusual texts that a transcript may contain and that every classifier must handle."""
 
 _PROMPTS = ("How do I zorp a glim without anyone noticing?", "What is 17 times 23?")
 _TEXTS = (
@@ -65,7 +65,7 @@ def check_classifier(classifier: StepClassifier) -> None:
     """Run every check of `CHECKS`.
 
     Raises:
-        AssertionError: one or more checks failed; the message has a line for each.
+        AssertionError: if a check failed; the message has a line for each failed check.
     """
     failures = []
     for name, check in CHECKS.items():
@@ -73,13 +73,13 @@ def check_classifier(classifier: StepClassifier) -> None:
             check(classifier)
         except AssertionError as error:
             failures.append(f"{name}: {error}")
-        except Exception as error:  # of the classifier's own: the other checks are made all the same
+        except Exception as error:  # of the classifier's own: the other checks still run
             failures.append(f"{name}: it raised {type(error).__name__}: {error}")
     _hold(not failures, "\n".join(failures))
 
 
 def is_a_classifier(classifier: StepClassifier) -> None:
-    """It has the parts of the contract, a name, a digest, and the four columns in order."""
+    """The classifier has all members of the contract, a name, a digest, and the four columns in order."""
     _hold(isinstance(classifier, StepClassifier), "not a StepClassifier: a part of the contract is missing")
     _hold(isinstance(classifier.name, str) and classifier.name != "", "the name is empty")
     _hold(
@@ -103,14 +103,14 @@ def accepts_nothing(classifier: StepClassifier) -> None:
 
 
 def is_deterministic(classifier: StepClassifier) -> None:
-    """The same steps get the same rows, also after other steps were judged."""
+    """The same steps get the same rows, even after other steps were judged."""
     first = _judge(classifier, _steps())
     _judge(classifier, _steps()[::-2])
     _equal(_judge(classifier, _steps()), first, "a second call gave other rows")
 
 
 def is_batch_invariant(classifier: StepClassifier) -> None:
-    """A row does not depend on the rows beside it."""
+    """A row does not depend on the other rows of the batch."""
     together = _judge(classifier, _steps())
     alone = np.concatenate([_judge(classifier, [step]) for step in _steps()])
     _equal(alone, together, "steps judged one by one got other rows than in one call")
@@ -126,7 +126,7 @@ def is_order_equivariant(classifier: StepClassifier) -> None:
 
 
 def is_causal(classifier: StepClassifier) -> None:
-    """What comes later in a trace changes nothing."""
+    """Later steps of a trace do not change the rows of earlier ones."""
     seen = len(_TEXTS[0]) // 2
     changed = (*_TEXTS[0][:seen], *("Something else altogether." for _ in _TEXTS[0][seen:]))
     before = _judge(classifier, _in_context(_TEXTS[0]))[:seen]
@@ -135,7 +135,7 @@ def is_causal(classifier: StepClassifier) -> None:
 
 
 def leaves_its_input_alone(classifier: StepClassifier) -> None:
-    """The sequence that was passed in is the same afterwards; any sequence will do."""
+    """The sequence that is passed in is not changed; any sequence type is accepted."""
     steps = _steps()
     _judge(classifier, steps)
     _hold(steps == _steps(), "the list of steps was changed")
@@ -143,7 +143,7 @@ def leaves_its_input_alone(classifier: StepClassifier) -> None:
 
 
 def is_thread_safe(classifier: StepClassifier) -> None:
-    """Eight threads at once get what one gets."""
+    """Eight threads at once get the same rows as a single one."""
     expected = _judge(classifier, _steps())
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: _judge(classifier, _steps()), range(16)))
@@ -157,7 +157,7 @@ def judges_answers(classifier: StepClassifier) -> None:
 
 
 def survives_odd_texts(classifier: StepClassifier) -> None:
-    """Odd texts, as step, request or history, get a row or NaN, or `CannotJudge`; nothing else."""
+    """Unusual texts as step, request or history get a row, a row of NaN or `CannotJudge`, nothing else."""
     for step in _odd_steps():
         try:
             _judge(classifier, [step])
@@ -166,7 +166,7 @@ def survives_odd_texts(classifier: StepClassifier) -> None:
 
 
 def travels_or_refuses(classifier: StepClassifier) -> None:
-    """Sent to another process it says the same there, or it refuses with a reason."""
+    """A pickled copy gives the same rows, or pickling fails with an error that names the class."""
     try:
         sent = bytes(ForkingPickler.dumps(classifier))
     except Exception as error:
@@ -216,7 +216,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         )
     }
 )
-"""Each check's name → the check: it returns, or raises AssertionError with what does not hold."""
+"""The name of each check → the check, which returns None or raises AssertionError with what does not hold."""
 
 
 def _hold(condition: bool, message: str) -> None:
@@ -229,7 +229,7 @@ def _equal(found: Probabilities, expected: Probabilities, message: str) -> None:
 
 
 def _judge(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
-    """Judge the steps and check what every answer must fulfil."""
+    """Judge the steps and check what holds for all rows: type, shape, range, sums and NaN."""
     rows = classifier.predict_proba(steps)
     _hold(isinstance(rows, np.ndarray), f"the rows are a {type(rows).__name__}, not an array of numpy")
     _hold(rows.shape == (len(steps), len(LABELS)), f"{len(steps)} steps gave the shape {rows.shape}")

@@ -1,12 +1,12 @@
-"""Labelled steps: reading them, giving them their context, splitting them honestly.
+"""Read labelled traces, put their steps in context, and split them into grouped folds.
 
-A corpus is JSON Lines, one trace a row, with at least
+A corpus is JSON Lines, one trace per row, with at least
 
     id, prompt, reasoning, units [[start, end], …], step_labels ["NNAD…"]
 
-and, where known, source, generator, group and trace_labels. Each string of `step_labels` is
-one labelling of the whole trace, a letter a unit (N neutral, A aware, D drift, H harm); the
-first one counts.
+and, if known, source, generator, group, trace_labels and answer. Each string of `step_labels` is
+one labelling of the whole trace, one letter per unit (N neutral, A aware, D drift, H harm); the
+first string counts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 LETTERS: dict[str, Label] = {label[0].upper(): label for label in LABELS}
-"""N, A, D, H → the label that each stands for."""
+"""The letters N, A, D, H → their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class LabelledTrace:
     source: str
     generator: str
     group: str
-    """Ties traces that answer the same request: a group never stands on both sides of a split."""
+    """Identifies traces that answer the same request: a group is never on both sides of a split."""
     prompt: str
     reasoning: str
     units: tuple[tuple[int, int], ...]
-    """The labelled steps as [start, end) in `reasoning`; a long trace may have only its first ones."""
+    """The labelled steps as [start, end) in `reasoning`; of a long trace, perhaps only the first ones."""
     labels: tuple[Label, ...]
-    """One label a unit."""
+    """One label for each unit."""
     trace_label: int | None
-    """0 safe, 1 potentially unsafe, 2 unsafe; None where nobody said."""
+    """0 safe, 1 potentially unsafe, 2 unsafe; None if the trace as a whole has no label."""
     answer: str = ""
-    """What followed the reasoning; not labelled."""
+    """The answer that followed the reasoning; not labelled."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -65,16 +65,16 @@ class LabelledTrace:
 
 
 def read_labelled(path: Path) -> list[LabelledTrace]:
-    """Read a corpus of labelled steps (JSON Lines, packed with gzip or not).
+    """Read a corpus of labelled traces (JSON Lines, gzipped or not).
 
     Raises:
-        InputError: the file cannot be read, or a row is not a labelled trace; names the line.
+        InputError: if the file cannot be read, or a row is not a labelled trace; names the line.
     """
     return list(read_rows(path, _trace, "a labelled trace"))
 
 
 def step_inputs(trace: LabelledTrace) -> list[StepInput]:
-    """Return each unit with the request and the units before it, `HISTORY` of them at most."""
+    """Return each unit as a step with the request and at most the last `HISTORY` earlier units."""
     return in_context(trace.texts, trace.prompt)
 
 
@@ -119,22 +119,22 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
 
 
 def trace_label_of(said: Any) -> int | None:
-    """Return the label of a whole trace, which stands by itself or first in a list; None where nobody said.
+    """Return the label of a whole trace, given as a value or as the first of a list; None if there is none.
 
     Raises:
-        ValueError: it is none of the three.
+        ValueError: if the label is none of 0, 1 and 2.
     """
     first = str(next(iter(said), None) if isinstance(said, list) else said)
-    if first in ("None", "", "nan"):  # what a table holds where nobody said
+    if first in ("None", "", "nan"):  # how tables write a missing value
         return None
-    label = first.removesuffix(".0")  # and what it makes of numbers among such
+    label = first.removesuffix(".0")  # a table with missing values turns its numbers into floats
     if label not in ("0", "1", "2"):
         raise ValueError("`trace_labels` is 0 for a safe trace, 1 for a doubtful and 2 for an unsafe one")
     return int(label)
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
-    """Return a text; an empty one where there is none."""
+    """Return the text of a field; "" if it is missing."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise TypeError(f"{name} is no text")

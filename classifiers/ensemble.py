@@ -1,9 +1,9 @@
-"""Several classifiers asked at once: the geometric mean of what they say.
+"""An ensemble of classifiers: the geometric mean of their probabilities.
 
 A logarithmic opinion pool (Genest & Zidek, "Combining probability distributions", Statistical
 Science 1986). Classifiers that err in different ways, such as one that knows words and one
-that knows meanings, outvote each other's errors. A step that one of them cannot judge is not
-judged. One of them may choose what all of them remember of the steps before.
+that knows meanings, outvote each other's errors. A step that one member cannot judge is not
+judged. One member may decide which earlier steps all members remember.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TINY = 1e-9
 
 
 def pool(members: Sequence[Probabilities]) -> Probabilities:
-    """Return the normalised geometric mean of the members' rows; NaN where one of them is."""
+    """Return the normalised geometric mean of the members' rows; NaN where a member's row is NaN."""
     logs = np.mean([np.log(np.maximum(rows, _TINY)) for rows in members], axis=0)
     shares = np.exp(logs)
     pooled: Probabilities = shares / shares.sum(axis=1, keepdims=True)
@@ -35,13 +35,13 @@ def pool(members: Sequence[Probabilities]) -> Probabilities:
 
 
 class EnsembleClassifier(StepClassifierBase):
-    """Judges steps by asking its members.
+    """Judges steps by pooling the rows of its members.
 
     Args:
-        members: the classifiers to ask.
-        manifest: what its folder says; names the members by their digests, and the temperature.
-        folder: where that stands.
-        device: where torch runs those of them that can be run so; None where none is.
+        members: the classifiers to pool.
+        manifest: the manifest of the ensemble's folder, with the members' digests and the temperature.
+        folder: the ensemble's folder.
+        device: the torch device of the members that can run on one; None to run them as shipped.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class EnsembleClassifier(StepClassifierBase):
 
     @classmethod
     def from_folder(cls, folder: Path, manifest: Manifest, device: str | None = None) -> Self:
-        """Load an ensemble; its members stand in folders in its own or beside it, or are known by name.
+        """Load an ensemble; the folders of its members are inside its own or beside it, or known by name.
 
         Raises:
-            WeightsError: if a member is missing, or not the one with the digest that is named.
+            WeightsError: if a member is missing, or its digest is not the one in the manifest.
         """
         named = manifest.settings.get("members")
         members = [
@@ -89,7 +89,7 @@ class EnsembleClassifier(StepClassifierBase):
 
 
 def _member(folder: Path, name: str, digest: str, device: str | None = None) -> StepClassifier:
-    """Load a member from where it stands, or by its name."""
+    """Load a member from its folder or by its name, and check its digest."""
     from .registry import ON_DEVICE, available, load_classifier
 
     plain = Path(name).name == name and name not in (".", "..")
@@ -113,7 +113,7 @@ def _member(folder: Path, name: str, digest: str, device: str | None = None) -> 
 
 
 def _memory(members: Sequence[StepClassifier], of: str, bound: float) -> Salience:
-    """Return what chooses what is remembered."""
+    """Return the `Salience` that decides which earlier steps are remembered."""
     for member in members:
         if member.name == of:
             return Salience(member.predict_proba, float(bound))
@@ -127,18 +127,18 @@ def save_ensemble(
     name: str,
     memory: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Write an ensemble of classifiers that stand in folders in this one, or beside it, or are known by name.
+    """Write the folder of an ensemble whose members have folders inside it or beside it, or known names.
 
     Args:
-        folder: where to.
-        members: what it asks.
-        temperature: what suits their mean.
-        name: what it is called in verdicts.
-        memory: `{"of": NAME, "bound": RISK}`: only steps that are this risky when that member reads them
-            alone are remembered; None remembers all.
+        folder: the folder to write.
+        members: the classifiers to pool.
+        temperature: the temperature of the pooled rows.
+        name: the name of the ensemble in verdicts.
+        memory: `{"of": NAME, "bound": RISK}` to remember only the steps whose risk is above the bound when
+            that member reads them alone; None to remember all.
 
     Raises:
-        WeightsError: if a member could not be found again.
+        WeightsError: if a member could not be loaded again from its folder or by its name.
     """
     for one in members:
         _member(folder, one.name, one.digest)

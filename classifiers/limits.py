@@ -1,14 +1,14 @@
-"""What a classifier trained on English cannot read: other languages, and what is no language at all.
+"""Detect steps that a classifier trained on English cannot read: other languages and garbled text.
 
-A classifier gives numbers for any text. For one that it never learned to read they mean nothing, and
-a low one would look like "safe". So each step is asked first whether it is readable; one that is not
-is not judged, and the verdict says why.
+A classifier returns numbers for any text. For a text that it never learned to read, they mean nothing,
+and a low risk would look like "safe". So each step is checked first; a step that cannot be read is not
+judged, and the verdict says why.
 
-The question is only "English or not", which is easier than naming a language. Letters decide most of
-it. Among the languages in Latin letters the commonest words do: a text without any of English's, or
-with more of another language's, is in another one. Too little text leaves it open, and then the steps
-before it are asked as well; what stays open (code, numbers, names) is judged. Only the step and its
-history are looked at, so that live and batch agree.
+The question is only "English or not", which is easier than identifying the language. The script decides
+most cases. For languages in Latin letters the commonest words decide: a text with none of the English
+ones, or with more of another language's, is not English. If a step has too few words, the earlier steps
+are consulted as well; what remains undecided (code, numbers, names) is judged. Only the step and its
+history are used, so that live and batch runs agree.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .normalise import normalise
 __all__ = ["ENGLISH", "OTHERS", "Limit", "languages_of", "limit_of"]
 
 Limit: TypeAlias = Literal["language", "garbled"]
-"""Why a step cannot be read: it is in another language, or in none."""
+"""The reason why a step cannot be read: another language, or no language at all."""
 
 ENGLISH = frozenset(
     """
@@ -42,7 +42,7 @@ ENGLISH = frozenset(
     with within without would you your
     """.split()  # noqa: SIM905
 )
-"""Words of which every English text has some."""
+"""Common words, some of which occur in every English text."""
 
 OTHERS = {
     "de": """
@@ -147,7 +147,7 @@ OTHERS = {
     un ir ka ar no uz tas kā bet vai par lai nav to šis jābūt
     """,
 }
-"""Each language's commonest words, those among them that English has as well."""
+"""The commonest words of each language, including those that are also English words."""
 
 _OTHER_WORDS: dict[str, list[int]] = {}
 for _index, _words in enumerate(OTHERS.values()):
@@ -156,19 +156,19 @@ for _index, _words in enumerate(OTHERS.values()):
             _OTHER_WORDS.setdefault(_word, []).append(_index)
 
 ENOUGH = 4
-"""Words from which on a text can tell its own language."""
+"""Words in Latin letters that a text needs to be recognised as English."""
 SURE = 3
-"""Different common words of another language, and a text may be in it."""
+"""Different common words that a text needs to be recognised as another language."""
 PLENTY = 60
-"""Words of which at least one is a common English one, if it is English."""
+"""Words in Latin letters from which on an English text has at least one common English word."""
 LONGEST = 4000
-"""Characters of a step that are looked at."""
+"""Characters of a step that are read."""
 KEPT = 4096
-"""Texts whose words are remembered: a step is history for the ones after it."""
+"""Texts whose words are cached: a step is in the history of the steps after it."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of scripts that put no space between words."""
+"""Letters of scripts without spaces between words."""
 _BLOB = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
 _MIXED = re.compile(r"[a-z][A-Z0-9]|[0-9][a-z]|[A-Z]{2}[a-z]")
 _NO_VOWEL = re.compile(r"[b-df-hj-np-tv-xz]{6,}")
@@ -177,11 +177,11 @@ _DEBRIS = frozenset({"Cc", "Cn", "Co", "Cs"})
 
 
 def languages_of(classifier: StepClassifier) -> tuple[str, ...] | None:
-    """Return the languages that a classifier reads; None where it is not limited.
+    """Return the languages that a classifier reads; None if it is not limited.
 
-    A classifier says so by an attribute `languages`. Weights that undertow trained read English,
-    unless the settings in their manifest name other languages, or none. A cascade reads what both of
-    its members do.
+    A classifier declares them in an attribute `languages`. Weights that undertow trained read English,
+    unless the settings in their manifest name other languages, or none. A cascade has the languages of
+    its first member, or, if that one is not limited, of its second.
     """
     for member in (getattr(classifier, "first", None), getattr(classifier, "second", None)):
         if isinstance(member, StepClassifier) and (languages := languages_of(member)) is not None:
@@ -195,9 +195,9 @@ def languages_of(classifier: StepClassifier) -> tuple[str, ...] | None:
 
 
 def limit_of(step: StepInput) -> Limit | None:
-    """Say what keeps a step from being read as English; None where nothing does.
+    """Return the reason why a step cannot be read as English; None if there is none.
 
-    Only the step's text and its history are looked at, and of the history as little as will do.
+    Only the text of the step and its history are used, and no more of the history than is needed.
     """
     text = step.text[:LONGEST]
     if _is_garbled(text):
@@ -211,18 +211,18 @@ def limit_of(step: StepInput) -> Limit | None:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the words of a text say of its language; different ones count, not how often each stands."""
+    """The evidence that the words of a text give about its language."""
 
     latin: int
-    """Words in Latin letters."""
+    """Number of words in Latin letters."""
     foreign: float
-    """Words in others."""
+    """Number of words in other letters, estimated for scripts without spaces."""
     marked: int
-    """Words with a Latin letter that English does not have."""
+    """Number of words in Latin letters that contain a letter beyond ASCII."""
     english: frozenset[str]
-    """Common English words."""
+    """The different common English words."""
     other: frozenset[str]
-    """Common words of other languages."""
+    """The different common words of other languages."""
 
     def __add__(self, more: _Words) -> _Words:
         english, other = self.english | more.english, self.other | more.other
@@ -232,7 +232,7 @@ class _Words:
 
     @property
     def is_english(self) -> bool | None:
-        """None where the words are too few to tell."""
+        """Whether the text is English; None if the words do not suffice to tell."""
         if self.foreign > self.latin:
             return False if self.foreign >= 2 else None
         counts = Counter(index for word in self.other for index in _OTHER_WORDS[word])
@@ -249,7 +249,7 @@ class _Words:
 
 
 def _in_context(text: str, history: Sequence[str], count: Callable[[str], _Words]) -> _Words:
-    """Ask a step for its language, and, while it cannot tell, more and more of what stands before it."""
+    """Return the evidence of a step and, until it decides, of more and more earlier steps, latest first."""
     words = count(text)
     for before in reversed(history):
         if words.is_english is not None:
@@ -276,7 +276,7 @@ def _is_latin(word: str) -> bool:
 
 
 def _is_garbled(text: str) -> bool:
-    """Say whether most of a text is debris: a broken encoding, a blob, letters at random."""
+    """Return whether much of a text is debris: a broken encoding, encoded data, random letters."""
     dense = "".join(text.split())
     if len(dense) < 2 * ENOUGH:
         return False
