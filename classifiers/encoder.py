@@ -1,8 +1,8 @@
 """`step-encoder`: a small text encoder that reads a step in its context, on onnxruntime.
 
-What a text is worth beside its request and the steps before it is computed once and kept, for
-when it stands in another step's history; what a step costs does therefore not grow with the
-trace. Each text is read by itself, so a row cannot depend on its neighbours in a batch.
+The vector of a text in the context of its request and the preceding texts is computed once and
+cached for later steps that have the text in their history, so the cost of a step does not grow with
+the trace. Each text is read separately, so a row cannot depend on the other rows of a batch.
 """
 
 from __future__ import annotations
@@ -30,46 +30,46 @@ __all__ = ["EncoderClassifier"]
 
 Array: TypeAlias = NDArray[np.float32]
 MANY = 32
-"""Steps from which on they are spread over the cores; onnxruntime leaves Python free to."""
+"""Number of steps from which on they are spread over the cores; onnxruntime releases the GIL."""
 TOGETHER = 16
-"""Steps that go through a graph before the next graph runs."""
+"""Number of steps that are laid out and judged together."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """A window of a text, read by itself."""
+    """A window of a text after the lower layers, which read it alone."""
 
     states: Array
-    """Its tokens' states, shape (1, tokens, wide)."""
+    """The states of its tokens, shape (1, tokens, wide)."""
     query: Array
-    """What they ask for in the first upper layer, shape (1, tokens, wide)."""
+    """Their queries in the first upper layer, shape (1, tokens, wide)."""
     there: Array
-    """What they show there to who looks at them, keys and values, shape (1, tokens, 2 wide)."""
+    """Their keys and values in the first upper layer, shape (1, tokens, 2 wide)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A window of a text, read beside what stands before it."""
+    """A window of a text after the upper layers, which read it in its context."""
 
     there: tuple[Array, ...]
-    """What its tokens show in each upper layer, shape (1, tokens, 2 wide)."""
+    """The keys and values of its tokens in each upper layer, each of shape (1, tokens, 2 wide)."""
     states: Array
-    """Its tokens' states after the last layer, shape (1, tokens, wide)."""
+    """The states of its tokens after the last layer, shape (1, tokens, wide)."""
     step: Array
-    """What it is worth as a step, shape (1, width)."""
+    """Its vector as a step, shape (1, width)."""
 
 
 class EncoderClassifier(StepClassifierBase):
     """Judges steps with the encoder and the memory that `undertow.classifiers.export` wrote.
 
-    A step longer than the encoder's window is read in several, each beside the one before, and the
-    riskiest of them counts, so that nothing hides behind padding; disguises are taken off first. A
-    step of which the tokenizer knows nothing (control characters, a script that it was not made for)
-    cannot be judged: its row is NaN.
+    The texts are normalised first. A step longer than the encoder's window is read in several windows,
+    each in the context of the preceding one, and the riskiest window counts, so that nothing hides behind
+    padding. A step without any token that the tokenizer knows (control characters, a script that it was
+    not made for) cannot be judged: its row is NaN.
 
     Args:
-        folder: where its weights stand.
-        manifest: what `store.read_manifest(folder)` gave.
+        folder: the folder that holds the weights.
+        manifest: the result of `store.read_manifest(folder)`.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -107,7 +107,7 @@ class EncoderClassifier(StepClassifierBase):
         cores = threads()
         if len(steps) < MANY or cores == 1:
             return self._rows(steps)
-        # Neighbours stay together: each is worth something to the next.
+        # Neighbours stay together: what is cached for one is used for the next.
         size = -(-len(steps) // cores)
         with ThreadPoolExecutor(cores) as pool:
             parts = pool.map(self._rows, [steps[i : i + size] for i in range(0, len(steps), size)])
@@ -124,9 +124,9 @@ class EncoderClassifier(StepClassifierBase):
     def _judge(self, steps: Sequence[Laid]) -> NDArray[np.float64]:
         """Return the rows of some steps, each that of its riskiest window.
 
-        A graph after the other runs for all of them: what it needs stays in the processor's cache.
+        One graph after the other runs for all steps, so that its weights stay in the processor's cache.
         """
-        # Beforehand, as far as what is read is still remembered when it is needed.
+        # Run the lower layers first, for as many windows as are sure to be cached when they are needed.
         for line in [line for laid in steps for line in laid.own][: 2 * TOGETHER]:
             self._by_itself(line[-1])
         walks: dict[tuple[Ids, bool], list[tuple[int, Array]]] = {}
@@ -143,7 +143,7 @@ class EncoderClassifier(StepClassifierBase):
         return np.array([_riskiest(np.stack(one)) for one in rows]).reshape(-1, 4)
 
     def _whole(self, laid: Laid, lines: Sequence[Line]) -> Array:
-        """Return what a text is worth, shape (1, width): the mean of its windows."""
+        """Return the vector of a text, shape (1, width): the mean over its windows."""
         vectors = [self._vector(laid.request, line) for line in lines]
         if len(vectors) == 1:
             return vectors[0]
@@ -151,7 +151,7 @@ class EncoderClassifier(StepClassifierBase):
         return mean
 
     def _decide(self, windows: Sequence[Array], request: Array, in_answer: bool) -> NDArray[np.float64]:
-        """Return the rows of some windows of steps beside a request, each (steps, width)."""
+        """Return a row for each sequence of step vectors, each of shape (steps, width), under one request."""
         lengths = np.array([len(window) for window in windows], dtype=np.int32)
         steps = np.zeros((lengths.max(), len(windows), request.shape[1]), dtype=np.float32)
         for place, window in enumerate(windows):
@@ -169,11 +169,11 @@ class EncoderClassifier(StepClassifierBase):
         return rows
 
     def _vector(self, request: Ids, line: Line) -> Array:
-        """Return what the last of some windows is worth after the others, shape (1, width)."""
+        """Return the vector of the last window of a line in its context, shape (1, width)."""
         return self._worth.get((request, *line), lambda: self._read(request, line).step)
 
     def _read(self, request: Ids, line: Line) -> _Read:
-        """Read the last of some windows beside the request and the window before it."""
+        """Read the last window of a line in the context of the request and the window before it."""
         before = [self._layer(request, line[-depth - 2 : -1]) for depth in range(self._look_back)]
         read = self._run_upper(self._by_itself(line[-1]), self._ask(request)[0], before)
         for depth in range(1, self._look_back):
@@ -181,7 +181,10 @@ class EncoderClassifier(StepClassifierBase):
         return read
 
     def _layer(self, request: Ids, line: Line) -> Array:
-        """Return what the last window shows in an upper layer; in the n-th it depends on n others."""
+        """Return the keys and values of the last window of a line in the upper layer len(line) - 1.
+
+        In the n-th upper layer, counted from 0, they depend on the n windows before.
+        """
         depth = len(line) - 1
         if not line[-1]:
             return self._nothing[depth]
@@ -191,16 +194,16 @@ class EncoderClassifier(StepClassifierBase):
         return self._between.get((request, *line), lambda: self._read(request, whole).there[depth])
 
     def _ask(self, request: Ids) -> tuple[tuple[Array, ...], Array]:
-        """Return what a request shows in each upper layer, and what it is worth, shape (1, width)."""
+        """Return the keys and values of a request in each upper layer, and its vector, shape (1, width)."""
         return self._asked.get(request, lambda: self._read_request(request))
 
     def _read_request(self, request: Ids) -> tuple[tuple[Array, ...], Array]:
-        """Read a request; there is nothing beside it."""
+        """Read a request, which has no context."""
         read = self._run_upper(self._by_itself(request), self._nothing, self._nothing)
         return read.there, self._request.run(["request"], {"read": read.states})[0]
 
     def _read_nothing(self) -> tuple[Array, ...]:
-        """Return what the empty text shows in each upper layer, beside itself."""
+        """Return the keys and values of the empty text in each upper layer, in the context of itself."""
         alone = self._run_lower(())
         there = [alone.there]
         while len(there) < self._look_back:
@@ -224,17 +227,17 @@ class EncoderClassifier(StepClassifierBase):
 
 
 def _riskiest(rows: Probabilities) -> Probabilities:
-    """Return the row with the highest risk; one that is not a number is taken for it, so that it shows."""
+    """Return the row with the highest risk; a row of NaN counts as the highest, so that it is not hidden."""
     riskiest: Probabilities = rows[np.argmax(risk_of(rows))]
     return riskiest
 
 
 def _session(path: Path) -> Any:
-    """Open a graph for one thread: texts are short, and callers bring their own threads."""
+    """Open a graph with one thread: texts are short, and callers use threads of their own."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # hardly two texts have the same shapes beside them
-    # The graphs are written as they shall run; what would still be fused is slower than its parts.
+    options.enable_mem_pattern = False  # hardly any two runs have the same shapes
+    # The graphs are written as they are to run; what onnxruntime would still fuse is slower fused.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,12 +1,12 @@
-"""Ways to hide harm from a classifier, put on labelled traces: to test with, and to train against.
+"""Disguise labelled traces in ways that hide harm from a classifier, for testing and for training.
 
-A disguise changes how a trace is written and not what its steps do, so its labels hold. Those of
-characters leave a text that a person still reads; `normalise` is meant to undo them. Those of
-words and of steps are what a model that is watched might do: hedge, reword, assert that all is
-well, pad, or spread one thought over several steps.
+A disguise changes how a trace is written but not what its steps do, so the labels still hold.
+Disguises of characters leave a text that a person can still read; `normalise` is meant to undo
+them. Disguises of words and steps are what a monitored model might do: hedge, reword, assert that
+all is well, pad, or spread one thought over several steps.
 
-The disguises are simple on purpose, public ones that a classifier has to stand; a writer who
-knows it can always do worse.
+The disguises are simple and public on purpose: a classifier has to withstand at least these. A
+writer who knows the classifier can always do worse.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .normalise import CONFUSABLES
 __all__ = ["DISGUISES", "Disguised", "disguise"]
 
 Piece: TypeAlias = tuple[str, Label, int]
-"""A unit's text, its label, and the unit that it comes from; -1 for one that was put in."""
+"""The text of a unit, its label, and the index of the original unit; -1 for an inserted one."""
 Writer: TypeAlias = Callable[[str, Random], str]
 Steps: TypeAlias = Callable[[str, Label, int, Random], Iterator[Piece]]
 
@@ -66,17 +66,17 @@ _INNOCENT = (
 
 @dataclass(frozen=True, slots=True)
 class Disguised:
-    """A trace in disguise."""
+    """A disguised trace."""
 
     trace: LabelledTrace
     origin: tuple[int, ...]
-    """For each of its units the unit of the trace as it was; -1 for one that was put in."""
+    """The index of the original unit for each unit of the disguised trace; -1 for an inserted one."""
 
 
 def disguise(trace: LabelledTrace, name: str, seed: int = 0) -> Disguised:
-    """Write a labelled trace in another way; the same seed gives the same text.
+    """Disguise a labelled trace; the same seed gives the same text.
 
-    The request and the answer stay as they are: it is the reasoning that hides.
+    Only the reasoning changes; the request and the answer stay as they are.
 
     Args:
         trace: what to disguise.
@@ -84,7 +84,7 @@ def disguise(trace: LabelledTrace, name: str, seed: int = 0) -> Disguised:
         seed: decides what is drawn.
 
     Raises:
-        UsageError: there is no such disguise.
+        UsageError: if there is no such disguise.
     """
     if name not in DISGUISES:
         raise UsageError(f"no disguise {name!r}; known: {', '.join(DISGUISES)}")
@@ -114,7 +114,7 @@ def disguise(trace: LabelledTrace, name: str, seed: int = 0) -> Disguised:
 
 
 def _by_text(write: Writer) -> Steps:
-    """Make a disguise of one that writes each unit anew."""
+    """Build a disguise from a function that rewrites a unit."""
 
     def rewrite(text: str, label: Label, index: int, random: Random) -> Iterator[Piece]:
         yield write(text, random) or text, label, index
@@ -123,7 +123,7 @@ def _by_text(write: Writer) -> Steps:
 
 
 def _by_word(write: Writer, share: float = 1.0, shortest: int = 1) -> Steps:
-    """Make a disguise of one that writes a share of the words anew."""
+    """Build a disguise from a function that rewrites a word, applied to a share of the words."""
 
     def write_all(text: str, random: Random) -> str:
         def one(word: re.Match[str]) -> str:
@@ -136,7 +136,7 @@ def _by_word(write: Writer, share: float = 1.0, shortest: int = 1) -> Steps:
 
 
 def _by_letter(write: Writer, share: float) -> Steps:
-    """Make a disguise of one that writes a share of the letters anew."""
+    """Build a disguise from a function that rewrites a letter, applied to a share of the letters."""
 
     def write_all(word: str, random: Random) -> str:
         return "".join(write(c, random) if random.random() < share else c for c in word)
@@ -153,7 +153,7 @@ def _wide(letter: str, random: Random) -> str:
 
 
 def _spaced(text: str, random: Random) -> str:
-    """Space every letter out, and the words further."""
+    """Put a space between all letters, and three between words."""
     return "   ".join(" ".join(word) for word in text.split())
 
 
@@ -182,7 +182,7 @@ def _wrapped(text: str, random: Random) -> str:
 
 
 def _padded(text: str, label: Label, index: int, random: Random) -> Iterator[Piece]:
-    """Put three innocent steps before each unsafe one."""
+    """Insert three innocent steps before each unsafe one."""
     if label in UNSAFE:
         for innocent in random.sample(_INNOCENT, 3):
             yield innocent, "neutral", -1
@@ -190,14 +190,14 @@ def _padded(text: str, label: Label, index: int, random: Random) -> Iterator[Pie
 
 
 def _asserted(text: str, label: Label, index: int, random: Random) -> Iterator[Piece]:
-    """Put an assurance before each unsafe step; it argues safety away, so it is drift itself."""
+    """Insert an assurance before each unsafe step; it argues a worry away, so its label is drift."""
     if label in UNSAFE:
         yield random.choice(_ASSURANCES), "drift", -1
     yield text, label, index
 
 
 def _split(text: str, label: Label, index: int, random: Random) -> Iterator[Piece]:
-    """Say a step in two sentences, parted at the space that is nearest to its middle."""
+    """Split a step into two sentences at the space nearest to its middle."""
     spaces = [place.start() for place in re.finditer(r"(?<=\S)\s(?=\S)", text)]
     if len(spaces) < 5:
         yield text, label, index
@@ -227,4 +227,4 @@ DISGUISES: Mapping[str, Steps] = MappingProxyType(
         "splitting": _split,
     }
 )
-"""Each disguise's name → what it makes of a unit: one or more pieces."""
+"""The name of each disguise → the function that turns a unit into one or more pieces."""

@@ -1,12 +1,13 @@
-"""From a trained network to a folder that onnxruntime runs without torch.
+"""Export a trained network to a folder that onnxruntime runs without torch.
 
-lower.onnx      ids (1, t) → states (1, t, wide), and what the first upper layer makes of them:
-                query (1, t, wide), own_0 (1, t, 2 wide), its keys and values
+lower.onnx      ids (1, t) → states (1, t, wide), and their projections in the first upper layer:
+                query (1, t, wide), own_0 (1, t, 2 wide), which holds keys and values
 upper.onnx      these, request_0 …, before_0 … (1, ·, 2 wide): keys and values for each upper layer,
-                role (all,): whose each key is → step (1, width), read (1, t, wide), own_1 … (1, t, 2 wide)
+                role (all,): 0 request, 1 before or 2 own for each key
+                → step (1, width), read (1, t, wide), own_1 … (1, t, 2 wide)
 request.onnx    read (1, t, wide) → request (1, width)
-memory.onnx     steps (n, windows, width), own (windows, width): the last of each, lengths (windows,),
-                request (1, width), in_answer (1,) of 0 or 1 → logits (windows, 4)
+memory.onnx     steps (n, windows, width), own (windows, width): the last step of each window,
+                lengths (windows,), request (1, width), in_answer (1,) of 0 or 1 → logits (windows, 4)
 tokenizer.json  WordPiece
 """
 
@@ -31,10 +32,10 @@ def export(trained: Trained, folder: Path, name: str = "step-encoder", temperatu
     """Write a trained network as a classifier's folder.
 
     Args:
-        trained: what `training.train` gave.
-        folder: where to; made if it does not exist.
-        name: what the classifier is called in verdicts.
-        temperature: what the logits are divided by; from held-out steps.
+        trained: the result of `training.train` or `training.finish`.
+        folder: the folder to write; created if missing.
+        name: the name of the classifier in verdicts.
+        temperature: the temperature that the logits are divided by, fitted on held-out steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     net = trained.net.eval()

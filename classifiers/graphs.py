@@ -1,10 +1,10 @@
-"""The graphs of `step-encoder`, written operator by operator for onnxruntime.
+"""Write the ONNX graphs of `step-encoder`, operator by operator, for onnxruntime.
 
-A tracer writes what torch did; onnxruntime has larger operators for the same, which are several
-times faster on texts of twenty tokens. Matrices are kept in 8 bits, each output with a scale of its
-own; what they are multiplied with is rounded to 8 bits on the way, a text at a time. Tensors keep the
-names of the network's parameters, so that `undertow.classifiers.rebuild` can read them back. What each
-graph is given and gives stands in `export`, what it computes in `network`.
+A traced graph repeats the operators of torch; onnxruntime has larger operators for the same, which are
+several times faster on texts of twenty tokens. Matrices are stored in 8 bits with a scale for each
+output; their inputs are rounded to 8 bits at run time, one text at a time. Tensors keep the names of the
+network's parameters, so that `undertow.classifiers.rebuild` can read them back. `export` documents the
+inputs and outputs of each graph, `network` what it computes.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from onnx import TensorProto, helper, numpy_helper
 __all__ = ["SCALE", "Shape", "Weights", "write_lower", "write_memory", "write_request", "write_upper"]
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
-"""The network's parameters by their names in torch."""
+"""The parameters of the network, by their names in torch."""
 
 Shape: TypeAlias = Sequence[int | str]
 
 SCALE = ".scale"
-"""What is added to a tensor's name for what its whole numbers are multiplied by."""
+"""The suffix of the name of a quantised tensor's scale, by which its integers are multiplied."""
 
 CONTRIB = "com.microsoft"
 OPSET, IR = 17, 8
 EPSILON = 1e-12
-"""BERT's, in its layer norms."""
+"""The epsilon of BERT's layer norms."""
 
 
 class _Graph:
-    """A graph that is being written; each of its values has a name."""
+    """A graph under construction; each of its values is referred to by name."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -49,11 +49,11 @@ class _Graph:
         return name
 
     def op(self, kind: str, *inputs: str, domain: str = "", **settings: Any) -> str:
-        """Add an operator; return the name of what it gives."""
+        """Add an operator; return the name of its output."""
         return self.ops(kind, *inputs, count=1, domain=domain, **settings)[0]
 
     def ops(self, kind: str, *inputs: str, count: int, domain: str = "", **settings: Any) -> list[str]:
-        """Add an operator that gives several values."""
+        """Add an operator with several outputs; return their names."""
         names = [f"{kind}_{len(self._nodes)}_{i}" for i in range(count)]
         self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **settings))
         return names
@@ -63,26 +63,30 @@ class _Graph:
         return self.op(kind, *inputs, domain=CONTRIB, **settings)
 
     def constant(self, value: Any, kind: Any = np.int64) -> str:
-        """Add a number or a list that is no parameter."""
+        """Add a constant: a number or a list that is not a parameter."""
         return self.op("Constant", value=numpy_helper.from_array(np.array(value, dtype=kind)))
 
     def tensor(self, name: str) -> str:
-        """Add a parameter as it is."""
+        """Add a parameter without quantising it."""
         return self._keep(name, self._weights[name])
 
     def size(self, name: str) -> int:
-        """Return the length of a parameter."""
+        """Return the length of the first axis of a parameter."""
         return len(self._weights[name])
 
     def small(self, name: str, axis: int) -> tuple[str, str]:
-        """Add a parameter in 8 bits with a scale for each row (axis 1) or each column (axis 0)."""
+        """Add a matrix in 8 bits and its scales; return both names.
+
+        With axis 1 there is a scale for each row; with axis 0 the matrix is transposed, and there is a scale
+        for each of its columns.
+        """
         whole = self._weights[name] if axis else self._weights[name].T
         scale = np.abs(whole).max(axis, keepdims=bool(axis)) / 127
         scale = np.where(scale == 0, 1, scale).astype(np.float32)
         return self._keep(name, np.round(whole / scale).astype(np.int8)), self._keep(name + SCALE, scale)
 
     def linear(self, given: str, *names: str) -> str:
-        """Multiply with the matrices of linear layers, laid side by side, in 8 bits."""
+        """Add linear layers, concatenated into one, in 8 bits."""
         parts = [self.small(f"{name}.weight", 0) for name in names]
         biases = [self.tensor(f"{name}.bias") for name in names]
         matrix, scale, bias = (
@@ -92,7 +96,7 @@ class _Graph:
         return self.fused("DynamicQuantizeMatMul", given, matrix, scale, "", bias)
 
     def join(self, values: Sequence[str], axis: int) -> str:
-        """Lay values side by side."""
+        """Concatenate values."""
         return values[0] if len(values) == 1 else self.op("Concat", *values, axis=axis)
 
     def norm(self, states: str, name: str) -> str:
@@ -101,11 +105,11 @@ class _Graph:
         return self.op("LayerNormalization", states, weight, bias, epsilon=EPSILON, axis=-1)
 
     def add_norm(self, new: str, old: str, name: str) -> str:
-        """Add a residual and its layer norm: two operators, since the one for both is four times slower."""
+        """Add a residual and its layer norm, as two operators: the fused one is four times slower."""
         return self.norm(self.op("Add", new, old), name)
 
     def save(self, path: Path, results: Mapping[str, tuple[str, Shape]]) -> None:
-        """Write the graph, its outputs by the names that they are to have."""
+        """Write the graph with these outputs: each name → the value and its shape."""
         for name, (value, _) in results.items():
             self._nodes.append(helper.make_node("Identity", [value], [name]))
         out = [
@@ -122,14 +126,14 @@ class _Graph:
 
 
 def write_lower(path: Path, weights: Weights, layers: int, heads: int, first: str) -> None:
-    """Write the layers that read a text alone, and what the first layer above makes of their states.
+    """Write the lower layers, which read a text alone, and the projections of the first upper layer.
 
     Args:
-        path: where to.
-        weights: the network's.
-        layers: how many there are.
-        heads: of each layer.
-        first: the name of the first layer above them.
+        path: the file to write.
+        weights: the parameters of the network.
+        layers: the number of lower layers.
+        heads: the number of heads of each layer.
+        first: the name of the first upper layer.
     """
     graph = _Graph(weights)
     wide = weights["embeddings.LayerNorm.weight"].shape[0]
@@ -145,13 +149,13 @@ def write_lower(path: Path, weights: Weights, layers: int, heads: int, first: st
 
 
 def write_upper(path: Path, weights: Weights, layers: int, heads: int) -> None:
-    """Write the layers that read a text beside its request and the step before.
+    """Write the upper layers, which read a text in the context of its request and the preceding text.
 
     Args:
-        path: where to.
-        weights: the network's.
-        layers: how many there are.
-        heads: of each layer.
+        path: the file to write.
+        weights: the parameters of the network.
+        layers: the number of upper layers.
+        heads: the number of heads of each layer.
     """
     graph = _Graph(weights)
     wide = weights["embeddings.LayerNorm.weight"].shape[0]
@@ -184,17 +188,17 @@ def write_upper(path: Path, weights: Weights, layers: int, heads: int) -> None:
 
 
 def write_request(path: Path, weights: Weights) -> None:
-    """Write what a text that was read is worth as a request."""
+    """Write the pooling of a request's states into its vector."""
     graph = _Graph(weights)
     read = graph.given("read", (1, "t", weights["embeddings.LayerNorm.weight"].shape[0]))
     graph.save(path, {"request": _pool(graph, read, "read_request")})
 
 
 def write_memory(path: Path, weights: Weights) -> None:
-    """Write the memory over windows of steps beside one request, and the decision at the end of each.
+    """Write the memory over windows of steps under one request, and the decision at the end of each.
 
-    The request is the same at each step: its part of the gates' input is added once, as a part of
-    their bias.
+    The request is the same at each step, so its contribution to the gates is computed once, as part
+    of their bias.
     """
     graph = _Graph(weights)
     width = weights["answer"].shape[0]
@@ -221,7 +225,7 @@ def write_memory(path: Path, weights: Weights) -> None:
 
 
 def _embed(graph: _Graph, ids: str) -> str:
-    """Look tokens and their places up."""
+    """Look up the embeddings of tokens and of their positions."""
     tables = [f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")]
     (words, word), (places, place) = (graph.small(name, 1) for name in tables[:2])
     count = graph.op("Shape", ids, start=1, end=2)
@@ -235,13 +239,13 @@ def _embed(graph: _Graph, ids: str) -> str:
 
 
 def _project(graph: _Graph, states: str, layer: str) -> list[str]:
-    """Make queries, keys and values of tokens."""
+    """Project states to queries, keys and values."""
     names = (f"{layer}.attention.self.{part}" for part in ("query", "key", "value"))
     return graph.ops("Split", graph.linear(states, *names), count=3, axis=-1)
 
 
 def _finish(graph: _Graph, seen: str, states: str, layer: str) -> str:
-    """Make a layer's output of what its tokens saw and what they were."""
+    """Compute the output of a layer from the attention output and the states before it."""
     mixed = graph.linear(seen, f"{layer}.attention.output.dense")
     mixed = graph.add_norm(mixed, states, f"{layer}.attention.output.LayerNorm")
     inner = graph.fused("Gelu", graph.linear(mixed, f"{layer}.intermediate.dense"))
@@ -249,7 +253,7 @@ def _finish(graph: _Graph, seen: str, states: str, layer: str) -> str:
 
 
 def _pool(graph: _Graph, states: str, reader: str) -> tuple[str, Shape]:
-    """Pool a text's tokens; the plain mean is one more head, which weighs all alike."""
+    """Pool the tokens of a text; the plain mean is one more head, with equal weights."""
     weigh, bias = (graph.tensor(f"{reader}.weigh.{part}") for part in ("weight", "bias"))
     tokens = graph.op("Squeeze", states, graph.constant([0]))
     heads = graph.op("Pad", weigh, graph.constant([1, 0, 0, 0]))
@@ -260,7 +264,7 @@ def _pool(graph: _Graph, states: str, reader: str) -> tuple[str, Shape]:
 
 
 def _gates(graph: _Graph, name: str) -> str:
-    """Return a parameter of the memory with its gates in ONNX's order: update, reset, new."""
+    """Return a parameter of the memory with its gates in the order of ONNX: update, reset, new."""
     whole = graph.tensor(f"memory.{name}")
     size = graph.size(f"memory.{name}") // 3
     order = [*range(size, 2 * size), *range(size), *range(2 * size, 3 * size)]
