@@ -1,10 +1,11 @@
 """Write the ONNX graphs of `step-encoder`, operator by operator, for onnxruntime.
 
 A traced graph repeats the operators of torch; onnxruntime has larger operators for the same, which are
-several times faster on texts of twenty tokens. Matrices are stored in 8 bits with a scale for each
-output; their inputs are rounded to 8 bits at run time, one text at a time. Tensors keep the names of the
-network's parameters, so that `undertow.classifiers.rebuild` can read them back. `export` documents the
-inputs and outputs of each graph, `network` what it computes.
+several times faster on texts of twenty tokens. The matrices of the encoder are stored in 8 bits with a
+scale for each output or token, those of the memory in 32 bits; the inputs of linear layers in 8 bits are
+rounded to 8 bits at run time, one text at a time. Tensors keep the names of the network's parameters, so
+that `undertow.classifiers.rebuild` can read them back. `export` documents the inputs and outputs of each
+graph, `network` what it computes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Other people's models: loading them pinned and safely, and naming exactly what was loaded.
+"""Load third-party models safely, and identify exactly what was loaded.
 
-Weights come from safetensors only, no code of the model's repository is ever run, and the digest
-is taken of the commit that was loaded, or of the files of a local folder.
+Weights are read from safetensors only, no code from a model's repository is ever run, and the digest
+is computed from the commit that was loaded, or from the files of a local folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import MissingExtra, UsageError, WeightsError
 __all__ = ["LONGEST", "clean", "ends_of", "file_of", "identity", "load", "on_device", "window_of"]
 
 LONGEST = 10_000
-"""Characters of a step that are read, ten times what the monitor cuts: a longer one is not judged."""
+"""Characters of the longest step that is judged: ten times the monitor's default limit for a step."""
 
 REQUEST = 4000
 """Characters of a request that are read."""
@@ -30,15 +30,15 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
     """Load a model and its tokenizer, ready to judge.
 
     Args:
-        auto: which of transformers' auto classes reads the model, such as `AutoModelForCausalLM`.
+        auto: the name of transformers' auto class for the model, such as `AutoModelForCausalLM`.
         place: `org/name` on the hub, or a folder.
-        revision: a commit, tag or branch of the hub.
-        device: where it runs; None for a GPU where there is one.
+        revision: a commit, tag or branch on the hub.
+        device: a torch device; None for a GPU if there is one, else the CPU.
 
     Raises:
-        MissingExtra: if torch or transformers are missing.
-        WeightsError: if there is no such model, or it has not all its weights in safetensors.
-        UsageError: if there is no such device.
+        MissingExtra: if torch or transformers is not installed.
+        WeightsError: if there is no such model, or its files are incomplete or not safetensors.
+        UsageError: if there is no such device, or the model does not fit on it.
     """
     try:
         import torch
@@ -65,8 +65,8 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
 
 
 def _must_be_whole(place: str, auto: str, missing: Collection[str], tokenizer: Any) -> None:
-    """Refuse what transformers makes up where a file lacks it: it would judge, and at random."""
-    # Whoever asks for the states alone has no use for what pools them.
+    """Refuse a model with weights that transformers had to initialise at random, or without a vocabulary."""
+    # `AutoModel` is loaded for its states; its pooler is not used.
     needed = [name for name in missing if auto != "AutoModel" or not name.startswith("pooler.")]
     if needed:
         raise WeightsError(
@@ -78,7 +78,7 @@ def _must_be_whole(place: str, auto: str, missing: Collection[str], tokenizer: A
 
 
 def on_device(model: Any, place: str, device: str, **how: Any) -> Any:
-    """Return a model on a device.
+    """Move a model to a device and return it.
 
     Raises:
         UsageError: if there is no such device, or the model does not fit on it.
@@ -90,9 +90,9 @@ def on_device(model: Any, place: str, device: str, **how: Any) -> Any:
 
 
 def identity(place: str, revision: str | None) -> str:
-    """Name exactly what is loaded: the commit of the hub, or the contents of a folder.
+    """Return a string that identifies what is loaded: the commit on the hub, or the contents of a folder.
 
-    Warns where no revision was asked for: the next call may load another.
+    Warns if no revision was given, since the next call may load another commit.
     """
     if os.path.isdir(place):
         return "files:" + _fingerprint(Path(place))
@@ -107,7 +107,7 @@ def identity(place: str, revision: str | None) -> str:
 
 
 def file_of(place: str, name: str, revision: str | None) -> Path:
-    """Return a file of a model, fetched from the hub where it is no folder.
+    """Return the path of a model's file, fetched from the hub unless the model is a folder.
 
     Raises:
         OSError: if there is no such file.
@@ -123,22 +123,22 @@ def file_of(place: str, name: str, revision: str | None) -> Path:
 
 
 def window_of(config: Any) -> int:
-    """Return how many tokens a causal model reads at most."""
+    """Return the maximum number of tokens that a causal model reads."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 2**31)
 
 
 def ends_of(text: str) -> str:
-    """Return a request, or of a long one its beginning and its end."""
+    """Return a request; of a long request, its beginning and its end."""
     return text if len(text) <= REQUEST else text[: REQUEST // 2] + "\n" + text[-REQUEST // 2 :]
 
 
 def clean(text: str) -> str:
-    """Replace what no tokenizer takes: half of a surrogate pair."""
+    """Replace lone surrogates, which no tokenizer accepts."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _fingerprint(folder: Path) -> str:
-    """Return a SHA-256 over the names and contents of the files that make a model."""
+    """Return a SHA-256 over the names and contents of a model's files."""
     whole = hashlib.sha256()
     paths = sorted(path for path in folder.iterdir() if path.suffix in _DATA and path.is_file())
     if not any(path.suffix == ".safetensors" for path in paths):

@@ -1,8 +1,8 @@
 """`hf:org/name@revision`: any Hugging Face sequence classifier as a judge of steps.
 
-It reads the step alone, as such models were trained to read a text alone. Its classes are mapped
-onto our four labels, by a map that is given or by what their names say; a classifier of harm and
-no harm fills `neutral` and `harm` only, and its `note` says so.
+It reads the step alone, since such models were trained to read a text alone. Its classes are mapped
+to our four labels, by a given map or by their names; a classifier that only tells harm from no harm
+fills the columns `neutral` and `harm` only, and its `note` says so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .naming import Named
 __all__ = ["HuggingFaceClassifier", "guess_labels", "note_on"]
 
 BATCH = 32
-"""Windows of the same length that are read at once."""
+"""The maximum number of windows, all of the same length, that are read at once."""
 
 _WORDS: tuple[tuple[Label, str], ...] = (
     ("aware", r"refus\w*|aware"),
@@ -40,25 +40,26 @@ _WORDS: tuple[tuple[Label, str], ...] = (
         r"abus\w*|threat\w*|insult\w*|obscene|dangerous|violen\w*|severe[ _-]toxic\w*|identity[ _-]\w+|bad",
     ),
 )
-"""Which names of classes speak for which label; the first that matches the whole name counts."""
+"""Patterns of class names for each label; the first that matches the whole name decides."""
 
 
 class HuggingFaceClassifier(StepClassifierBase):
     """Judges steps with a sequence classifier of transformers.
 
-    A step longer than the model's window is read in several, and the riskiest of them counts, so
-    that nothing hides behind padding.
+    A step longer than the model's window is read in several windows, and the riskiest window counts,
+    so that nothing hides behind padding.
 
     Args:
         place: `org/name` on the hub, or a folder.
-        revision: a commit, tag or branch; without one, a warning says which commit it was.
-        labels: each class of the model → one of `LABELS`; guessed, with a warning, where not given.
-        device: where it runs; None for a GPU where there is one.
+        revision: a commit, tag or branch; without one, a warning names the commit that was loaded.
+        labels: each class of the model → one of `LABELS`; if None, guessed from the names of the classes,
+            with a warning unless they are labels themselves.
+        device: a torch device; None for a GPU if there is one, else the CPU.
 
     Raises:
-        MissingExtra: torch or transformers are missing.
-        WeightsError: there is no such model, or not as safetensors.
-        UsageError: the classes cannot be mapped.
+        MissingExtra: if torch or transformers is not installed.
+        WeightsError: if there is no such model, or its files are incomplete or not safetensors.
+        UsageError: if the classes cannot be mapped, or there is no such device.
     """
 
     def __init__(
@@ -86,10 +87,10 @@ class HuggingFaceClassifier(StepClassifierBase):
 
     @classmethod
     def from_name(cls, name: Named) -> Self:
-        """Make it from `hf:org/name@revision`, with the label map as options.
+        """Build a classifier from `hf:org/name@revision`, with the label map as options.
 
         Raises:
-            UsageError: a server's address, or a label that is none.
+            UsageError: if the name has the address of a server, or an option is not a label.
         """
         if name.address is not None:
             raise UsageError(f"hf:{name.place} runs on this machine; a served model is a guard or a judge")
@@ -99,11 +100,11 @@ class HuggingFaceClassifier(StepClassifierBase):
         return cls(name.place, name.revision, dict(name.options) or None)  # type: ignore[arg-type]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Travel as what it is loaded from."""
+        """Pickle the arguments, not the model."""
         return type(self), (self.place, self.revision, self.labels, self.device)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the label probabilities, shape (len(steps), 4); NaN without text, or if far too long."""
+        """Return the label probabilities, shape (len(steps), 4); NaN for an empty or far too long step."""
         rows = np.full((len(steps), len(LABELS)), np.nan)
         owners, windows = self._windows([step.text for step in steps])
         for owner, row in zip(owners, self._read(windows), strict=True):
@@ -113,7 +114,7 @@ class HuggingFaceClassifier(StepClassifierBase):
         return rows
 
     def _windows(self, texts: Sequence[str]) -> tuple[list[int], list[list[int]]]:
-        """Return the token ids of each window of each text, and the text that it is of."""
+        """Return the index of the text of each window, and the token ids of each window."""
         owners, windows = [], []
         for index, text in enumerate(texts):
             if text.strip() and len(text) <= LONGEST:
@@ -130,14 +131,14 @@ class HuggingFaceClassifier(StepClassifierBase):
             )
             windows: list[list[int]] = read["input_ids"]
             return windows
-        # A tokenizer in Python gives what overflows in another form.
+        # A slow tokenizer returns the overflowing tokens in another form.
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         room = self._limit - self._tokenizer.num_special_tokens_to_add()
         starts = range(0, max(1, len(ids)), room)
         return [self._tokenizer.build_inputs_with_special_tokens(ids[at : at + room]) for at in starts]
 
     def _read(self, windows: Sequence[list[int]]) -> list[NDArray[np.float64]]:
-        """Read windows of equal length together: padding would let neighbours change a row."""
+        """Return the row of each window; only windows of equal length are batched, so none is padded."""
         import torch
 
         rows: list[NDArray[np.float64]] = [np.empty(0)] * len(windows)
@@ -156,7 +157,7 @@ class HuggingFaceClassifier(StepClassifierBase):
 
     def _row(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         row = np.zeros(len(LABELS))
-        if self._each:  # each class has a probability of its own: the likeliest unsafe one counts
+        if self._each:  # each class has a probability of its own: for each unsafe label the likeliest counts
             shares = 1 / (1 + np.exp(-logits))
             for column, share in zip(self._columns, shares, strict=True):
                 if LABELS[column] in UNSAFE:
@@ -170,10 +171,10 @@ class HuggingFaceClassifier(StepClassifierBase):
 
 
 def guess_labels(names: Sequence[str], place: str) -> dict[str, Label]:
-    """Say which label each class stands for, by its name; warns, since a name can mislead.
+    """Return the label of each class, guessed from its name; warns, since a name can mislead.
 
     Raises:
-        UsageError: a name says nothing, or no class stands for harm.
+        UsageError: if the label of a name cannot be told, or no class is unsafe.
     """
     found = {name: label for name in names if (label := _label_of(name)) is not None}
     if len(found) < len(names) or not set(found.values()) & set(UNSAFE):
@@ -188,7 +189,7 @@ def guess_labels(names: Sequence[str], place: str) -> dict[str, Label]:
 
 
 def note_on(filled: set[Label]) -> str:
-    """Say which columns a judge never fills, in a sentence; "" where it fills all."""
+    """Return a sentence that names the columns a judge never fills; "" if it fills all."""
     never = [label for label in LABELS if label not in filled]
     if not never:
         return ""
@@ -214,6 +215,6 @@ def _given(labels: Mapping[str, Label], names: Sequence[str]) -> dict[str, Label
 
 
 def _window(tokenizer: Any, config: Any) -> int:
-    """Return how many tokens the model reads at once; some reserve two of their positions."""
+    """Return how many tokens the model reads at once, less two positions that some models reserve."""
     positions = getattr(config, "max_position_embeddings", None) or 512
     return int(min(tokenizer.model_max_length, positions - 2 if positions > 4 else positions))

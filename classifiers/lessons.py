@@ -1,8 +1,8 @@
-"""What `step-encoder` learns from: labelled steps, and what is known of whole traces and requests.
+"""The training data of `step-encoder`: labelled steps, and labels of whole traces and requests.
 
-Labels of steps are dear. Beside them much is known of texts as wholes: this request is harmful,
-this answer is, this trace solves a puzzle, that one reasons its way to a refusal. A lesson holds
-whatever is known of one text; the rest is None.
+Labels of steps are expensive. In addition, much is known of texts as a whole: this request is
+harmful, this answer is harmful, this trace solves a puzzle, that one reasons its way to a refusal.
+A lesson holds whatever is known of one text; the rest is None.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 Whole: TypeAlias = Literal["neutral", "safe", "harmful", "harmless"]
-"""Every step is neutral; every step is safe; at least one step is unsafe; none is."""
+"""A label of all steps together: all neutral; all safe; at least one unsafe; none unsafe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One text and what is known of it."""
+    """One trace or request and what is known of it."""
 
     prompt: str
     steps: tuple[str, ...] = ()
@@ -43,27 +43,27 @@ class Lesson:
     labels: tuple[int, ...] | None = None
     """The steps' labels as indices into `LABELS`."""
     estimates: tuple[tuple[float, ...], ...] | None = None
-    """Where there are no labels, how likely another classifier holds each to be, a row a step."""
+    """For steps without labels, the probabilities of another classifier, one row for each step."""
     whole: Whole | None = None
-    """What is known of the steps taken together."""
+    """What is known of the steps as a whole."""
     harmful_request: bool | None = None
     group: str = ""
     generator: str = ""
 
     @property
     def unsafe(self) -> bool | None:
-        """Whether a trace of reasoning turns unsafe at all, where that is known."""
+        """Whether any step of the reasoning is unsafe; None if that is not known."""
         if self.labels is not None:
             return any(LABELS[label] in UNSAFE for label in self.labels)
         return False if self.whole in ("neutral", "safe") else None
 
 
 def of_labelled(traces: Iterable[LabelledTrace], harmful_sources: Sequence[str] = ()) -> list[Lesson]:
-    """Return the lesson of each labelled trace.
+    """Return a lesson for each labelled trace.
 
     Args:
-        traces: those without steps are passed over.
-        harmful_sources: sources all of whose requests are harmful.
+        traces: labelled traces; those without steps are skipped.
+        harmful_sources: sources whose requests are all harmful.
     """
     return [
         Lesson(
@@ -80,38 +80,38 @@ def of_labelled(traces: Iterable[LabelledTrace], harmful_sources: Sequence[str] 
 
 
 def read_whole_traces(path: Path, longest: int = 25) -> list[Lesson]:
-    """Read traces of which the source says that they are benign, or reason safely about harm.
+    """Read the traces that their source declares benign, or safe reasoning about harm.
 
     Args:
         path: JSON Lines, gzipped or not, with prompt, reasoning, units, group and labels.selected_as.
-        longest: steps of each that are kept.
+        longest: the number of steps of each trace that are kept.
 
     Raises:
-        InputError: the file cannot be read, or a row is not such a trace.
+        InputError: if the file cannot be read, or a row is not such a trace.
     """
     found = read_rows(path, lambda row, _: _trace(row, longest), "a trace of which something is known")
     return [lesson for lesson in found if lesson.whole is not None and lesson.steps]
 
 
 def read_unlabelled(path: Path, longest: int = 30) -> list[Lesson]:
-    """Read traces of which nothing is known, but for those that are not in English.
+    """Read the traces of which nothing is known, without those that are not in English.
 
     Args:
-        path: as for `read_whole_traces`.
-        longest: steps of each that are kept.
+        path: JSON Lines, gzipped or not, as for `read_whole_traces`.
+        longest: the number of steps of each trace that are kept.
 
     Raises:
-        InputError: the file cannot be read, or a row is not such a trace.
+        InputError: if the file cannot be read, or a row is not such a trace.
     """
     found = read_rows(path, lambda row, _: _trace(row, longest), "a trace")
     return [lesson for lesson in found if lesson.whole is None and lesson.steps and _readable(lesson)]
 
 
 def estimated(lessons: Iterable[Lesson], teacher: StepClassifier) -> list[Lesson]:
-    """Let a classifier say what the steps of some traces are; a trace that it cannot judge is left out.
+    """Add a classifier's estimates to lessons; lessons with a step that it cannot judge are left out.
 
-    What it says of texts that it never saw is soft: a lesson is how sure it was as well
-    (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+    The estimates are probabilities rather than labels, so that the student also learns how sure the
+    teacher was (Hinton et al., "Distilling the knowledge in a neural network", 2015).
     """
     lessons = list(lessons)
     rows = [teacher.predict_proba(_inputs(lesson)) for lesson in lessons]
@@ -123,15 +123,15 @@ def estimated(lessons: Iterable[Lesson], teacher: StepClassifier) -> list[Lesson
 
 
 def read_pairs(path: Path, cut: Callable[[str], Sequence[str]], longest: int = 12) -> list[Lesson]:
-    """Read requests and answers of which it is known whether they are harmful.
+    """Read requests, alone or with an answer, that are labelled harmful or not.
 
     Args:
         path: JSON Lines, gzipped or not, with request, response and harmful.
-        cut: cuts a text into the texts of its steps.
-        longest: steps of each answer that are kept.
+        cut: splits a text into the texts of its steps.
+        longest: the number of steps of each answer that are kept.
 
     Raises:
-        InputError: the file cannot be read, or a row is not such a pair.
+        InputError: if the file cannot be read, or a row is not such a pair.
     """
     found = read_rows(path, lambda row, _: _pair(row, cut, longest), "a request with its answer")
     return [lesson for lesson in found if lesson is not None]

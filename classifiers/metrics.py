@@ -1,8 +1,8 @@
-"""How good a classifier's probabilities are, on labelled steps.
+"""Measure the quality of a classifier's probabilities on labelled steps.
 
-Everything is computed from one `Scored`: labels, probabilities, and which trace each step
-stands in. A figure that the data cannot give (only one class, say) is NaN. Steps that the
-classifier could not judge are left out of every figure and counted in `unjudged`.
+Everything is computed from one `Scored`: labels, probabilities, and the trace of each step.
+A figure that the data cannot give (for example, if there is only one class) is NaN. Steps that
+the classifier could not judge are left out of every figure and counted in `unjudged`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _AWARE = LABELS.index("aware")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """Labelled steps and what a classifier said of them."""
+    """Labelled steps and a classifier's probabilities for them."""
 
     labels: NDArray[np.int64]
-    """Shape (n,), indices into `LABELS`."""
+    """The labels of the steps as indices into `LABELS`, shape (n,)."""
     probabilities: Probabilities
-    """Shape (n, 4); NaN rows could not be judged."""
+    """The rows of the steps, shape (n, 4); NaN for a step that could not be judged."""
     traces: NDArray[np.int64]
-    """Shape (n,): which trace each step stands in, as an index into `trace_labels`."""
+    """The trace of each step as an index into `trace_labels`, shape (n,)."""
     trace_labels: NDArray[np.int64]
-    """Shape (m,): 0 safe, 1 potentially unsafe, 2 unsafe, -1 not known."""
+    """The label of each trace, shape (m,): 0 safe, 1 potentially unsafe, 2 unsafe, -1 not known."""
 
     @property
     def unsafe(self) -> NDArray[np.bool_]:
@@ -59,11 +59,11 @@ class Scored:
         return risk_of(self.probabilities)
 
     def judged(self) -> Scored:
-        """Return the steps that have probabilities."""
+        """Return the steps that could be judged."""
         return self.take(np.flatnonzero(~np.isnan(self.risk)))
 
     def take(self, rows: NDArray[np.intp]) -> Scored:
-        """Return the steps at these rows; the traces stay as they are."""
+        """Return the steps at these rows, with all traces."""
         return Scored(self.labels[rows], self.probabilities[rows], self.traces[rows], self.trace_labels)
 
 
@@ -71,7 +71,7 @@ Figure: TypeAlias = Callable[[Scored], float]
 
 
 def figures(scored: Scored) -> dict[str, float]:
-    """Return every figure of `FIGURES`, and `unjudged`: the share of steps without a judgement."""
+    """Return every figure of `FIGURES`, and `unjudged`: the share of steps that could not be judged."""
     judged = scored.judged()
     values = {name: figure(judged) for name, figure in FIGURES.items()}
     return values | {"unjudged": 1 - len(judged.labels) / max(1, len(scored.labels))}
@@ -83,16 +83,16 @@ def intervals(
     """Return a percentile interval for each figure, by a bootstrap over traces.
 
     Args:
-        scored: The steps; those not judged are left out.
-        draws: How many times to draw.
-        level: The share of draws that lie inside the interval.
+        scored: The steps; those that could not be judged are left out.
+        draws: The number of bootstrap draws.
+        level: The share of draws inside the interval.
         seed: Makes the draws repeatable.
     """
     return {name: spread(values, level) for name, values in resampled(scored, draws, seed).items()}
 
 
 def resampled(scored: Scored, draws: int = 200, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-    """Return what each figure is on traces drawn anew, shape (draws,); the same traces give the same draws.
+    """Return the bootstrap values of each figure, shape (draws,); the same traces give the same draws.
 
     Whole traces are drawn with replacement, since the steps of a trace are not independent.
     """
@@ -106,7 +106,7 @@ def resampled(scored: Scored, draws: int = 200, seed: int = 0) -> dict[str, NDAr
 
 
 def spread(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Return between which bounds a share of some draws lies; those that gave no figure are left out."""
+    """Return the percentile interval that holds a share `level` of the values; NaN are left out."""
     known = values[~np.isnan(values)]
     if not known.size:
         return (float("nan"), float("nan"))
@@ -117,7 +117,7 @@ def spread(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, flo
 def _draw(
     scored: Scored, present: NDArray[np.int64], rows: list[NDArray[np.intp]], random: np.random.Generator
 ) -> Scored:
-    """Draw as many traces as there are; a trace drawn twice counts as two."""
+    """Draw as many traces as there are, with replacement; a trace drawn twice counts as two traces."""
     drawn = random.integers(len(rows), size=len(rows))
     taken = np.concatenate([rows[index] for index in drawn])
     traces = np.repeat(np.arange(len(drawn)), [len(rows[index]) for index in drawn])
@@ -126,7 +126,7 @@ def _draw(
 
 
 def _auroc(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
-    """Mann and Whitney's form: for the many small traces far quicker than drawing the curve."""
+    """Area under the ROC curve as Mann and Whitney's U: much faster than the curve on many small traces."""
     hits = int(truth.sum())
     if hits in (0, len(truth)):
         return float("nan")
@@ -140,14 +140,14 @@ def step_auroc(scored: Scored) -> float:
 
 
 def accuracy(scored: Scored) -> float:
-    """Share of steps whose likeliest label is the right one."""
+    """Share of steps whose likeliest label is correct."""
     if not len(scored.labels):
         return float("nan")
     return float(accuracy_score(scored.labels, scored.probabilities.argmax(axis=1)))
 
 
 def macro_f1(scored: Scored) -> float:
-    """Mean over the four labels of the F1 of the likeliest label; an absent label counts as 0."""
+    """Mean F1 score over the four labels, from the likeliest label; an absent label counts as 0."""
     if not len(scored.labels):
         return float("nan")
     guessed = scored.probabilities.argmax(axis=1)
@@ -157,9 +157,9 @@ def macro_f1(scored: Scored) -> float:
 
 
 def within_trace_auroc(scored: Scored) -> float:
-    """Mean step AUROC inside a trace, over the traces that hold both safe and unsafe steps.
+    """Mean AUROC of the steps of a trace, over the traces with both safe and unsafe steps.
 
-    It does not reward telling dangerous requests from harmless ones, only finding the place.
+    It does not reward telling dangerous requests from harmless ones, only finding the unsafe steps.
     """
     risk, unsafe = scored.risk, scored.unsafe
     order = np.argsort(scored.traces, kind="stable")
@@ -170,7 +170,7 @@ def within_trace_auroc(scored: Scored) -> float:
 
 
 def calibration_error(scored: Scored, bins: int = 15) -> float:
-    """Expected calibration error of the risk, over bins that hold equally many steps.
+    """Expected calibration error of the risk, over bins with equal numbers of steps.
 
     Equal-mass bins: Nguyen & O'Connor, "Posterior calibration and exploratory analysis for
     natural language processing models", EMNLP 2015.
@@ -197,8 +197,8 @@ def highest_risks(scored: Scored, risk: NDArray[np.float64]) -> NDArray[np.float
     """Return the highest risk in each trace.
 
     Args:
-        scored: The steps; only which traces they stand in is looked at.
-        risk: Of each step, shape (n,); NaN where it was not judged.
+        scored: The steps; only their traces are used.
+        risk: The risk of each step, shape (n,); NaN for a step that could not be judged.
 
     Returns:
         Shape (m,); -inf for a trace without a judged step.
@@ -216,7 +216,7 @@ def _trace_auroc(scored: Scored, unsafe: tuple[int, ...]) -> float:
 
 
 def aware_flagged(scored: Scored) -> float:
-    """Share of steps labelled aware whose risk is above one half: the mistake to avoid."""
+    """Share of steps labelled aware whose risk is above 0.5: the mistake to avoid."""
     risk = scored.risk[scored.labels == _AWARE]
     return float(np.mean(risk > 0.5)) if len(risk) else float("nan")
 
@@ -233,4 +233,4 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "aware_flagged": aware_flagged,
     }
 )
-"""Each figure's name → how it is computed from judged steps."""
+"""The name of each figure → the function that computes it from judged steps."""

@@ -1,14 +1,14 @@
-"""The network behind `step-encoder`: what a step says, to whom, after what.
+"""The network behind `step-encoder`, which reads a step with its request and the preceding steps.
 
     text → lower layers → states        ┐
     request, step before → their states ┴→ upper layers → a vector → GRU over the last steps → four labels
 
-The encoder is all-MiniLM-L6-v2 (6 layers, 384 wide). Its lower layers read each text alone, so what
-they make of a text is computed once; what ships has two narrow ones in the place of four (see
-`shallow`). In its upper layers the tokens of a step look at the request and at the step before as well
-as at each other: whether "Okay, how would one do that?" takes up a harmful goal can only be told beside
-the request. What is not there is read as the empty text. The memory runs over a bounded window that
-ends in the step judged; nothing can see what comes after.
+The encoder is all-MiniLM-L6-v2 (6 layers, 384 wide). Its lower layers read each text alone, so their
+states of a text are computed once; the shipped weights have two narrow lower layers instead of four (see
+`shallow`). In the upper layers, the tokens of a step attend to the request and to the step before as well
+as to each other: whether "Okay, how would one do that?" takes up a harmful goal can only be told from the
+request. A missing request or step is read as the empty text. The memory runs over a bounded window that
+ends in the judged step; no part of the network sees later steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Beside", "Reader", "StepNet", "windows"]
 
 
 class Beside(nn.Module):
-    """An encoder layer whose tokens also look at what stands beside them.
+    """An encoder layer whose tokens also attend to a request and a preceding text.
 
     Args:
         layer: the pretrained layer.
@@ -39,28 +39,25 @@ class Beside(nn.Module):
         self.heads = int(layer.attention.self.num_attention_heads)
         wide = int(layer.attention.self.all_head_size)
         self.lean = nn.Parameter(torch.tensor([-1.0, -1.0, 0.0]).repeat(self.heads, 1))
-        """How much each head turns to the request, the step before, and the step's own tokens."""
+        """The attention bias of each head toward the request, the step before, and the step itself."""
         self.whose = nn.Parameter(torch.zeros(3, wide))
-        """What marks a value as the request's, the step before's or the step's own."""
+        """What is added to the values of the request, of the step before, and of the step itself."""
 
     def project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values of tokens (…, wide), each (…, wide)."""
+        """Return the queries, keys and values of token states (…, wide), each (…, wide)."""
         own = self.layer.attention.self
         query, key, value = (part(states) for part in (own.query, own.key, own.value))
         return query, key, value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, role: Tensor, mask: Tensor | None) -> Tensor:
-        """Let tokens look at tokens.
+        """Return the attention output of each token, (n, t, wide).
 
         Args:
             query: (n, t, wide).
             key: (n, s, wide).
             value: (n, s, wide).
-            role: whose each key is, (n, s) of 0 (request), 1 (before), 2 (own).
-            mask: which keys are there, (n, s) of True and False; None for all.
-
-        Returns:
-            What each token saw, (n, t, wide).
+            role: what each key belongs to, (n, s) of 0 (request), 1 (before), 2 (own).
+            mask: True for each key that is not padding, (n, s); None if none is.
         """
         bias = self.lean.t()[role].transpose(1, 2)[:, :, None]  # n, heads, 1, s
         if mask is not None:
@@ -71,13 +68,13 @@ class Beside(nn.Module):
         return seen.transpose(1, 2).flatten(2)
 
     def finish(self, seen: Tensor, states: Tensor) -> Tensor:
-        """Return the layer's output from what its tokens saw and what they were, both (…, wide)."""
+        """Return the layer's output from the attention output and the states before it, both (…, wide)."""
         mixed = self.layer.attention.output(seen, states)
         out: Tensor = self.layer.output(self.layer.intermediate(mixed), mixed)
         return out
 
     def forward(self, own: Tensor, request: Tensor, before: Tensor) -> Tensor:
-        """Read one text beside two others: (1, t, wide), (1, r, wide), (1, b, wide) → (1, t, wide)."""
+        """Read a text with its request and the text before: (1, t|r|b, wide) each → (1, t, wide)."""
         query, *mine = self.project(own)
         parts = [self.project(request)[1:], self.project(before)[1:], tuple(mine)]
         key, value = (torch.cat([part[i] for part in parts], dim=1) for i in (0, 1))
@@ -89,7 +86,7 @@ class Beside(nn.Module):
 
 
 class Reader(nn.Module):
-    """Pools token states into one vector: their mean beside a learned attention over them."""
+    """Pools token states into one vector: a projection of their mean and of learned weighted means."""
 
     def __init__(self, wide: int, width: int, heads: int = 4) -> None:
         super().__init__()
@@ -111,14 +108,14 @@ class StepNet(nn.Module):
 
     Args:
         encoder: the pretrained encoder.
-        frozen: how many of its layers stay as they are, counted from below.
-        width: size of a step's vector and of the memory.
-        dropout: share of units dropped in training.
+        frozen: the number of lower layers, which are frozen at first.
+        width: the size of a step's vector and of the memory.
+        dropout: the share of units dropped in training.
     """
 
     def __init__(self, encoder: BertModel, frozen: int, width: int, dropout: float) -> None:
         super().__init__()
-        encoder.set_attn_implementation("eager")  # the one that takes our additive mask as it is
+        encoder.set_attn_implementation("eager")  # the only one that takes our additive mask unchanged
         layers = encoder.encoder.layer
         self.embeddings = encoder.embeddings
         self.lower = nn.ModuleList(layers[:frozen])
@@ -127,19 +124,19 @@ class StepNet(nn.Module):
         self.read_step = Reader(wide, width)
         self.read_request = Reader(wide, width)
         self.answer = nn.Parameter(torch.zeros(width))
-        """What is added to the request where the step stands in the answer."""
+        """The vector that is added to the request's if the step is in the answer."""
         self.memory = nn.GRU(3 * width, width, batch_first=True)
         self.decide = nn.Linear(2 * width, 4)
         self.foresee = nn.Linear(2 * width, 1)
-        """Whether the trace turns unsafe at all; for training only."""
+        """Predicts whether any step of the trace is unsafe; for training only."""
         self.suspect = nn.Linear(width, 1)
-        """Whether the request is a harmful one; for training only."""
+        """Predicts whether the request is harmful; for training only."""
         self.dropout = nn.Dropout(dropout)
         for part in (self.embeddings, *self.lower):
             part.requires_grad_(False)
 
     def read_alone(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Run the frozen layers: token ids (n, t) → states (n, t, wide)."""
+        """Run the lower layers: token ids and mask (n, t) → states (n, t, wide)."""
         states: Tensor = self.embeddings(input_ids=ids)
         bias = (1.0 - mask[:, None, None, :]).to(states.dtype) * -1e4
         for layer in self.lower:
@@ -148,7 +145,7 @@ class StepNet(nn.Module):
         return states
 
     def remember(self, steps: Tensor, requests: Tensor, in_answer: Tensor) -> Tensor:
-        """Walk windows of steps: (n, t, width), requests (n, width), in_answer (n,) → (n, t, 2 width)."""
+        """Run the memory: steps (n, t, width), requests (n, width), in_answer (n,) → (n, t, 2 width)."""
         asked = requests + in_answer[:, None] * self.answer
         request = asked[:, None].expand_as(steps)
         mixed = [nn.functional.gelu(steps), nn.functional.gelu(request), steps * request]
@@ -156,7 +153,7 @@ class StepNet(nn.Module):
         return torch.cat([memory, mixed[0]], dim=-1)
 
     def last(self, steps: Tensor, requests: Tensor, in_answer: Tensor, lengths: Tensor) -> Tensor:
-        """Return what is known at the last step of each window, (n, 2 width); padded on the right."""
+        """Return the features of the last step of each right-padded window, (n, 2 width)."""
         walked = self.remember(steps, requests, in_answer)
         last: Tensor = self.dropout(walked[torch.arange(len(walked)), lengths - 1])
         return last
@@ -168,15 +165,15 @@ class StepNet(nn.Module):
 
 
 def windows(lengths: Sequence[int], history: int) -> tuple[Tensor, Tensor]:
-    """Index the window that ends in each step of traces laid end to end.
+    """Return the indices of the window that ends in each step of concatenated traces.
 
     Args:
-        lengths: number of steps of each trace.
-        history: steps before the judged one, at most.
+        lengths: the number of steps of each trace.
+        history: the maximum number of earlier steps in a window.
 
     Returns:
-        indices (steps, history + 1), padded on the right with the step itself, and how many of
-        each row count, shape (steps,).
+        Indices (steps, history + 1), padded on the right with the step itself, and the length of
+        each window, shape (steps,).
     """
     rows, counts, start = [], [], 0
     for length in lengths:

@@ -1,8 +1,8 @@
-"""Texts laid end to end for torch, each beside its request and the step before it.
+"""Concatenate texts for torch, each with its request and the step before it as context.
 
-Where the lower layers are frozen, their states of every text are computed once. A batch lays the
-states of its texts in one row, without padding; only where tokens look at tokens are they padded, in
-chunks of about equal length. Training computes in 16 bits where it can; what judges computes in 32.
+While the lower layers are frozen, their states of every text are computed once. A batch concatenates
+the states of its texts without padding; they are padded only for attention, in chunks of about equal
+length. Training computes in 16 bits where autocast allows it, judging in 32.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Node", "Packed", "States", "read_batch"]
 
 CHUNK = 96
-"""Texts that the lower layers read together, at most."""
+"""The maximum number of texts that the lower layers read together."""
 
 LOOKING = 32
-"""Texts whose tokens look around together."""
+"""The number of texts for which attention is computed together."""
 
 
 class States:
-    """The lower layers' states of many texts; each text is read once.
+    """The states of many texts after the lower layers; equal texts are stored once.
 
     Args:
-        net: whose lower layers read.
-        tokenizer: what cuts texts into tokens.
-        max_tokens: tokens of a text that are read, [CLS] and [SEP] among them. Of a longer request
-            the beginning and the end count, of a longer step the beginning.
-        dtype: what states are kept in; the layers compute in 16 bits unless it is float32.
+        net: the network whose lower layers are used.
+        tokenizer: the tokenizer of the network.
+        max_tokens: the number of tokens of a text that are read, including [CLS] and [SEP]. Of a longer
+            request the beginning and the end are read, of a longer step the beginning.
+        dtype: the type of the kept states; the layers compute in 16 bits if it is bfloat16.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class States:
         self.nothing = self.add("")
 
     def add(self, text: str, *, request: bool = False) -> int:
-        """Note a text to be read; return its number."""
+        """Register a text to be read; return its number."""
         ids = self._tokenizer.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
         if len(ids) > self._room:
             half = self._room // 2
@@ -61,15 +61,15 @@ class States:
         return self.add_tokens(tuple(ids))
 
     def add_tokens(self, ids: tuple[int, ...]) -> int:
-        """Note a text to be read by its tokens, [CLS] and [SEP] not among them; return its number."""
+        """Register a text by its tokens, without [CLS] and [SEP]; return its number."""
         return self._numbers.setdefault(ids, len(self._numbers))
 
     def read(self, *, keep: bool = True) -> None:
-        """Take the texts that were noted.
+        """Prepare the registered texts; call it before `of`.
 
         Args:
-            keep: read them now, once for all; else whenever they are asked for, as is needed where the
-                lower layers learn.
+            keep: whether to compute all states now and keep them; otherwise they are computed whenever they
+                are asked for, as is needed while the lower layers are trained.
         """
         self._texts = [torch.tensor([self._first, *ids, self._last]) for ids in self._numbers]
         self._known = {}
@@ -91,7 +91,7 @@ class States:
                 yield i, states[row, : len(self._texts[i])]
 
     def _alike(self, numbers: Iterable[int]) -> Iterator[list[int]]:
-        """Part texts into some of about equal length."""
+        """Yield chunks of texts of about equal length."""
         part: list[int] = []
         for i in sorted(numbers, key=lambda i: len(self._texts[i])):
             if part and (len(part) == CHUNK or len(self._texts[i]) > 1.3 * len(self._texts[part[0]]) + 4):
@@ -102,14 +102,14 @@ class States:
             yield part
 
     def padded(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the tokens of some texts that were read, (n, longest), and which are there."""
+        """Return the padded tokens of some texts, (n, longest), and a mask of those that are not padding."""
         texts = [self._texts[i] for i in numbers]
         ids = nn.utils.rnn.pad_sequence(texts, batch_first=True)
         mask = torch.arange(ids.shape[1])[None] < torch.tensor([len(text) for text in texts])[:, None]
         return ids.to(self._device), mask.to(self._device)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Compute in 16 bits where states are kept so."""
+        """Return a context that computes in 16 bits if states are kept in bfloat16."""
         return _autocast(self._device, self._dtype)
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Numbers of texts: the request and the steps of some traces."""
+    """Some traces as numbers of texts in `States`: their requests and their steps."""
 
     requests: Sequence[int]
     steps: Sequence[Sequence[int]]
@@ -131,7 +131,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A text in a batch, and where in the batch stand its request and the step before it."""
+    """A text of a batch: its number in `States`, and the places of its request and of the step before it."""
 
     text: int
     request: int
@@ -143,12 +143,12 @@ def read_batch(net: StepNet, states: States, batch: Batch, history: int) -> tupl
 
     Args:
         net: the network.
-        states: where the texts' states are kept.
-        batch: which texts.
-        history: steps before the judged one that the memory walks over.
+        states: the states of the texts.
+        batch: the traces.
+        history: the number of earlier steps that the memory runs over.
 
     Returns:
-        What is known at each step, (steps, 2 width), and each trace's request, (traces, width).
+        The features of each step, (steps, 2 width), and the vector of each request, (traces, width).
     """
     nodes = [Node(states.nothing, 0, 0)]
     requests, steps = [], []
@@ -177,7 +177,7 @@ def read_batch(net: StepNet, states: States, batch: Batch, history: int) -> tupl
 
 
 class Packed:
-    """The tokens of a batch in one row, each text beside its request and the step before it."""
+    """The concatenated tokens of a batch; each text is read with its request and the step before it."""
 
     def __init__(self, nodes: Sequence[Node], states: States) -> None:
         texts = states.of([node.text for node in nodes])
@@ -192,7 +192,7 @@ class Packed:
         ]
 
     def through(self, net: StepNet) -> Tensor:
-        """Run the upper layers: (tokens, wide)."""
+        """Run the upper layers; return the states of all tokens, (tokens, wide)."""
         device = self.states.device
         with _autocast(device, self.states.dtype):
             tokens = self.states.float()
@@ -208,7 +208,7 @@ class Packed:
         return tokens.float()
 
     def pool(self, reader: nn.Module, tokens: Tensor, which: Sequence[int]) -> Tensor:
-        """Pool the tokens of some texts: (len(which), width)."""
+        """Pool the tokens of each of some texts into a vector, (len(which), width)."""
         order = np.argsort(self._lengths[list(which)], kind="stable")
         pooled = []
         for start in range(0, len(order), 2 * LOOKING):
@@ -217,13 +217,13 @@ class Packed:
         return torch.cat(pooled)[torch.argsort(torch.as_tensor(order))]
 
     def _look(self, beside: Sequence[tuple[int, int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return places and presence of the tokens that look, and of those looked at, with their roles."""
+        """Return the places and mask of the querying tokens, and the places, mask and roles of the keys."""
         keys, there, role = self._pad(beside)
         at, own, _ = self._pad([parts[-1:] for parts in beside])
         return at, own, keys, there, role
 
     def _pad(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return places of the tokens of each row of texts, (n, longest); which are there; of which text."""
+        """Return the tokens' places, mask and number of their text, for each row of texts, (n, longest)."""
         longest = max(sum(self._lengths[i] for i in row) for row in texts)
         places = np.zeros((len(texts), longest), dtype=np.int64)
         role = np.zeros_like(places)
@@ -240,5 +240,5 @@ class Packed:
 
 
 def _autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Compute in 16 bits where states are kept so."""
+    """Return a context that computes in 16 bits if states are kept in bfloat16."""
     return torch.autocast(device.type, dtype=dtype) if dtype == torch.bfloat16 else nullcontext()

@@ -1,8 +1,8 @@
-"""A linear probe on the hidden states of the model that reasons, at the end of each step.
+"""A linear probe on the hidden states of the reasoning model, at the end of each step.
 
-It reads what the model represents, not only what it wrote, and costs nearly nothing inside a `generate`
-that runs anyway. It is good for one model only, whose name and revision it keeps. Whether it knows more
-than the prompt told is for its baselines to say, which stand beside its figures (`training_probe`).
+It reads what the model represents, not only what it wrote, and costs next to nothing during a `generate`
+that runs anyway. It works for one model only, whose name and revision it stores. The baselines beside its
+figures show whether it knows more than the prompt already tells (`training_probe`).
 
 Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 """
@@ -33,17 +33,17 @@ WEIGHTS_FILE = "weights.safetensors"
 _SHAPES = ("coefficients", "intercepts", "mean", "scale")
 
 Weights = Mapping[str, NDArray[np.float32]]
-"""coefficients (4, width), intercepts (4,), and the mean and scale (width,) that states are taken by."""
+"""coefficients (4, width), intercepts (4,), and mean and scale (width,), which standardise the states."""
 
 
 class ProbeClassifier(StepClassifierBase):
     """Judges steps by the hidden states of the model that wrote them.
 
     Args:
-        weights: what `training_probe.fit_probe` found.
-        manifest: what its folder says: the model, its revision, the layer, the temperature, figures.
-        folder: where that stands.
-        reader: the model, loaded already; None to load it when it is first asked.
+        weights: the weights from `training_probe.fit_probe`.
+        manifest: the manifest of the probe's folder: its model, revision, layer, temperature and figures.
+        folder: the probe's folder.
+        reader: the model, already loaded; None to load it at the first call.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ProbeClassifier(StepClassifierBase):
 
     @classmethod
     def from_folder(cls, folder: Path, manifest: Manifest) -> Self:
-        """Read a folder whose files were checked; the model it is for is loaded when first asked.
+        """Load a probe from a folder whose files were checked; its model is loaded at the first call.
 
         Raises:
             WeightsError: if a file or a setting is missing.
@@ -83,10 +83,10 @@ class ProbeClassifier(StepClassifierBase):
         return made
 
     def attach(self, model: Any, tokenizer: Any) -> ProbeClassifier:
-        """Return the same probe on a model that is loaded already.
+        """Return the same probe on a model that is already loaded.
 
         Raises:
-            UsageError: if its states have another width than those it was trained on.
+            UsageError: if the model's states have another width, or it lacks the probe's layer.
         """
         reader = HiddenReader(model, tokenizer, self.manifest.settings["opening"])
         width = model.config.get_text_config().hidden_size
@@ -97,14 +97,14 @@ class ProbeClassifier(StepClassifierBase):
         return ProbeClassifier(self.weights, self.manifest, self.folder, reader)
 
     def follow(self, model: Any) -> Tap:
-        """Return a tap on the probe's layer, to be open while the model generates.
+        """Return a tap on the probe's layer, to be used as a context manager while the model generates.
 
         `judge_states(tap.states(probe.layer)[places])` judges the steps that end at these tokens.
         """
         return Tap(model, [self.layer])
 
     def judge_states(self, states: NDArray[np.float32]) -> Probabilities:
-        """Return the label probabilities of hidden states of the probe's layer, (n, width) → (n, 4)."""
+        """Return the label probabilities for hidden states of the probe's layer, (n, width) → (n, 4)."""
         if not len(states):
             return np.empty((0, len(LABELS)))
         seen = (states.astype(np.float64) - self.weights["mean"]) / self.weights["scale"]
@@ -113,7 +113,10 @@ class ProbeClassifier(StepClassifierBase):
         return temper(powers / powers.sum(axis=1, keepdims=True), self._temperature)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Let the model read each step in its context, and judge its states; NaN if it cannot."""
+        """Run the model over each step in its context and judge its states, shape (len(steps), 4).
+
+        The row is NaN for a step that is empty, far too long, or does not fit the model's window.
+        """
         rows: Probabilities = np.full((len(steps), len(LABELS)), np.nan)
         for index, step in enumerate(steps):
             if step.text.strip() and len(step.text) <= LONGEST:
@@ -127,17 +130,17 @@ class ProbeClassifier(StepClassifierBase):
         return rows
 
     def _before(self, step: StepInput) -> list[str]:
-        """Return the earlier steps, the oldest left out where they are far too long."""
+        """Return the earlier steps, without the oldest ones if all together are too long."""
         before = list(step.history[-REMEMBERED:])
         while before and sum(map(len, before)) > LONGEST:
             del before[0]
         return before
 
     def _reader(self) -> HiddenReader:
-        """Return the model, loaded once.
+        """Return the reader of the model, which is loaded once.
 
         Raises:
-            WeightsError: if it is another than the one the probe was trained on.
+            WeightsError: if it is not the model that the probe was trained on.
         """
         with self._lock:
             if self._loaded is None:
@@ -151,7 +154,7 @@ class ProbeClassifier(StepClassifierBase):
             return self._loaded
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Travel as the folder it was loaded from; with a model of its own it cannot."""
+        """Pickle the folder that the probe was loaded from; a probe with a given model cannot be pickled."""
         if self.reader is not None or self.folder is None:
             raise TypeError(
                 "a ProbeClassifier around a loaded model cannot be sent; load it from its folder there"

@@ -1,7 +1,7 @@
-"""The network of `step-encoder`, made again in torch from the graphs that `export` wrote.
+"""Rebuild the network of `step-encoder` in torch from the graphs that `export` wrote.
 
-What ships for onnxruntime holds everything, by the names that it has in torch: weights of 8 bits with
-their scales, and the rest as it was.
+The graphs for onnxruntime hold every parameter that judges, under its name in torch: matrices in 8 bits with
+their scales, and the rest unchanged.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = ["network_from"]
 Array: TypeAlias = NDArray[np.float32]
 
 FOR_TRAINING = ("foresee.", "suspect.")
-"""Parts of the network that judge nothing and are not exported."""
+"""Prefixes of the parameters that serve training only and are not exported."""
 
 
 def network_from(folder: Path) -> StepNet:
-    """Make the network of an encoder's folder, ready to judge, on the CPU.
+    """Build the network from an encoder's folder, ready to judge, on the CPU.
 
     Raises:
         ValueError: if the graphs are not those of a step-encoder.
@@ -58,7 +58,7 @@ def network_from(folder: Path) -> StepNet:
 
 
 def _weights(path: Path) -> dict[str, Array]:
-    """Return a graph's parameters as the numbers that they stand for."""
+    """Return the parameters of a graph, dequantised."""
     kept = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
     return {
         name: _meant(array, kept.get(name + SCALE))
@@ -68,7 +68,7 @@ def _weights(path: Path) -> dict[str, Array]:
 
 
 def _meant(array: NDArray[Any], scale: Array | None) -> Array:
-    """Return what a tensor stands for; a matrix of 8 bits has a scale a column and is transposed."""
+    """Dequantise a tensor; a matrix with one scale per column is stored transposed."""
     if scale is None:
         return array
     whole: Array = array.astype(np.float32) * scale
@@ -76,7 +76,7 @@ def _meant(array: NDArray[Any], scale: Array | None) -> Array:
 
 
 def _blank(found: Mapping[str, Array]) -> StepNet:
-    """Return a network of the shape of these weights."""
+    """Return an untrained network with the shapes of these weights."""
     words, wide = found["embeddings.word_embeddings.weight"].shape
     frozen, looking = (
         len({name.split(".")[1] for name in found if name.startswith(part)}) for part in ("lower.", "upper.")
@@ -92,7 +92,7 @@ def _blank(found: Mapping[str, Array]) -> StepNet:
     )
     encoder = BertModel(config, add_pooling_layer=False)
     inner = len(found["lower.0.intermediate.dense.bias"])
-    for part in encoder.encoder.layer[:frozen]:  # which may be narrower; see `shallow`
+    for part in encoder.encoder.layer[:frozen]:  # these may be narrower; see `shallow`
         layer = cast("BertLayer", part)
         layer.intermediate.dense, layer.output.dense = nn.Linear(wide, inner), nn.Linear(inner, wide)
     return StepNet(encoder, frozen, len(found["answer"]), dropout=0.0)

@@ -1,7 +1,7 @@
-"""How each kind of classifier is trained: labelled traces in, a classifier's folder out.
+"""The training recipe of each kind of classifier: labelled traces in, a classifier's folder out.
 
-Thin on purpose: what training is stands in `training` and `training_lexical`. The network trains on a
-CUDA device where torch finds one, else on the processor.
+This module is thin on purpose: the training itself is in `training` and `training_lexical`. The network is
+trained on a CUDA device if torch finds one, else on the CPU.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .corpus import LabelledTrace
 __all__ = ["RECIPES", "Progress", "Train"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it lies behind, and of how much."""
+"""Called with a description of the current work, how much of it is done, and the total."""
 Train: TypeAlias = Callable[[Sequence[LabelledTrace], Path, Progress], None]
 """Trains on traces and writes a classifier's folder."""
 
 
 def train_lexical(traces: Sequence[LabelledTrace], folder: Path, progress: Progress) -> None:
-    """Train words and letter sequences; takes minutes and no extra packages."""
+    """Train the lexical classifier; takes minutes and needs no extra packages."""
     from .training_lexical import fit_lexical
 
     progress("fitting", 0, 1)
@@ -31,10 +31,10 @@ def train_lexical(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
 
 
 def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progress) -> None:
-    """Train the network, and export it, so that what is measured is what is used; needs `train`.
+    """Train the network and export it, so that what is measured is what is used; needs the extra `train`.
 
-    Its lower layers begin as those that ship, which give nearly the states of the layers that it is
-    trained above.
+    It is trained on frozen pretrained layers, which are then replaced by the shipped lower layers, whose
+    states are nearly the same, and trained on as a whole.
     """
     from .rebuild import network_from
     from .registry import WEIGHTS
@@ -48,7 +48,7 @@ def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
         progress(f"{what}, loss {state['loss']:.3f}", epoch * batches + int(state["batch"]) + 1, total)
 
     shipped = WEIGHTS / "step-encoder"
-    read_manifest(shipped)  # before hours of training: damaged weights are refused
+    read_manifest(shipped)  # refuses damaged weights before hours of training
     trained = train(traces, progress=say)
     trained = finish(trained, network_from(shipped).lower, traces, progress=say)
     from .export import export
@@ -58,4 +58,4 @@ def train_encoder(traces: Sequence[LabelledTrace], folder: Path, progress: Progr
 
 
 RECIPES: Mapping[str, Train] = MappingProxyType({"lexical": train_lexical, "encoder": train_encoder})
-"""A kind that can be trained → how."""
+"""The kinds of classifiers that can be trained → their training functions."""

@@ -1,14 +1,14 @@
-"""From a name to a classifier.
+"""Load classifiers by name.
 
-A name is one of the built-in ones, a folder that `store` can read, or an entry point of the
-group `undertow.classifiers`, which is a function without arguments that returns a classifier:
+A name is a built-in one, the path of a folder that `store` can read, or an entry point of the
+group `undertow.classifiers`: a function without arguments that returns a classifier:
 
     [project.entry-points."undertow.classifiers"]
     my-classifier = "my_package:make_classifier"
 
-A judge that is no folder has a name such as `hf:org/name@revision`; `naming` lists the forms.
+Other judges have names such as `hf:org/name@revision`; `naming` lists the forms.
 
-The code behind a kind is imported only when a classifier of that kind is loaded.
+The code of a kind is imported only when a classifier of that kind is loaded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .store import MANIFEST, read_manifest
 __all__ = ["DEFAULT", "ENTRY_POINTS", "KINDS", "ClassifierInfo", "available", "load_classifier"]
 
 DEFAULT = "step-ensemble"
-"""The classifier that judges unless another is named."""
+"""The classifier that is used unless another is named."""
 
 ENTRY_POINTS = "undertow.classifiers"
 """The entry-point group in which other packages offer classifiers."""
@@ -48,12 +48,12 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "probe": ".probe:ProbeClassifier",
     }
 )
-"""A folder's kind → the class that reads it, by `from_folder(folder, manifest)`."""
+"""The kind of a folder → the class that `from_folder(folder, manifest)` loads it with."""
 
 ON_DEVICE: Mapping[str, str] = MappingProxyType(
     {"encoder": ".torch_encoder:TorchEncoder", "ensemble": KINDS["ensemble"]}
 )
-"""A folder's kind → the class that runs it on torch, by `from_folder(folder, manifest, device)`."""
+"""The kind of a folder → the class that `from_folder(folder, manifest, device)` loads it with for torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ClassifierInfo:
     kind: str
     description: str
     folder: Path | None = None
-    """Where its weights stand; None where it has no folder."""
+    """The classifier's folder; None if it has none."""
 
 
 _BUILT_IN = (
@@ -99,15 +99,15 @@ def load_classifier(name_or_path: str | Path, device: str | None = None) -> Step
 
     Args:
         name_or_path: A name that `available` lists, one of the forms of `naming`, such as
-            `hf:org/name@revision`, or the path of a classifier's folder. A built-in name wins over
-            a folder called the same; write `./name` for the folder.
-        device: Where torch runs an encoder, and an ensemble that has one: "cuda", "cpu"; "auto" for a GPU
-            where there is one. None, as it ships: onnxruntime, on the CPU.
+            `hf:org/name@revision`, or the path of a classifier's folder. A name that `available` lists
+            wins over a folder of the same name; write `./name` for the folder.
+        device: The torch device for an encoder, or for an ensemble with one: "cuda", "cpu"; "auto" for a
+            GPU if there is one. None for onnxruntime on the CPU.
 
     Raises:
-        UsageError: neither a known name nor a folder, or it cannot run on that device.
-        WeightsError: the folder is not a classifier, or its files are not those it names.
-        MissingExtra: the classifier needs an optional dependency.
+        UsageError: if it is neither a known name nor a folder, or cannot run on that device.
+        WeightsError: if the folder is not a classifier, or its files do not match its manifest.
+        MissingExtra: if the classifier needs an optional dependency.
     """
     with _loading:
         if isinstance(name_or_path, str):
@@ -145,13 +145,13 @@ def _load_folder(folder: Path, device: str | None) -> StepClassifier:
     device = device_named(device)
     reader = _resolve((KINDS if device is None else ON_DEVICE)[manifest.kind])
     where = () if device is None else (device,)
-    # The digest is part of the key: a folder that was trained anew is loaded anew.
+    # The digest is part of the key: after new training, a folder is loaded again.
     version = " ".join((manifest.digest, *where))
     return _once(str(folder.resolve()), version, lambda: reader.from_folder(folder, manifest, *where))
 
 
 def _as_it_is(name: str, device: str | None) -> None:
-    """Refuse a device for what has none of its own to choose."""
+    """Refuse a device for a classifier that does not let one be chosen."""
     if device not in (None, "auto"):
         raise UsageError(
             f"{name} cannot be run on {device}: a device is for encoders, such as step-encoder, and for "
@@ -160,7 +160,7 @@ def _as_it_is(name: str, device: str | None) -> None:
 
 
 def _judge(name: str) -> StepClassifier:
-    """Make a judge from a name such as `hf:org/name@revision`."""
+    """Build a judge from a name such as `hf:org/name@revision`."""
     parts = named(name)
     made: StepClassifier = _resolve(PREFIXES[parts.kind]).from_name(parts)
     return made
@@ -183,7 +183,7 @@ def _points() -> dict[str, EntryPoint]:
 
 
 def _provided(name: str) -> StepClassifier:
-    """Make what an entry point makes; refuse what breaks, or is no classifier of these four labels."""
+    """Build the classifier of an entry point; refuse one that fails or does not follow the contract."""
     source = f"the entry point {name!r} of {ENTRY_POINTS}"
     try:
         made: StepClassifier = _points()[name].load()()

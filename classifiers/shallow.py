@@ -1,10 +1,10 @@
-"""Two layers in place of four: what makes `step-encoder` cheap.
+"""Replace the lower layers of `step-encoder` by fewer and narrower ones, to make it cheap.
 
-The lower layers stay as they were pretrained, so all that the layers above get from them are their
-states. Fewer and narrower layers can be taught to give nearly the same (distillation of hidden states:
-Romero et al., "FitNets", 2015; Jiao et al., "TinyBERT", 2020), from texts alone, without a label. They
-begin as some of the layers that they replace, with those units that weigh most; the layers above stay as
-they were trained.
+The lower layers stay as they were pretrained, and the upper layers see only their states. Fewer and
+narrower layers can be taught to give nearly the same states (distillation of hidden states: Romero et al.,
+"FitNets", 2015; Jiao et al., "TinyBERT", 2020), from texts alone, without labels. They are initialised
+from some of the layers that they replace, with the units of the largest weights; the upper layers are
+not changed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = ["Shallow", "distance", "distil", "lower_of", "replaced"]
 
 @dataclass(frozen=True)
 class Shallow:
-    """How the lower layers are replaced. The defaults are what the shipped weights were made with."""
+    """How to replace the lower layers. The defaults made the shipped weights."""
 
     layers: int = 2
     inner: int = 768
-    """Units between the two matrices of a layer; all-MiniLM-L6-v2 has 1,536."""
+    """Units between the two matrices of a layer's feed-forward part; all-MiniLM-L6-v2 has 1,536."""
     epochs: int = 8
     tokens_per_batch: int = 3000
     rate: float = 1e-3
@@ -58,13 +58,13 @@ def distil(
 
     Args:
         net: the network; it is not changed.
-        states: what its lower layers make of many texts.
-        recipe: how many layers, and how they are taught.
-        progress: called after each batch with its number, how many there are, and the mean squared
-            distance as a share of the states' variance: 0 where they are the same.
+        states: the states of many texts after its lower layers.
+        recipe: the number of layers and how to train them; None for the defaults.
+        progress: called after each batch with its number, the number of batches, and the mean squared
+            distance as a share of the variance of the states: 0 if they are equal.
 
     Returns:
-        The layers, to be put in the place of `net.lower`.
+        The layers that can replace `net.lower`.
     """
     recipe = recipe or Shallow()
     random = np.random.default_rng(recipe.seed)
@@ -93,9 +93,9 @@ def distil(
 
 
 def distance(net: StepNet, lower: nn.ModuleList, states: States) -> float:
-    """Return how far the states that other lower layers give are from a network's own, as a share of theirs.
+    """Return the relative error of other lower layers on the states of a network.
 
-    That is the mean squared distance over the states' variance: 0 where they are the same.
+    That is the mean squared distance over the variance of the states: 0 if they are equal.
     """
     student = _with(net, lower)
     batches = _batches(states, Shallow.tokens_per_batch, np.random.default_rng(0))
@@ -105,12 +105,12 @@ def distance(net: StepNet, lower: nn.ModuleList, states: States) -> float:
 
 
 def replaced(trained: Trained, lower: nn.ModuleList) -> Trained:
-    """Return a trained network with other lower layers."""
+    """Return a copy of a trained network with other lower layers."""
     return replace(trained, net=_with(trained.net, deepcopy(lower)).eval())
 
 
 def lower_of(net: StepNet, weights: Mapping[str, Tensor]) -> nn.ModuleList:
-    """Return the layers that `distil` made for a network, from their weights."""
+    """Rebuild the layers that `distil` made for a network from their weights."""
     layers = 1 + max(int(name.split(".")[0]) for name in weights)
     inner = len(weights["0.intermediate.dense.bias"])
     lower = nn.ModuleList(_begin(net.lower, Shallow(layers=layers, inner=inner)))
@@ -125,13 +125,13 @@ def _with(net: StepNet, lower: nn.ModuleList) -> StepNet:
 
 
 def _begin(layers: nn.ModuleList, recipe: Shallow) -> list[nn.Module]:
-    """Choose layers evenly, the first and the last among them, and make them narrower."""
+    """Return copies of evenly chosen layers, including the first and the last, made narrower."""
     chosen = np.linspace(0, len(layers) - 1, recipe.layers).round().astype(int)
     return [_narrowed(cast("BertLayer", deepcopy(layers[i])), recipe.inner) for i in chosen]
 
 
 def _narrowed(layer: BertLayer, inner: int) -> nn.Module:
-    """Keep the units of a layer whose weights, in and out, are the largest."""
+    """Keep only the inner units of a layer with the largest weights, in and out."""
     into, out = layer.intermediate.dense, layer.output.dense
     weighs = into.weight.norm(dim=1) * out.weight.norm(dim=0)
     kept = weighs.topk(min(inner, len(weighs))).indices.sort().values
@@ -142,7 +142,7 @@ def _narrowed(layer: BertLayer, inner: int) -> nn.Module:
 
 
 def _batches(states: States, tokens: int, random: np.random.Generator) -> list[list[int]]:
-    """Part the texts into batches of about equal length."""
+    """Split the texts into batches of about equal length."""
     lengths = np.array([len(states[i]) for i in range(len(states))])
     batches: list[list[int]] = [[]]
     for i in np.lexsort((random.random(len(lengths)), lengths)).tolist():
@@ -153,7 +153,7 @@ def _batches(states: States, tokens: int, random: np.random.Generator) -> list[l
 
 
 def _apart(student: StepNet, states: States, batch: Sequence[int]) -> Tensor:
-    """Return the squared distance of each token's states from what is meant, shape (tokens,)."""
+    """Return the squared distance of each token's states from the states to be learned, shape (tokens,)."""
     ids, mask = states.padded(batch)
     with states.autocast():
         given = student.read_alone(ids, mask.float())

@@ -1,12 +1,12 @@
-"""A classifier's folder: what it holds, and the digest that names it.
+"""Read and write the folder of a classifier, whose digest identifies it.
 
     classifier.json      {"format": "undertow.classifier/1", "kind", "name", "settings", "files"}
     weights.safetensors  and whatever else `files` lists, each with its SHA-256
     card.md              for people; not part of the digest
-    calibration.json     the monitor's threshold; not part of the digest
+    calibration.json     the monitor's calibration; not part of the digest
 
-Since the manifest holds the digest of every file, the digest of the manifest names the
-classifier exactly. Files are data (safetensors, ONNX, JSON), never code.
+Since the manifest holds the SHA-256 of every file, the digest of the manifest identifies the
+classifier exactly. Files are data (safetensors, ONNX, JSON, text), never code.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ..errors import UsageError, WeightsError
 __all__ = ["MANIFEST", "Manifest", "read_manifest", "write_manifest"]
 
 MANIFEST = "classifier.json"
-"""The file that makes a folder a classifier."""
+"""The name of the manifest; a folder with this file is a classifier."""
 
 SUFFIXES = frozenset({".safetensors", ".onnx", ".json", ".txt"})
-"""What the files of a classifier may be: formats that hold data and cannot run code."""
+"""The allowed suffixes of a classifier's files: formats that hold data and cannot run code."""
 
 OUTSIDE_THE_DIGEST = frozenset({MANIFEST, "calibration.json", "card.md"})
 
 
 def _plain_name(name: str) -> str:
-    """Let through only the name of a data file that stands in the folder itself."""
+    """Validate that a name is that of a data file directly inside the folder."""
     if not name or name != name.strip() or name.startswith(".") or any(c in name for c in "/\\:\0"):
         raise ValueError(f"{name!r} is not the plain name of a file in the classifier's folder")
     if Path(name).suffix not in SUFFIXES or name in OUTSIDE_THE_DIGEST:
@@ -45,7 +45,7 @@ FileName = Annotated[str, AfterValidator(_plain_name)]
 
 
 def _finite(settings: dict[str, Any]) -> dict[str, Any]:
-    """Let through only what JSON can hold, of which the digest is taken."""
+    """Validate that settings can be written as JSON, from which the digest is computed."""
     json.dumps(settings, allow_nan=False)
     return settings
 
@@ -54,28 +54,28 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Manifest(BaseModel):
-    """What `classifier.json` says."""
+    """The contents of `classifier.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal["undertow.classifier/1"] = "undertow.classifier/1"
     kind: str = Field(min_length=1)
-    """Which code reads the folder, such as `lexical` or `encoder`."""
+    """The kind of classifier, such as `lexical` or `encoder`; it decides which code reads the folder."""
     name: str = Field(min_length=1)
-    """What the classifier is called in verdicts."""
+    """The name of the classifier in verdicts."""
     settings: Annotated[dict[str, Any], AfterValidator(_finite)] = Field(default_factory=dict)
-    """Whatever the kind needs to know beside its weights; plain JSON."""
+    """What the kind needs besides its weights; plain JSON."""
     files: dict[FileName, Sha256] = Field(default_factory=dict)
     """The SHA-256 of each file, in hex."""
 
     @property
     def canonical(self) -> str:
-        """The manifest as JSON with sorted keys and no spaces: what the digest is taken of."""
+        """The manifest as JSON with sorted keys and no spaces, from which the digest is computed."""
         return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
     def digest(self) -> str:
-        """Names the classifier exactly: `sha256:` and 64 hex digits."""
+        """Identifies the classifier exactly: `sha256:` and 64 hex digits."""
         return "sha256:" + hashlib.sha256(self.canonical.encode()).hexdigest()
 
 
@@ -83,7 +83,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read a classifier's manifest and check every file against it.
 
     Raises:
-        WeightsError: no manifest, not one that can be read, a file missing, or a wrong digest.
+        WeightsError: if the manifest or a file is missing or cannot be read, or a digest is wrong.
     """
     manifest = _parse(folder / MANIFEST)
     for name, expected in manifest.files.items():
@@ -102,18 +102,18 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(
     folder: Path, *, kind: str, name: str, settings: Mapping[str, Any], files: Iterable[str]
 ) -> Manifest:
-    """Write `classifier.json` for files that already stand in the folder.
+    """Write `classifier.json` for files that are already in the folder.
 
     Args:
-        folder: Where the classifier stands.
-        kind: Which code reads it.
-        name: What it is called in verdicts.
-        settings: Plain JSON.
+        folder: The classifier's folder.
+        kind: The kind of classifier, a key of `registry.KINDS`.
+        name: The name of the classifier in verdicts.
+        settings: What the kind needs besides its weights; plain JSON.
         files: Names of files in the folder; no paths.
 
     Raises:
-        UsageError: a name or a setting that a manifest cannot hold.
-        WeightsError: a file that cannot be read.
+        UsageError: if a manifest cannot hold a name or a setting.
+        WeightsError: if a file cannot be read.
     """
     try:
         digests = {_plain_name(file): _sha256(folder / file) for file in files}

@@ -1,8 +1,8 @@
 """`step-encoder` on torch: the same weights on a GPU, or on a CPU, for large audits.
 
-The steps of a call are read together, each text once in each context, in 32 bits. What ships for
-onnxruntime rounds to 8 bits on the way, so the two agree within a few hundredths and not to the last
-digit: the digest is another one, and names the one of the weights in `original`.
+The steps of a call are read together, each text once in each context, in 32 bits. The version for
+onnxruntime rounds to 8 bits at run time, so the two agree within a few hundredths, not to the last
+digit. So the digest differs, and `original` holds the digest of the shipped classifier.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from .tokens import Ids, Laid, Line, Tokens
 __all__ = ["TorchEncoder"]
 
 TOGETHER = 512
-"""Windows of text that are read together; what they hold in memory grows with it."""
+"""The number of windows of text that are read together; the memory needed grows with it."""
 
 
 class TorchEncoder(StepClassifierBase):
     """Judges steps as `EncoderClassifier` does, with torch.
 
     Args:
-        folder: where the encoder's weights stand.
-        manifest: what `store.read_manifest(folder)` gave.
-        device: of torch, such as "cuda".
+        folder: the folder that holds the encoder's weights.
+        manifest: the result of `store.read_manifest(folder)`.
+        device: a torch device, such as "cuda".
     """
 
     def __init__(self, folder: Path, manifest: Manifest, device: str) -> None:
@@ -98,7 +98,7 @@ class TorchEncoder(StepClassifierBase):
 
 
 def _parts(steps: Sequence[tuple[int, Laid]]) -> Iterator[Sequence[tuple[int, Laid]]]:
-    """Yield the steps in parts of about `TOGETHER` windows, each with a step at least."""
+    """Yield the steps in parts of at most `TOGETHER` windows, but of at least one step."""
     seen: set[tuple[Ids, Line]] = set()
     first = 0
     for place, (_, step) in enumerate(steps):
@@ -112,7 +112,7 @@ def _parts(steps: Sequence[tuple[int, Laid]]) -> Iterator[Sequence[tuple[int, La
 
 
 class _Texts:
-    """The texts of some steps, each beside its request and the windows before it, to be read at once."""
+    """The texts of some steps in the context of their requests and preceding windows, to be read together."""
 
     def __init__(self, states: States) -> None:
         self._states = states
@@ -123,17 +123,17 @@ class _Texts:
         self._texts: dict[tuple[int, ...], int] = {}
 
     def request(self, ids: Ids) -> int:
-        """Note a request; return its number among the requests."""
+        """Register a request; return its number among the requests."""
         self._request(ids)
         return self._asked.setdefault(ids, len(self._asked))
 
     def text(self, request: Ids, lines: Sequence[Line]) -> int:
-        """Note a text, a line for each of its windows; return its number among the texts."""
+        """Register a text by a line for each of its windows; return its number among the texts."""
         nodes = tuple(self._node(request, line) for line in lines)
         return self._texts.setdefault(nodes, len(self._texts))
 
     def read(self, net: StepNet) -> tuple[Tensor, Tensor]:
-        """Return what the texts and the requests are worth, (texts, width) and (requests, width)."""
+        """Return the vectors of the texts and of the requests, (texts, width) and (requests, width)."""
         self._states.read()
         packed = Packed(self._nodes, self._states)
         tokens = packed.through(net)
@@ -145,7 +145,7 @@ class _Texts:
         return sums / counts.to(windows.device)[:, None], requests
 
     def _request(self, ids: Ids) -> int:
-        """Return the place of a request; there is nothing beside it."""
+        """Return the place of a request, which is read without context."""
         if ids not in self._requests:
             self._requests[ids] = self._add(Node(self._states.add_tokens(ids), 0, 0))
         return self._requests[ids]
@@ -153,8 +153,8 @@ class _Texts:
     def _node(self, request: Ids, line: Line) -> int:
         """Return the place of the last window of a line.
 
-        How a window is read up to its n-th layer depends on the n - 1 windows before it alone, so that
-        what reads a longer line will do for a shorter one with the same end.
+        The keys and values of a window in the n-th upper layer depend only on the n - 1 windows before it,
+        so a window that was read at the end of a longer line also serves for a shorter line.
         """
         known = self._numbers.get((request, line))
         if known is not None:
