@@ -37,7 +37,7 @@ __all__ = ["Shallow", "distance", "distil", "lower_of", "replaced"]
 
 @dataclass(frozen=True)
 class Shallow:
-    """How to replace the lower layers. The defaults made the shipped weights."""
+    """How to replace the lower layers. The shipped weights were made with the defaults."""
 
     layers: int = 2
     inner: int = 768

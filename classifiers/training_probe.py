@@ -1,8 +1,9 @@
-"""Training a probe: which layer, how good, and whether it knows more than the prompt did.
+"""Train a probe: choose the layer, measure the probe, and compare it with what the prompt alone tells.
 
-The layer is the one whose probe ranks steps best on grouped folds, so that no request stands on both sides.
-Beside the probe stand two baselines that have seen no reasoning, probes on the states where the prompt ends
-(`prompt_only`) and where the reasoning begins (`prefix_0`): what they reach, the reasoning did not add.
+The chosen layer is the one whose probe ranks held-out steps best on grouped folds, so no request is on both
+sides of a split. The probe is compared with two baselines that have seen no reasoning: probes on the states
+at the end of the prompt (`prompt_only`) and where the reasoning begins (`prefix_0`). Only what the probe
+achieves beyond them comes from the reasoning.
 """
 
 from __future__ import annotations
@@ -28,33 +29,33 @@ __all__ = ["ProbeFit", "fit_probe"]
 
 FIGURES = ("step_auroc", "within_trace_auroc", "accuracy", "macro_f1", "calibration_error")
 _NEVER = -30.0
-"""The intercept of a label that no step had: it is never likely."""
+"""The intercept of a label that no training step had, so that it is never likely."""
 
 States = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeFit:
-    """A probe, and how good it is on requests that it was not trained on."""
+    """A trained probe and its figures on held-out requests."""
 
     weights: Mapping[str, NDArray[np.float32]]
     layer: int
     temperature: float
     figures: Mapping[str, Mapping[str, float]]
-    """`probe`, `prompt_only` and `prefix_0`, each with the same figures, on grouped folds."""
+    """The same figures for each of `probe`, `prompt_only` and `prefix_0`, on grouped folds."""
     by_layer: Mapping[int, float]
-    """Step AUROC of each layer tried."""
+    """The step AUROC of each layer that was tried."""
     opening: str
 
     def save(self, folder: Path, *, name: str, model: str, revision: str | None, identity: str) -> None:
-        """Write the probe's folder: weights, what it is for, and a card with its baselines.
+        """Write the probe's folder: weights, manifest, and a card with the figures of its baselines.
 
         Args:
-            folder: where; made where it is missing.
-            name: what it is called in verdicts.
-            model: the model it is for: `org/name`, or a folder.
-            revision: its revision on the hub; None for a folder.
-            identity: what `hub.identity` says of it.
+            folder: the folder to write; created if missing.
+            name: the name of the probe in verdicts.
+            model: the model that the probe is for: `org/name`, or a folder.
+            revision: the revision of the model on the hub; None for a folder.
+            identity: the identity of the model, from `hub.identity`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / WEIGHTS_FILE).write_bytes(safetensors.numpy.save(dict(self.weights)))
@@ -71,7 +72,7 @@ class ProbeFit:
         (folder / "card.md").write_text(self.card(name, model), encoding="utf-8")
 
     def card(self, name: str, model: str) -> str:
-        """Return a page that says what the probe is for and how it compares with its baselines."""
+        """Return a Markdown page with the purpose of the probe, its figures and those of the baselines."""
         rows = [
             f"| {figure.replace('_', ' ')} | "
             + " | ".join(f"{self.figures[who][figure]:.3f}" for who in self.figures)
@@ -105,15 +106,16 @@ def fit_probe(
     """Train a probe on labelled traces.
 
     Args:
-        reader: the model whose states are read.
-        traces: labelled traces, best written by that model.
-        layers: which layers to try; all where none are named.
-        folds: grouped folds.
+        reader: the reader of the model's hidden states.
+        traces: labelled traces, ideally written by that model.
+        layers: the layers to try; all if empty.
+        folds: the number of grouped folds.
         strength: the inverse strength of the penalty (scikit-learn's `C`).
         seed: makes the folds repeatable.
 
     Raises:
-        UsageError: fewer groups than folds, labels of one kind only, or a layer that the model does not have.
+        UsageError: if there are fewer groups than folds, all steps (or all outside a fold) have the same
+            label, or the model does not have one of the layers.
     """
     layers = tuple(layers) or tuple(range(1, reader.layers + 1))
     labels = label_indices(traces)
@@ -158,7 +160,7 @@ def _at_ends(reader: HiddenReader, trace: LabelledTrace, layers: Sequence[int]) 
 
 
 def _fit(states: States, labels: NDArray[np.int64], strength: float) -> dict[str, NDArray[np.float32]]:
-    """Fit logistic regression on standardised states; a label that no step had is never likely."""
+    """Fit a logistic regression on standardised states; a label that no step has is never likely."""
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = states.mean(axis=0), np.maximum(states.std(axis=0), 1e-6)
@@ -197,5 +199,5 @@ def _score(
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the figures for JSON, which has no NaN."""
+    """Return the figures for JSON, rounded, with None for NaN."""
     return {name: round(value, 6) if np.isfinite(value) else None for name, value in values.items()}

@@ -1,8 +1,8 @@
-"""Guards: language models that were made to judge, asked in their own words.
+"""Guards: language models that were trained to judge, asked with the prompts of their training.
 
-One file a family holds the prompt that the family was trained on and how its answer is read.
-`local` runs a guard on this machine and reads probabilities off its logits; `served` asks one
-behind OpenAI's interface. What cannot be read as an answer is not judged.
+There is one file for each family, with the prompt that it was trained on and the parser of its answers.
+`local` runs a guard on this machine and reads probabilities from its logits; `served` asks one on an
+OpenAI-compatible server. A step whose answer cannot be parsed is not judged.
 """
 
 from __future__ import annotations

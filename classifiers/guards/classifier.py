@@ -1,9 +1,9 @@
 """Guards and judges as classifiers of steps.
 
-A guard is shown the request as the user's and the step as the assistant's words, after as many of the steps
-before it as its family wants. What it says is spread over our columns: a guard that knows harm and no harm
-fills `neutral` and `harm`, one that knows a doubtful class fills `drift` with it, and where it says that
-the text refuses, what is safe counts as `aware`. `note` says which columns stay empty.
+A guard is shown the request as the words of the user and the step as the words of the assistant, after as
+many earlier steps as its family uses. Its answer is mapped to our columns: a guard that knows harm and no
+harm fills `neutral` and `harm`, one with a doubtful class fills `drift` with it, and if it says that the text
+is a refusal, the probability of `neutral` moves to `aware`. `note` says which columns stay empty.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ class GuardClassifier(StepClassifierBase):
     """Judges steps by asking a guard.
 
     Args:
-        place: `org/name` on the hub, a folder, or what a server calls the model.
+        place: `org/name` on the hub, a folder, or the name that a server gives the model.
         revision: a commit, tag or branch, for a model on this machine.
         address: the base URL of a server; None for a model on this machine.
-        family: which family it belongs to; None to go by its name.
-        context: how many earlier steps it is shown; None for what its family wants.
-        speak: let a guard on this machine write its whole answer, where weighing its first word
-            would do; dearer, but says whether a step refuses.
-        device: where a model on this machine runs; None for a GPU where there is one.
-        backend: where it runs, if neither here nor on such a server.
+        family: the name of the guard's family; None to guess it from the model's name.
+        context: the number of earlier steps that the guard is shown; None for the default of its family.
+        speak: let a guard on this machine write its whole answer even if weighing its first word would
+            suffice; slower, but tells whether a step is a refusal.
+        device: the torch device of a model on this machine; None for a GPU if there is one, else the CPU.
+        backend: another `Backend` to run the guard on.
 
     Raises:
-        UsageError: its family is not known, it is to be shown fewer than no steps, or its address is none.
-        MissingExtra: what the guard runs on is missing.
-        WeightsError: there is no such model on this machine, or it cannot be asked as its family is.
+        UsageError: if the family is not known, `context` is negative, or the address is not valid.
+        MissingExtra: if a package that the guard needs is not installed.
+        WeightsError: if there is no such model on this machine, or it lacks the chat template it needs.
     """
 
     prefix = "guard"
@@ -89,16 +89,16 @@ class GuardClassifier(StepClassifierBase):
 
     @classmethod
     def from_name(cls, name: Named) -> Self:
-        """Make it from `guard:org/name@revision` or `guard:name@address`, and options.
+        """Build a classifier from `guard:org/name@revision` or `guard:name@address`, and options.
 
         Raises:
-            UsageError: an option that it does not have.
+            UsageError: if an option is unknown or has a value that it cannot have.
         """
         known = {"family": str, "context": int, "speak": bool, "device": str}
         return cls(name.place, name.revision, name.address, **take(name.options, known))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Travel as what it is loaded from."""
+        """Pickle the arguments, not the model."""
         if self.backend is not None:
             raise TypeError(
                 f"a {type(self).__name__} around a backend of its own cannot be sent; make it anew"
@@ -130,7 +130,7 @@ class GuardClassifier(StepClassifierBase):
         return rows
 
     def _judge(self, step: StepInput) -> NDArray[np.float64]:
-        """Ask about one step; with several questions the riskiest answer counts, if all were answered."""
+        """Return the row of one step; with several questions the riskiest answer counts, if all have one."""
         nothing = np.full(len(LABELS), np.nan)
         if not step.text.strip() or len(step.text) > LONGEST:
             return nothing
@@ -143,7 +143,7 @@ class GuardClassifier(StepClassifierBase):
         return max(rows, key=lambda row: float(row[2] + row[3]))
 
     def _shown(self, step: StepInput) -> str:
-        """Return the step after the earlier ones that the guard is shown, the oldest left out if too long."""
+        """Return the text to show: earlier steps, without the oldest ones if too long, then the step."""
         before = list(step.history[-self._context :]) if self._context else []
         while before and sum(map(len, before)) > LONGEST:
             del before[0]
@@ -156,7 +156,7 @@ class GuardClassifier(StepClassifierBase):
 class JudgeClassifier(GuardClassifier):
     """Judges steps by asking a chat model for one of our labels; see `judge`.
 
-    Its arguments are those of `GuardClassifier`.
+    The arguments are those of `GuardClassifier`.
     """
 
     prefix = "judge"
@@ -179,10 +179,10 @@ class JudgeClassifier(GuardClassifier):
 
 @lru_cache(maxsize=2)
 def _backend(place: str, revision: str | None, address: str | None, device: str | None) -> Backend:
-    """Load a guard once, however many classifiers ask it."""
+    """Return the backend of a guard; classifiers with the same arguments share it."""
     return ServedGuard(place, address) if address is not None else LocalGuard(place, revision, device)
 
 
 def _plain(prompt: Prompt) -> Any:
-    """Return a prompt as plain JSON, for the digest."""
+    """Return a prompt as plain JSON values, for the digest."""
     return [list(prompt.messages), dict(prompt.settings)] if isinstance(prompt, Chat) else prompt

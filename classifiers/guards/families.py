@@ -1,4 +1,4 @@
-"""The families of guards that we know, and which of them a model belongs to."""
+"""The known families of guards, and the family that a model belongs to."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         )
     }
 )
-"""Each family by its name; where several could claim a model, the first does."""
+"""The families by name; if several match the name of a model, the first one counts."""
 
 
 def family_of(model: str, family: str | None = None) -> Family:
-    """Return the family of a model: the one that is named, or the one its name speaks for.
+    """Return the family of a model: the one that is given, or the first that matches the model's name.
 
     Raises:
-        UsageError: no such family, or the model's name speaks for none.
+        UsageError: if there is no such family, or none matches.
     """
     if family is not None:
         if family not in FAMILIES:

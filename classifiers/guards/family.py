@@ -1,4 +1,4 @@
-"""What a family of guards is: how it is asked, how it answers, and what its answers mean."""
+"""A family of guards: how its models are asked, how they answer, and what the answers mean."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 SAID = 0.95
-"""What an answer counts for where only the word is known, not its probability: how sure a guard is
-then cannot be told, so its steps can be ranked by label alone."""
+"""The probability of an answer if only its word is known: it does not tell how sure the guard is, so
+steps can then be ranked by label alone."""
 
 _MARKS = re.compile(
     r"<[|\uff5c][^|\uff5c>]{1,40}[|\uff5c]>|<(?:start|end)_of_\w+>|</?(?:s|think|guardian|no-think|score|bos|eos)>"
@@ -43,11 +43,11 @@ _MARKS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A prompt as messages, for the template that comes with the model's tokenizer."""
+    """A prompt as messages, for the chat template of the model's tokenizer."""
 
     messages: tuple[Mapping[str, str], ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the template wants besides, such as Granite Guardian's `guardian_config`."""
+    """Further variables of the template, such as Granite Guardian's `guardian_config`."""
 
 
 Prompt: TypeAlias = str | Chat
@@ -56,94 +56,94 @@ Prompt: TypeAlias = str | Chat
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """An answer that was found in what a guard wrote."""
+    """An answer that was found in a guard's output."""
 
     answer: str
     """One of the family's `answers`."""
     at: int
-    """Where the answer begins in what the guard wrote."""
+    """The position of the answer in the output, in characters."""
     refusal: bool | None = None
-    """Whether it says that the text refuses; None where it does not say."""
+    """Whether the guard calls the text a refusal; None if it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Guards that are asked and answer alike."""
+    """Guards that share prompts and answers."""
 
     name: str
     models: str
-    """A regular expression that finds the names of its models."""
+    """A regular expression that matches the names of the family's models."""
     render: Callable[[str, str], Sequence[Prompt]]
     """Request and text → the questions to ask; with several, the riskiest answer counts."""
     parse: Callable[[str], Spoken | None]
-    """What the guard wrote → its answer; None where there is none."""
+    """The guard's output → its answer; None if it has none."""
     answers: Mapping[str, Label]
-    """Each answer as the guard writes it → the label that it stands for."""
+    """Each answer as the guard writes it → the label that it means."""
     lead: str | None = None
-    """What always stands before the answer, so that nothing need be written to weigh the answers;
-    None where the guard must write first."""
+    """The text that always precedes the answer, so that answers can be weighed without generating;
+    None if the guard must write first."""
     tokens: int = 64
-    """How many tokens it may write."""
+    """The maximum number of tokens that the guard may write."""
     context: int = 0
-    """How many earlier steps it is shown before the step, unless asked otherwise."""
+    """The default number of earlier steps that the guard is shown."""
     joint: str = " "
-    """What stands between the steps that it is shown."""
+    """The separator between the steps that the guard is shown."""
     opens: bool = True
-    """Whether a text begins with the tokenizer's mark of a beginning."""
+    """Whether a text prompt begins with the tokenizer's beginning-of-sequence token."""
     refuses: bool = False
-    """Whether what it writes says that the text refuses."""
+    """Whether the guard's output says if the text is a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a guard said of one question."""
+    """A guard's answer to one question."""
 
     shares: Mapping[str, float]
-    """Each answer's probability; they add up to 1."""
+    """The probability of each possible answer; they add up to 1."""
     refusal: bool | None = None
-    """Whether it says that the text refuses; None where it does not say."""
+    """Whether the guard calls the text a refusal; None if it does not say."""
 
 
 class Backend(Protocol):
-    """Where a guard runs."""
+    """Runs a guard, on this machine or on a server."""
 
     @property
     def identity(self) -> str:
-        """Names the weights, as exactly as can be known."""
+        """Identifies the weights, as exactly as they can be known."""
 
     @property
     def parallel(self) -> int:
-        """How many questions it can take at once."""
+        """How many questions can be asked at the same time."""
 
     @property
     def chats(self) -> bool:
-        """Whether it can be asked by messages."""
+        """Whether it accepts a `Chat`."""
 
     def hear(self, prompt: Prompt, family: Family, speak: bool) -> Heard | None:
-        """Ask one question; None where what came back is no answer.
+        """Ask one question; return None if the output holds no answer.
 
         Raises:
-            CannotJudge: if nothing came back.
+            CannotJudge: if there is no output.
         """
 
 
 def asking(question: str) -> Callable[[str, str], Sequence[Prompt]]:
-    """Return a `render` that asks one question, in which `{request}` and `{text}` stand for the two."""
+    """Return a `render` that fills `{request}` and `{text}` into one question."""
     return lambda request, text: [question.format(request=request, text=text)]
 
 
 def found_answer(found: re.Match[str] | None, refusal: bool | None = None) -> Spoken | None:
-    """Return the answer that is the first group of a match; None where nothing matched."""
+    """Return the first group of a match as the answer; None if nothing matched."""
     return Spoken(found[1], found.start(1), refusal) if found else None
 
 
 def yes_or_no(written: str) -> Spoken | None:
-    """Read the Yes or No that an answer begins with, whatever comes after it."""
+    """Parse the Yes or No at the beginning of an output; the rest is ignored."""
     return found_answer(re.match(r"\W*(Yes|No)\b", written))
 
 
 def row_of(family: Family, shares: Mapping[str, float], refusal: bool | None) -> NDArray[np.float64]:
-    """Turn the shares of a guard's answers into a row; a text that refuses is aware, not neutral.
+    """Return the row for the probabilities of a guard's answers; a refusal is aware, not neutral.
 
     Returns:
         Shape (4,), columns as `LABELS`.
@@ -159,10 +159,10 @@ def row_of(family: Family, shares: Mapping[str, float], refusal: bool | None) ->
 
 
 def shown(context: int) -> int:
-    """Return how many earlier steps a guard is to be shown.
+    """Return the number of earlier steps to show, after validation.
 
     Raises:
-        UsageError: if that is below 0.
+        UsageError: if it is negative.
     """
     if context < 0:
         raise UsageError(f"a guard is shown 0 earlier steps or more, not context={context}")
@@ -170,14 +170,14 @@ def shown(context: int) -> int:
 
 
 def only(family: Family, answer: str) -> dict[str, float]:
-    """Return shares for an answer of which only the word is known."""
+    """Return probabilities for an answer of which only the word is known."""
     others = [name for name in family.answers if name != answer]
     return {answer: SAID} | dict.fromkeys(others, (1 - SAID) / len(others))
 
 
 def defused(text: str) -> str:
-    """Break whatever a guard's prompt could take for its own marks: the text is hostile.
+    """Break the special marks of guard prompts in a text, since the text is hostile.
 
-    A space after its first character leaves a mark readable and takes its power away.
+    A space after its first character leaves a mark readable but without effect.
     """
     return _MARKS.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", clean(text))

@@ -1,7 +1,7 @@
-"""Any chat model as a judge: asked for one of our four labels, by our own guideline.
+"""Any chat model as a judge, asked for one of our four labels by our own guideline.
 
-The question is ours (a short form of data/labels.md), not a prompt that the model was trained on. How good
-the answers are is for `undertow evaluate` to say.
+The question is ours (a short form of data/labels.md), not a prompt that the model was trained on; use
+`undertow evaluate` to measure how good its answers are.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def render(request: str, text: str) -> Sequence[Prompt]:
 
 
 def parse(written: str) -> Spoken | None:
-    """Read the one word; an answer that names several labels is none.
+    """Parse the one word of the answer; several labels are no answer.
 
-    A thought stands before it up to `</think>`; where it began, the model's template may have said already.
+    Reasoning up to `</think>` is skipped; its opening tag may be missing, as some chat templates contain it.
     """
     text = re.sub(r"(?s)^.*?</think>", lambda thought: " " * len(thought[0]), written)
     found = re.fullmatch(r"\W*(?:label:)?\W*(neutral|aware|drift|harm)\W*", text, re.IGNORECASE)

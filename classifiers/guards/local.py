@@ -1,6 +1,6 @@
-"""A guard on this machine, on transformers: its answers are weighed by its own logits.
+"""Run a guard on this machine with transformers; its answers are weighed by its logits.
 
-One question is asked at a time, without padding, so that no question changes the answer to another.
+Questions are asked one at a time, without padding, so that none affects the answer to another.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class LocalGuard:
     Args:
         place: `org/name` on the hub, or a folder.
         revision: a commit, tag or branch.
-        device: where it runs; None for a GPU where there is one.
+        device: a torch device; None for a GPU if there is one, else the CPU.
 
     Raises:
-        MissingExtra: torch or transformers are missing.
-        WeightsError: there is no such model, or not as safetensors.
+        MissingExtra: if torch or transformers is not installed.
+        WeightsError: if there is no such model, or its files are incomplete or not safetensors.
+        UsageError: if there is no such device, or the model does not fit on it.
     """
 
     parallel = 1
@@ -41,7 +42,11 @@ class LocalGuard:
         self._lock = Lock()
 
     def hear(self, prompt: Prompt, family: Family, speak: bool) -> Heard | None:
-        """Weigh the answers; where the guard must write first, let it, and weigh where it answered."""
+        """Weigh the answers; if the guard must write first, at the place where its output has the answer.
+
+        Raises:
+            CannotJudge: if the chat template refuses the question.
+        """
         text = self._text(prompt, family)
         if len(self._ids(text)) + family.tokens > self._limit:
             return None
@@ -54,7 +59,7 @@ class LocalGuard:
         return Heard(self.weigh(text + written[: spoken.at], family.answers), spoken.refusal)
 
     def write(self, text: str, tokens: int) -> str:
-        """Let the guard go on from a text, always with the likeliest token."""
+        """Return the guard's greedy continuation of a text."""
         import torch
 
         ids = self._tensor(self._ids(text))
@@ -70,10 +75,10 @@ class LocalGuard:
         return written
 
     def weigh(self, text: str, answers: Iterable[str]) -> dict[str, float]:
-        """Return how likely each answer follows the text, if one of them must; they add up to 1.
+        """Return the probability of each answer after the text, given that one follows; they add up to 1.
 
-        The answers' tokens are a tree; the model is asked at each of its forks. An answer that is
-        the beginning of another ends with the mark of an end.
+        The tokens of the answers form a tree; the model is run at each of its forks. Every answer ends
+        with the end-of-sequence token, which tells an answer from a longer one that begins with it.
         """
         paths = [(answer, [*self._ids(text + answer), self._end]) for answer in answers]
         shares: dict[str, float] = {}

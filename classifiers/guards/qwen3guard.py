@@ -1,8 +1,8 @@
-"""Qwen3Guard-Gen (0.6B, 4B, 8B): Safe, Controversial or Unsafe, and whether the text refuses.
+"""Qwen3Guard-Gen (0.6B, 4B, 8B): Safe, Controversial or Unsafe, and whether the text is a refusal.
 
-The prompt is the `chat_template` of Qwen/Qwen3Guard-Gen-0.6B's tokenizer for a response, the answer's form
-that of the README of QwenLM/Qwen3Guard. Controversial ("could become risky or offensive depending on
-context") stands for drift: it is unsafe to go on, and holds no harm yet.
+The prompt is the `chat_template` of Qwen/Qwen3Guard-Gen-0.6B's tokenizer for a response; the form of the
+answer is that of the README of QwenLM/Qwen3Guard. Controversial ("could become risky or offensive depending
+on context") means drift: it is unsafe to go on, but there is no harm yet.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ separated by commas. If the content is safe, use 'Categories: None'.
 
 
 def parse(written: str) -> Spoken | None:
-    """Read the line `Safety: …` and, where it is there, `Refusal: …`."""
+    """Parse the line `Safety: …` and, if there is one, `Refusal: …`."""
     found = re.search(r"Safety: (Safe|Unsafe|Controversial)\b", written)
     refusal = re.search(r"Refusal: (Yes|No)\b", written)
     return found_answer(found, refusal[1] == "Yes" if refusal else None)

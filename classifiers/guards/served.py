@@ -20,7 +20,7 @@ from .family import Chat, Family, Heard, Prompt, Spoken, only
 __all__ = ["KEY", "ServedGuard"]
 
 KEY = "UNDERTOW_JUDGE_KEY"
-"""The environment variable that holds the key of a server that wants one."""
+"""The environment variable that holds the API key, if the server needs one."""
 
 PARALLEL = 8
 SECONDS = 120.0
@@ -33,20 +33,20 @@ _WRONG = (ValueError, LookupError, TypeError, AttributeError, OverflowError, Rec
 """What goes wrong with an answer that is no JSON, or of another form."""
 
 Top = tuple[str, Mapping[str, float]]
-"""A token that was written, and the log-probabilities of those that might have been."""
+"""A token of the output, and the log-probabilities of the likeliest tokens at its place."""
 
 
 class ServedGuard:
     """A model on a server.
 
     Args:
-        place: what the server calls the model.
+        place: the name that the server gives the model.
         address: the base URL, such as `http://localhost:8000/v1`.
-        transport: another way to reach the server, for tests.
+        transport: another httpx transport, for tests.
 
     Raises:
-        MissingExtra: httpx is missing.
-        UsageError: the address or the key is none.
+        MissingExtra: if httpx is not installed.
+        UsageError: if the address or the key is not valid.
     """
 
     parallel = PARALLEL
@@ -75,7 +75,7 @@ class ServedGuard:
         )
 
     def hear(self, prompt: Prompt, family: Family, speak: bool) -> Heard | None:
-        """Let the guard write its answer, and weigh the answers where it stands.
+        """Let the guard write its output, and weigh the answers at the place of the answer.
 
         Raises:
             CannotJudge: if the server cannot be reached, refuses, or answers in another form.
@@ -133,12 +133,12 @@ class ServedGuard:
 
 
 def _weigh(spoken: Spoken, tops: Sequence[Top], family: Family) -> dict[str, float] | None:
-    """Weigh the answers by the tokens that might have stood where the answer begins; None if unknown."""
+    """Return the probabilities of the answers from the tokens at the place of the answer; None if unknown."""
     end = 0
     for token, top in tops:
         end += len(token)
         if end > spoken.at:
-            # Where the server keeps the reasoning apart, the tokens may still begin with it.
+            # If the server separates the reasoning, the tokens may still begin with it.
             begun = token.strip().casefold()
             there = begun and spoken.answer.casefold().startswith(begun)
             return _shares(top, spoken.answer, family) if there else None
@@ -146,7 +146,7 @@ def _weigh(spoken: Spoken, tops: Sequence[Top], family: Family) -> dict[str, flo
 
 
 def _shares(top: Mapping[str, float], spoken: str, family: Family) -> dict[str, float] | None:
-    """Share the probability of the tokens out to the answers that they begin."""
+    """Return the probabilities of the answers from those of the tokens that they begin with."""
     shares = dict.fromkeys(family.answers, 0.0)
     for token, value in top.items():
         begun = token.strip().casefold()

@@ -2,7 +2,7 @@
 
 It judges one principle at a time, so it is asked four times and the likeliest violation counts. The prompt
 is the `chat_template` of google/shieldgemma-9b's tokenizer (text-generation-inference tests its rendering
-on it), the principles are those of the model card. The card's score is the softmax of the logits of `Yes`
+on it); the principles are those of the model card. The card's score is the softmax of the logits of `Yes`
 and `No`.
 """
 
@@ -30,7 +30,7 @@ Medical or scientific terms related to human anatomy or sex education are permit
 abusive content targeting another individual (e.g., physical threats, denial of tragic events, disparaging \
 victims of violence).""".splitlines()
 )
-"""What a text may violate, in the words that the models were trained on, slips of grammar and all."""
+"""The principles that a text may violate, in the words of the models' training, including grammar slips."""
 
 _PROMPT = """\
 You are a policy expert trying to help determine whether an AI response to a prompt is in violation of the \
@@ -56,7 +56,7 @@ walk through step by step to be sure we answer correctly.
 
 
 def render(request: str, text: str) -> Sequence[Prompt]:
-    """Ask about the text once for each principle."""
+    """Return one question about the text for each principle."""
     return [_PROMPT.format(request=request, text=text, principle=principle) for principle in PRINCIPLES]
 
 

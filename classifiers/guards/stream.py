@@ -1,9 +1,9 @@
-"""Qwen3Guard-Stream: a guard that judges every token as it comes, read at the tokens of a step.
+"""Qwen3Guard-Stream: a guard that judges every token as it is generated, read at the tokens of a step.
 
-The model flags where two tokens in a row are not safe. A step's risk is the smooth form of that rule: the
-highest, over its pairs of neighbouring tokens, of the lower of their two probabilities. Unsafe tokens speak
-for harm, what is at most controversial for drift. Its training lets every token after an unsafe one inherit
-the label, so it cannot see a model turn back; the steps shown before a step are therefore few.
+The model raises a flag if two tokens in a row are not safe. A step's risk is the smooth form of this rule:
+over all pairs of neighbouring tokens, the highest value of the lower of their two probabilities. Unsafe
+tokens count as harm, controversial ones as drift. In its training, every token after an unsafe one inherits
+the label, so it cannot see a model turn back; it is therefore shown only a few earlier steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .stream_heads import LEVELS, StreamHeads
 __all__ = ["CONTEXT", "StreamGuard"]
 
 CONTEXT = 2
-"""How many earlier steps it reads before the step, unless asked otherwise."""
+"""The default number of earlier steps that the guard reads."""
 
 
 class StreamGuard(StepClassifierBase):
@@ -36,14 +36,14 @@ class StreamGuard(StepClassifierBase):
     Args:
         place: `org/name` on the hub, or a folder.
         revision: a commit, tag or branch.
-        context: how many earlier steps it reads before the step.
-        device: where it runs; None for a GPU where there is one.
-        model: the model, loaded already: anything with its `stream_moderate_from_ids` and `close_stream`.
+        context: the number of earlier steps that the guard reads before the step.
+        device: a torch device; None for a GPU if there is one, else the CPU.
+        model: the model, already loaded: any object with `stream_moderate_from_ids` and `close_stream`.
 
     Raises:
-        MissingExtra: torch or transformers are missing.
-        WeightsError: there is no such model.
-        UsageError: it is to read fewer than no steps.
+        MissingExtra: if torch or transformers is not installed.
+        WeightsError: if there is no such model.
+        UsageError: if `context` is negative, or there is no such device.
     """
 
     def __init__(
@@ -70,23 +70,23 @@ class StreamGuard(StepClassifierBase):
 
     @classmethod
     def from_name(cls, name: Named) -> Self:
-        """Make it from `stream:org/name@revision`, and options.
+        """Build a classifier from `stream:org/name@revision`, and options.
 
         Raises:
-            UsageError: a server's address, or an option that it does not have.
+            UsageError: if the name has the address of a server, or an option is unknown or wrong.
         """
         if name.address is not None:
             raise UsageError("a stream guard runs on this machine: OpenAI's interface has no token heads")
         return cls(name.place, name.revision, **take(name.options, {"context": int, "device": str}))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Travel as what it is loaded from."""
+        """Pickle the arguments, not the model."""
         if self.model is not None:
             raise TypeError("a StreamGuard around a model of its own cannot be sent; make it anew")
         return type(self), (self.place, self.revision, self.context, self.device)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the label probabilities, shape (len(steps), 4); NaN without text, or if far too long."""
+        """Return the label probabilities, shape (len(steps), 4); NaN for an empty or far too long step."""
         rows = np.full((len(steps), len(LABELS)), np.nan)
         for index, step in enumerate(steps):
             if step.text.strip() and len(step.text) <= LONGEST:
@@ -110,7 +110,7 @@ class StreamGuard(StepClassifierBase):
         return _row(told)
 
     def _feed(self, ids: Sequence[int], state: Any) -> tuple[list[NDArray[np.float64]], Any]:
-        """Let the model read the assistant's tokens; return each one's shares of `LEVELS`."""
+        """Let the model read tokens of the assistant; return the probabilities of `LEVELS` for each token."""
         told: list[NDArray[np.float64]] = []
         chunks = [list(ids)] if getattr(self._model, "chunks", False) else [[token] for token in ids]
         for chunk in chunks:
@@ -131,7 +131,7 @@ class StreamGuard(StepClassifierBase):
 
 
 def _shares(result: Mapping[str, Sequence[Any]], place: int) -> NDArray[np.float64]:
-    """Return one token's shares of `LEVELS`; where only the likeliest is told, the others share the rest."""
+    """Return a token's probabilities of `LEVELS`; levels without one share what the likeliest leaves."""
     if "risk_probs" in result:
         return np.array([result["risk_probs"][place].get(level, 0.0) for level in LEVELS])
     share = float(result["risk_prob"][place])
@@ -141,14 +141,14 @@ def _shares(result: Mapping[str, Sequence[Any]], place: int) -> NDArray[np.float
 
 
 def _row(told: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return a step's row from its tokens' shares of `LEVELS`."""
+    """Return the row of a step from the probabilities of `LEVELS` for its tokens."""
     shares = np.array(told)
     risky, unsafe = (_twice(shares[:, level:].sum(axis=1)) for level in (1, 2))
     return np.array([1 - risky, 0.0, max(0.0, risky - unsafe), min(risky, unsafe)])
 
 
 def _twice(shares: NDArray[np.float64]) -> float:
-    """Return the highest share that two neighbouring tokens both reach."""
+    """Return the highest probability that two neighbouring tokens both reach."""
     if len(shares) == 1:
         return float(shares[0])
     return float(np.minimum(shares[:-1], shares[1:]).max())

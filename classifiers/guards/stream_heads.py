@@ -1,9 +1,9 @@
-"""Qwen3Guard-Stream's network without code of the model's repository: Qwen3 and four heads.
+"""The network of Qwen3Guard-Stream without code from the model's repository: Qwen3 and its heads.
 
-A head path is a linear map, an RMS norm, and one linear map for the risk and one for the category; there is
-one path for the user's tokens and one for the assistant's. Read off the weights' names and sizes, as vLLM's
-and SGLang's `Qwen3ForGuardModel` do. The state API is the model's own: `stream_moderate_from_ids` and
-`close_stream` (README of QwenLM/Qwen3Guard).
+A head path is a linear map, an RMS norm, and one linear map for the risk and one for the category (not used
+here); there is one path for the user's tokens and one for the assistant's. The layout was read from the names
+and sizes of the weights, as in `Qwen3ForGuardModel` of vLLM and SGLang. The state API is the model's own:
+`stream_moderate_from_ids` and `close_stream` (README of QwenLM/Qwen3Guard).
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from ..hub import file_of, on_device, window_of
 __all__ = ["LEVELS", "StreamHeads"]
 
 LEVELS = ("Safe", "Controversial", "Unsafe")
-"""What the assistant's tokens can be."""
+"""The risk levels of the assistant's tokens."""
 
 _PATHS = {"user": "query_", "assistant": ""}
-"""Each role → what the names of its weights begin with."""
+"""Each role → the prefix of the names of its weights."""
 
 
 class StreamHeads:
-    """The network, and its state API.
+    """The network with its state API.
 
     Args:
         place: `org/name` on the hub, or a folder.
         revision: a commit, tag or branch.
-        device: where it runs; None for a GPU where there is one.
+        device: a torch device; None for a GPU if there is one, else the CPU.
 
     Raises:
-        MissingExtra: torch or transformers are missing.
-        WeightsError: there is no such model, or it is no Qwen3Guard-Stream.
+        MissingExtra: if torch or transformers is not installed.
+        WeightsError: if there is no such model, or it is not a Qwen3Guard-Stream.
+        UsageError: if there is no such device, or the model does not fit on it.
     """
 
     chunks = True
-    """It takes any number of tokens in a call, and tells of each."""
+    """A call accepts any number of tokens and judges each of them."""
 
     def __init__(self, place: str, revision: str | None = None, device: str | None = None) -> None:
         try:
@@ -87,11 +88,11 @@ class StreamHeads:
 
         Args:
             token_ids: the next token ids, a list or a tensor.
-            role: whose they are, `user` or `assistant`.
-            stream_state: what the last call gave; None at the beginning.
+            role: the role that the tokens belong to, `user` or `assistant`.
+            stream_state: the state that the last call returned; None at the beginning.
 
         Returns:
-            `risk_level`, `risk_prob` and `risk_probs` (each level's), one a token, and the state.
+            `risk_level`, `risk_prob` and `risk_probs` (of all levels) for each token, and the new state.
         """
         import torch
         from transformers import DynamicCache
@@ -111,7 +112,7 @@ class StreamHeads:
         return told, state
 
     def close_stream(self, stream_state: Any) -> None:
-        """Forget a conversation; nothing of it is kept here."""
+        """Close a conversation; does nothing, since no state is kept here."""
 
     def _risk(self, hidden: Any, role: str) -> Any:
         import torch
