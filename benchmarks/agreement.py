@@ -1,4 +1,4 @@
-"""Does a classifier on torch say what it says as it ships? Steps, flags and time, on labelled traces.
+"""Compare classifiers on torch with the same on onnxruntime: risks, flags and time on labelled traces.
 
     python benchmarks/agreement.py
     python benchmarks/agreement.py --device cuda
@@ -30,7 +30,7 @@ def to_be_judged(trace: LabelledTrace) -> Trace:
 
 
 def judged(name: str, device: str | None, traces: list[Trace]) -> tuple[list[TraceVerdict], float]:
-    """Return the verdicts, and the seconds of processor that a step took."""
+    """Return the verdicts, and the CPU seconds per step."""
     monitor = Monitor(load_classifier(name, device))
     begin = time.process_time()
     verdicts = list(monitor.judge(traces))
@@ -51,7 +51,7 @@ def main() -> None:
     labelled = read_labelled(options.corpus)
     chosen = np.random.default_rng(1).permutation(len(labelled))[: options.most]
     traces = [to_be_judged(labelled[index]) for index in chosen]
-    # The encoder first: asked again within the ensemble, what ships remembers what it said.
+    # The encoder first: within the ensemble, the shipped one would answer from its cache.
     for name in ("step-encoder", "step-ensemble"):
         (shipped, before), (on_torch, after) = (
             judged(name, where, traces) for where in (None, options.device)

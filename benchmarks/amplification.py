@@ -1,12 +1,12 @@
-"""How often the study's 95 % intervals hold planted effects, and how often it claims what is not there.
+"""Measure how often the study's 95 % intervals hold planted effects, and how often it claims false ones.
 
     python benchmarks/amplification.py [--studies 2000] [--regressions 500] [--mixed 0] [--only judge]
 
-Prints for each case and estimator: the coverage where an effect was planted, the coverage where none
-was, and how often a study without an effect is said to amplify (its interval lies above "no effect").
-Held to: coverage 93 to 97 %, false "amplifies" at most 5 %. Lines marked (*) are there for comparison and
-are not held to it: what the uncorrected judge says, for one. The regressions are slow, so fewer studies try
-them: GEE takes 30 ms a study; the mixed-effects model eleven fits, so that it runs on demand only.
+Prints for each case and estimator: the coverage with a planted effect, the coverage without one, and how
+often a study without an effect is said to amplify (its interval lies above "no effect"). The limits are a
+coverage of 93 to 97 % and at most 5 % of false "amplifies". Lines marked (*) are for comparison and are not
+held to the limits, such as those of the uncorrected judge. The regressions are slow, so fewer studies use
+them: GEE takes 30 ms per study; the mixed-effects model takes eleven fits and runs only on demand.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ CHUNK = 50
 Case = Callable[[World, np.random.Generator, Tally], None]
 
 SENSITIVITY, SPECIFICITY = (0.75, 0.92), (0.82, 0.97)
-"""A judge that is worse on answers with reasoning (first) than on those without."""
+"""Those of a judge that is worse on answers with reasoning (first) than on those without."""
 COMPARISON = "(*)"
 
 
 def _cells(harm: Floats) -> Floats:
-    """Return (prompts, arms) from (prompts, seeds, samples, arms)."""
+    """Return the mean over seeds and samples: (prompts, seeds, samples, arms) → (prompts, arms)."""
     return np.asarray(harm.mean(axis=(1, 2)))
 
 
 def _answers(harm: Floats) -> Answers:
-    """Lay the answers of (prompts, seeds, samples, arms) out one by one."""
+    """Return the single answers of an array (prompts, seeds, samples, arms)."""
     prompt, seed, _, arm = np.indices(harm.shape).reshape(4, -1)
     attacked = (arm < 2).astype(float) if harm.shape[3] == 4 else None
     return Answers.of(harm.ravel(), arm % 2 == 0, prompt.tolist(), attacked, seed.tolist())
 
 
 def _picked(rng: np.random.Generator, of: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Pick answers for people to label."""
+    """Return a mask of `size` random answers out of `of`, for people to label."""
     chosen = np.zeros(of, bool)
     chosen[rng.choice(of, size, replace=False)] = True
     return chosen
@@ -78,7 +78,7 @@ def _resampled(tally: Tally, table: Floats, truth: Floats, weights: tuple[int, .
 
 
 def paired(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """One answer a prompt in both arms."""
+    """Simulate a study with one answer for each prompt in both arms."""
     table, truth = _cells(world.draw(rng)), world.rates()
     _count(tally, "by prompt", effects(smoothed(table), AMPLIFICATION), truth, AMPLIFICATION)
     _resampled(tally, table, truth, AMPLIFICATION)
@@ -87,7 +87,7 @@ def paired(world: World, rng: np.random.Generator, tally: Tally) -> None:
 
 
 def clustered(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """Several seeds and samples a prompt."""
+    """Simulate a study with several seeds and samples for each prompt."""
     harm, truth = world.draw(rng), world.rates()
     table, weights = _cells(harm), AMPLIFICATION if len(world.logits) == 2 else COUPLING
     _count(tally, "by prompt", effects(smoothed(table, world.seeds * world.samples), weights), truth, weights)
@@ -95,7 +95,7 @@ def clustered(world: World, rng: np.random.Generator, tally: Tally) -> None:
 
 
 def published(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """Unrelated cells of counts, as papers print them."""
+    """Simulate independent cells of counts, as papers print them."""
     truth, size = world.rates(), world.prompts
     hits = [(int(h), size) for h in rng.binomial(size, truth)]
     if len(hits) == 2:
@@ -105,7 +105,7 @@ def published(world: World, rng: np.random.Generator, tally: Tally) -> None:
 
 
 def judge(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """A judge with errors that differ between the arms, and few answers that people labelled."""
+    """Simulate a judge whose errors differ between the arms, and a few answers labelled by people."""
     harm, truth = world.draw(rng), world.rates()
     said = judged(harm, SENSITIVITY, SPECIFICITY, rng)
     raw = smoothed(_cells(said), world.seeds * world.samples)
@@ -124,7 +124,7 @@ def judge(world: World, rng: np.random.Generator, tally: Tally) -> None:
 
 
 def family(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """Five families of prompts: whether any of them is said to amplify."""
+    """Simulate five families of prompts, and count whether any of them is said to amplify."""
     tables = [_cells(world.draw(rng)) for _ in range(5)]
     found = [effects(smoothed(t), AMPLIFICATION, family_level(5)).difference for t in tables]
     tally.rejected("simultaneous intervals: any of 5", any(estimate.above(0) for estimate in found))
@@ -135,14 +135,14 @@ def family(world: World, rng: np.random.Generator, tally: Tally) -> None:
 
 
 def averaged(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """Generalised estimating equations: the odds ratio over all prompts."""
+    """Estimate the odds ratio over all prompts, by generalised estimating equations."""
     harm, weights = world.draw(rng), AMPLIFICATION if len(world.logits) == 2 else COUPLING
     found = population_averaged(_answers(harm))["reasoning" if weights == AMPLIFICATION else "coupling"]
     tally.add("GEE: odds", found, float(point(world.rates(), weights, "odds")), 1.0)
 
 
 def mixed(world: World, rng: np.random.Generator, tally: Tally) -> None:
-    """The mixed-effects logistic regression: the odds ratio on one and the same prompt."""
+    """Estimate the odds ratio within a prompt, by mixed-effects logistic regression."""
     found = within_prompt(_answers(world.draw(rng)))["reasoning"]
     truth = float(np.exp(world.logits[0] - world.logits[1]))
     tally.add("mixed effects: odds", found, truth, 1.0)
@@ -184,7 +184,7 @@ CASES: dict[str, tuple[Case, World, World]] = {
 
 
 def chunk(job: tuple[str, int, int, int]) -> tuple[int, Tally]:
-    """Run some studies of one case: 0 with the planted effect, 1 without."""
+    """Simulate some studies of one case, with the planted effect (0) or without (1)."""
     name, which, start, studies = job
     case, worlds, tally = CASES[name][0], CASES[name][1:], Tally()
     for number in range(start, start + studies):
@@ -193,13 +193,13 @@ def chunk(job: tuple[str, int, int, int]) -> tuple[int, Tally]:
 
 
 def studies_of(name: str, options: argparse.Namespace) -> int:
-    """Return how many studies a case takes."""
+    """Return the number of studies of a case."""
     slow = {averaged: options.regressions, mixed: options.mixed}
     return int(slow.get(CASES[name][0], options.studies))
 
 
 def run(name: str, studies: int, pool: ProcessPoolExecutor) -> tuple[Tally, Tally]:
-    """Run one case, with the planted effect and without."""
+    """Return the tallies of one case, with the planted effect and without."""
     size = 5 if CASES[name][0] is mixed else CHUNK
     jobs = [
         (name, which, start, min(size, studies - start))
@@ -212,7 +212,7 @@ def run(name: str, studies: int, pool: ProcessPoolExecutor) -> tuple[Tally, Tall
 
 
 def show(found: tuple[Tally, Tally], studies: int) -> int:
-    """Print one case's lines; return how many lie outside."""
+    """Print the lines of one case; return how many are outside the limits."""
     failed, planted = 0, found[0].shares()
     for row, (coverage, above, known) in found[1].shares().items():
         test = isnan(coverage)
@@ -226,7 +226,7 @@ def show(found: tuple[Tally, Tally], studies: int) -> int:
 
 
 def main() -> None:
-    """Print the table."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Coverage of the study's intervals on made-up studies.")
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies of each case")
     parser.add_argument("--regressions", type=int, default=500, help="the same for the regressions by GEE")

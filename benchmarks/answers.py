@@ -1,11 +1,12 @@
-"""How well answers are judged, and how often harmless requests that sound harmful are flagged.
+"""Measure how well answers are judged, and how often harmless requests that sound harmful are flagged.
 
     python benchmarks/answers.py
     python benchmarks/answers.py --classifier step-encoder
 
-The first table: of answers that no training has seen, does the highest risk of a step tell the harmful
-from the harmless? Labels are the sources' own. The second: XSTest's harmless requests (`kill a process`)
-with a model's answer, at the 1 % and the 5 % setting, beside its harmful ones.
+The first table shows how well the highest risk of a step tells harmful from harmless answers, on answers
+that were held out from all training, with the labels of their sources. The second table shows how often
+XSTest's harmless requests (`kill a process`) with a model's answer are flagged, at false-alarm rates of 1 %
+and 5 %, compared with its harmful ones.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from undertow.monitor.trace import Trace
 
 
 def highest(name: str, lessons: Sequence[Lesson]) -> NDArray[np.float64]:
-    """Return the highest risk in each answer; NaN where nothing could be judged."""
+    """Return the highest risk in each answer; -1 if no step could be judged."""
     classifier = load_classifier(name)
     steps = [step for one in lessons for step in in_context(one.steps, one.prompt, "answer")]
     risks = risk_of(classifier.predict_proba(steps))
@@ -39,7 +40,7 @@ def highest(name: str, lessons: Sequence[Lesson]) -> NDArray[np.float64]:
 
 
 def kept(name: str, most: int) -> None:
-    """Print the figures on answers kept aside."""
+    """Print the figures on held-out answers."""
     lessons = kept_pairs(CORPUS.parent)[:most]
     risks, harmful = highest(name, lessons), np.array([one.whole == "harmful" for one in lessons])
     random = np.random.default_rng(0)
@@ -53,7 +54,7 @@ def kept(name: str, most: int) -> None:
 
 
 def over_flagging(name: str) -> None:
-    """Print how often XSTest's requests, with their answers, are flagged."""
+    """Print how often XSTest's requests with their answers are flagged."""
     path = CORPUS.parent / "overflagging_dev.jsonl.gz"
     rows = [row for row in read_rows(path, lambda row, _: row, "a request") if row["response"]]
     print("\n| XSTest | traces | flagged at 1 % | flagged at 5 % |\n|---|---|---|---|")

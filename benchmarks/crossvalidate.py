@@ -1,15 +1,15 @@
-"""First figures of a classifier, on requests that it was not trained on.
+"""Cross-validate a classifier on held-out requests, and print its figures.
 
     python benchmarks/crossvalidate.py keyword
     python benchmarks/crossvalidate.py step-lexical
     python benchmarks/crossvalidate.py step-encoder      about four hours on two cores
-    python benchmarks/crossvalidate.py step-ensemble     from what the last two said
-    python benchmarks/crossvalidate.py step-robust       beside the encoders of above; minutes
+    python benchmarks/crossvalidate.py step-ensemble     from the results of the last two
+    python benchmarks/crossvalidate.py step-robust       needs the encoders from above; minutes
 
-Trains on four fifths of the labelled traces (split by `group`), follows the others through the
-monitor, five times. Temperature, threshold and margins of a fold are found on the other four.
-What was said of each trace is kept under --held-out: a run that was broken off goes on, and
-`ship.py` takes temperature and calibration from there.
+Five times, it trains on four fifths of the labelled traces (split by `group`) and runs the monitor on
+the others. Temperature, threshold and margins of a fold come from the other four folds. The judgements
+of each trace are kept under --held-out, so that an interrupted run can continue and `ship.py` can take
+temperature and calibration from there.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Promise = tuple[float, Mapping[Channel, float]]
 
 
 def temperature_of(cases: Sequence[Followed]) -> float:
-    """Find the temperature that suits held-out traces."""
+    """Return the temperature fitted on held-out traces."""
     flat = scored(cases)
     return fit_temperature(flat.probabilities, flat.labels)
 
 
 def calibration_of(cases: Sequence[Followed], classifier: str, digest: str, population: str) -> Calibration:
-    """Make the calibration that the safe ones among these traces give."""
+    """Return the calibration on the safe ones of these traces."""
     safe = [case.statistics() for case in cases if case.trace.trace_label == 0]
     return calibrating.calibration_of(safe, classifier=classifier, digest=digest, population=population)
 
@@ -55,9 +55,9 @@ def calibration_of(cases: Sequence[Followed], classifier: str, digest: str, popu
 def found_for(
     name: str, traces: list[LabelledTrace], folder: Path, only: Sequence[int] = (), *, shipped: bool = False
 ) -> Cases:
-    """Return what a classifier said of every trace, trained on the other folds.
+    """Return the fold and the held-out judgements of every trace.
 
-    With `shipped`, the ensemble's members have the temperatures that they ship with.
+    With `shipped`, the members of an ensemble have the temperatures that they ship with.
     """
     if name not in ENSEMBLES:
         place = folder / name
@@ -75,7 +75,7 @@ def found_for(
 
 
 def pooled(first: Followed, second: Followed) -> Followed:
-    """Return a trace as the ensemble of two classifiers would have judged it."""
+    """Return the judgements of the ensemble of two classifiers on a trace."""
     steps = {
         channel: pool([rows, second.steps[channel]]) if len(rows) else rows
         for channel, rows in first.steps.items()
@@ -84,14 +84,14 @@ def pooled(first: Followed, second: Followed) -> Followed:
 
 
 def tempered_across(cases: Cases) -> Cases:
-    """Give each fold the temperature that the other folds call for."""
+    """Apply to each fold the temperature fitted on the other folds."""
     folds = sorted({fold for fold, _ in cases})
     found = {fold: temperature_of([c for f, c in cases if f != fold]) for fold in folds}
     return [(fold, case.tempered(found[fold])) for fold, case in cases]
 
 
 def tabulate(cases: Cases, of: Sequence[int] = ()) -> str:
-    """Return the figures as Markdown, of all folds or of some."""
+    """Return the figures of all folds, or of some, as a Markdown table."""
     folds = sorted({fold for fold, _ in cases})
     others, strict = (
         {fold: calibration_of([c for f, c in cases if f != fold and keep(c)], "", "", "") for fold in folds}
@@ -128,7 +128,7 @@ def tabulate(cases: Cases, of: Sequence[int] = ()) -> str:
 
 
 def later(cases: Sequence[Followed], promises: Sequence[Promise], rate: float) -> list[str]:
-    """Return the timings for the unsafe traces whose drift begins after their first step."""
+    """Return the rows of timings for the unsafe traces whose drift begins after the first step."""
     chosen = [(c, p) for c, p in zip(cases, promises, strict=True) if c.first_unsafe]
     shares = summarise([case for case, _ in chosen], [promise for _, promise in chosen])
     names = (*get_args(Timing), "onset exact", "onset within one")
@@ -136,7 +136,7 @@ def later(cases: Sequence[Followed], promises: Sequence[Promise], rate: float) -
 
 
 def lengths(cases: Sequence[Followed], promises: Sequence[Promise], rate: float) -> list[str]:
-    """Return the false alarms by length, and what an onset that is always the first step would score."""
+    """Return the rows of false alarms by length, and the score of an onset that is always the first step."""
     lines = []
     for low, high in ((0, 15), (15, 30), (30, 1000)):
         here = [

@@ -1,12 +1,12 @@
-"""False alarms on safe traces that nothing was trained or calibrated on, by source and by length.
+"""Measure false alarms on safe traces not used in training or calibration, by source and by length.
 
     python benchmarks/false_alarms.py
     python benchmarks/false_alarms.py --classifier step-lexical
 
-Natural traces first: harmless reasoning (thought-anchors, steering-thinking) that was not among the
-benign lessons of step-encoder; several answer the same puzzles as those that were. Then traces far
-longer than any of them, made by laying the steps of one source's traces end to end: harder than life,
-since each brings new risks.
+The first traces are natural: harmless reasoning (thought-anchors, steering-thinking) that was not among
+the benign lessons of step-encoder; several answer the same puzzles as those lessons. The others are far
+longer, made by concatenating the steps of traces of one source: they are harder than real traces, since
+each concatenated trace brings new risks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Row: TypeAlias = tuple[float, float, float, float]
 
 
 def safe_traces(path: Path, known: set[str], learned: set[str]) -> Iterator[Trace]:
-    """Yield the traces that are safe by their making, and were not trained on."""
+    """Yield the traces that are safe by construction and were not used in training."""
     for row in read_rows(path, lambda row, _: row, "a trace"):
         if row["labels"].get("selected_as") not in ("safe", "benign") or not row["units"]:
             continue
@@ -56,13 +56,13 @@ def safe_traces(path: Path, known: set[str], learned: set[str]) -> Iterator[Trac
 
 
 def rows(verdict: TraceVerdict, channel: Channel) -> list[Row]:
-    """Return the probabilities of a channel's steps; every step here was judged."""
+    """Return the rows of a channel's steps, without steps that could not be judged."""
     steps = [step.probabilities for step in verdict.steps if step.channel == channel]
     return [(p.neutral, p.aware, p.drift, p.harm) for p in steps if p is not None]
 
 
 def statistic(steps: Iterable[Row]) -> float:
-    """Return the most that the evidence of these steps stood above the boundary."""
+    """Return the highest value of the drift statistic over these steps."""
     tracker = DriftTracker(np.inf)
     for row in steps:
         tracker.update(row)
@@ -70,7 +70,7 @@ def statistic(steps: Iterable[Row]) -> float:
 
 
 def spliced(pool: list[list[Row]], length: int, count: int) -> Iterator[float]:
-    """Yield what traces of so many steps reach, each laid together from others at random."""
+    """Yield the statistics of `count` traces of `length` steps, each concatenated from random traces."""
     random = np.random.default_rng(0)
     for _ in range(count):
         steps: list[Row] = []
@@ -80,7 +80,7 @@ def spliced(pool: list[list[Row]], length: int, count: int) -> Iterator[float]:
 
 
 def share(alarms: NDArray[np.bool_]) -> str:
-    """Return the table's cells for some traces: how many, and the share that raised an alarm."""
+    """Return the cells of a row for some traces: their number, and the share that raised an alarm."""
     return f"{len(alarms)} | {Share(int(alarms.sum()), len(alarms))}"
 
 

@@ -1,8 +1,8 @@
-"""How the classifiers that ship are trained on a part of the corpus.
+"""Train the shipped classifiers on a part of the corpus.
 
-`step-robust` asks the encoder as it is and a lexical classifier of its own, which learns from the
-histories that are left when only what counts is remembered. For a trace it is always the encoder that had
-not seen it which says what counts.
+`step-robust` pools the unchanged encoder and a lexical classifier of its own, which is trained on histories
+with only the salient steps. The salient steps of a trace are always chosen by an encoder that was not
+trained on this trace.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ HELD_OUT = HERE / "build/held-out"
 FOLDS = 5
 
 LOWER = "shallow.safetensors"
-"""The lower layers that `shallow.py` made, among what was held out."""
+"""The file with the lower layers that `shallow.py` made, in the folder of the held-out judgements."""
 
 FIRST: Mapping[str, Any] = {"epochs": 1, "lower_rate": 5e-5, "encoder_rate": 3e-5, "head_rate": 2e-4}
-"""How the encoder is finished that is asked of other traces: half as long, at a quarter of the rates."""
+"""How the teacher of the unlabelled traces is finished: half as long, at a quarter of the learning rates."""
 
 SEEDS = (2, 3)
-"""Other seeds of the encoder's last epochs, to see what a seed is worth; what ships has its recipe's."""
+"""Other seeds for the encoder's last epochs, used by `seeds.py`; the shipped encoder has that of `FINISH`."""
 
 MEMBER = "lexical"
-"""What the lexical member of `step-robust` is called."""
+"""The name of the lexical member of `step-robust`."""
 
 
 def fit_keyword(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Learn nothing."""
+    """Load the keyword classifier, which learns nothing."""
     return load_classifier("keyword")
 
 
@@ -68,14 +68,14 @@ def fit_encoder(
 ) -> StepClassifier:
     """Train the encoder and export it, so that what is measured is what would ship.
 
-    Before its last epochs it is asked, together with the lexical classifier, of the traces that nobody
-    labelled; those epochs learn from the answers as well.
+    Before its last epochs, a first version of the encoder and the lexical classifier together estimate the
+    unlabelled traces; the last epochs learn from these estimates as well.
 
     Args:
-        traces: what to learn from.
-        folder: where the encoder goes.
-        home: where stands, or is put, what comes before the last epochs; `folder` unless given.
-        seed: of the last epochs; as in their recipe unless given.
+        traces: the labelled traces to learn from.
+        folder: the folder to export the encoder to.
+        home: the folder of the results of the earlier epochs, which are reused; `folder` if None.
+        seed: the seed of the last epochs; that of their recipe if None.
     """
     from safetensors.torch import load_file
 
@@ -83,7 +83,7 @@ def fit_encoder(
     from undertow.classifiers.shallow import lower_of
     from undertow.classifiers.training import FINISH, finish, train
 
-    if (folder / MANIFEST).is_file():  # a run that was broken off goes on
+    if (folder / MANIFEST).is_file():  # an interrupted run continues
         return load_classifier(folder)
     home, last = home or folder, FINISH if seed is None else replace(FINISH, seed=seed)
     labelled = read_labelled(CORPUS)
@@ -107,7 +107,7 @@ def fit_encoder(
 
 
 def fit_seed(seed: int) -> Callable[[Sequence[LabelledTrace], Path], StepClassifier]:
-    """Return how to train the encoder's last epochs with another seed, from where its own began."""
+    """Return a function that trains the encoder's last epochs with another seed, from the same start."""
 
     def fit(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
         home = folder.parent.parent / "step-encoder" / folder.name
@@ -117,7 +117,13 @@ def fit_seed(seed: int) -> Callable[[Sequence[LabelledTrace], Path], StepClassif
 
 
 def _kept(path: Path, make: Callable[[], Trained], lower: Mapping[str, Tensor] | None = None) -> Trained:
-    """Make a network, or read again what an earlier run made; `lower` if it has other lower layers."""
+    """Return the network that an earlier run saved, or make and save it.
+
+    Args:
+        path: the file of the network's weights.
+        make: makes the network.
+        lower: the weights of its lower layers if these were replaced.
+    """
     from safetensors.torch import load_file, save_file
 
     from undertow.classifiers.network import StepNet
@@ -138,13 +144,13 @@ def _kept(path: Path, make: Callable[[], Trained], lower: Mapping[str, Tensor] |
 
 
 def fit_robust_encoder(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Let the encoder remember what it finds salient itself."""
+    """Return the encoder, which remembers only the steps that it finds salient itself."""
     encoder = fit_encoder(traces, folder.parent.parent / "step-encoder" / folder.name)
     return Beside(encoder, encoder)
 
 
 def fit_robust_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
-    """Train the lexical member of `step-robust`; it judges beside the encoder of its fold."""
+    """Train the lexical member of `step-robust`; it remembers what the encoder of its fold finds salient."""
     from undertow.classifiers.training_lexical import fit_lexical as fit
 
     encoders = folder.parent.parent / "step-encoder"
@@ -157,7 +163,7 @@ def fit_robust_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepCla
 
 
 class Both(StepClassifierBase):
-    """Two classifiers as an ensemble, without a folder."""
+    """An ensemble of two classifiers without a folder."""
 
     def __init__(self, first: StepClassifier, second: StepClassifier) -> None:
         self.members = first, second
@@ -169,7 +175,7 @@ class Both(StepClassifierBase):
 
 
 class Beside(StepClassifierBase):
-    """A classifier that remembers what another one finds salient."""
+    """A classifier that remembers only the steps that another one finds salient."""
 
     def __init__(self, judge: StepClassifier, memory: StepClassifier) -> None:
         self.judge, self.memory = judge, memory
@@ -194,13 +200,13 @@ ENSEMBLES: Mapping[str, tuple[str, str]] = {
     "step-ensemble": ("step-encoder", "step-lexical"),
     "step-robust": ("robust-encoder", "robust-lexical"),
 }
-"""An ensemble that ships → what of its two members is held out."""
+"""The shipped ensembles → the names in `FITS` of their two members."""
 
 
 def _unseen(folder: Path, name: str) -> Mapping[str, StepClassifier]:
     """Return for each labelled trace the classifier in a folder that was not trained on it.
 
-    None where generators are left out: the folds have seen them.
+    Empty if `name` is that of a training without some generators, which the folds' classifiers have seen.
     """
     traces = read_labelled(CORPUS)
     found: dict[str, StepClassifier] = {}
@@ -213,7 +219,7 @@ def _unseen(folder: Path, name: str) -> Mapping[str, StepClassifier]:
 
 
 def _report(state: dict[str, Any]) -> None:
-    """Show how far a training has come."""
+    """Print the progress of a training."""
     if state["batch"] % 40 == 0:
         print(
             f"epoch {state['epoch'] + 1}, batch {state['batch']} of {state['batches']}: {state['loss']:.3f}"
@@ -221,7 +227,7 @@ def _report(state: dict[str, Any]) -> None:
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """Return a command line that names a classifier, and where what was said of held-out traces is kept."""
+    """Return a command line with a classifier, a corpus, and the folder of the held-out judgements."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("classifier", choices=[*FITS, *ENSEMBLES])
     parser.add_argument("--corpus", type=Path, default=CORPUS)

@@ -1,13 +1,13 @@
-"""What watching costs: `generate` with and without the monitor, a delta, a step, a long trace.
+"""Measure what live monitoring costs: `generate` with and without it, a delta, a step, a long trace.
 
     OMP_NUM_THREADS=1 python benchmarks/live.py
     OMP_NUM_THREADS=1 python benchmarks/live.py --generate --tokens 200 --repeats 5
     OMP_NUM_THREADS=1 python benchmarks/live.py --generate --layers 2 --tokens 60     # a short look
     python benchmarks/live.py --generate --size 7b                                    # on a GPU, in bf16
 
-The model has the architecture of Qwen2.5-0.5B (2 GB of memory), or of Qwen2.5-7B, and random weights;
-it is made to say the reasoning of our samples, so that steps are as long as steps are. Calls with and
-without the monitor take turns, and their ratio is the median of the pairs' ratios. A GPU is used where
+The model has the architecture of Qwen2.5-0.5B (2 GB of memory) or of Qwen2.5-7B, and random weights;
+it is forced to write the reasoning of our samples, so that steps have a realistic length. Calls with and
+without the monitor alternate, and the ratio is the median of the ratios of the pairs. A GPU is used if
 there is one.
 """
 
@@ -33,27 +33,27 @@ from undertow.testing import ScriptedClassifier, scripted_monitor
 
 
 def reasonings() -> list[str]:
-    """Return the reasoning of our samples."""
+    """Return the reasoning texts of our samples."""
     rows = map(json.loads, sample("openai-chat").read_text(encoding="utf-8").splitlines())
     texts = [str(message.get("reasoning_content") or "") for row in rows for message in row["messages"]]
     return [text for text in texts if text]
 
 
 class Calm(ScriptedClassifier):
-    """Judges at no cost, and never unsafe."""
+    """Judges every step safe, at no cost."""
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the same row for each."""
+        """Return the same row for each step."""
         return np.tile([0.94, 0.04, 0.01, 0.01], (len(steps), 1))
 
 
 def deltas(text: str, size: int = 4) -> list[str]:
-    """Cut a text into pieces of about a token."""
+    """Cut a text into pieces of about the length of a token."""
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def feeding() -> None:
-    """Print what a delta costs beside the classifier, under each kind of policy."""
+    """Print what a delta costs without the classifier, under two kinds of policy."""
     text = "<think>" + " ".join(islice(cycle(reasonings()), 400))
     pieces = deltas(text)
     for action in ("observe", "redact"):
@@ -66,7 +66,7 @@ def feeding() -> None:
 
 
 def stepping(classifier_name: str, count: int) -> None:
-    """Print how long the classifier takes for one step in its context."""
+    """Print the classifier's latency for one step in its context."""
     classifier = load_classifier(classifier_name)
     steps = [step.text for text in reasonings() for step in segment(text)]
     times = []
@@ -80,7 +80,7 @@ def stepping(classifier_name: str, count: int) -> None:
 
 
 def lasting(length: int, classifier: StepClassifier) -> None:
-    """Print whether a step costs the same late in a long trace as early in it."""
+    """Print the cost of a step early and late in a long trace."""
     texts = islice(cycle(step.text for text in reasonings() for step in segment(text)), length)
     gate = Gate(scripted_monitor(classifier, threshold=1e6), "redact")
     gate.feed("<think>")
@@ -99,7 +99,7 @@ def lasting(length: int, classifier: StepClassifier) -> None:
 
 
 def tokenizer_of(texts: list[str]) -> Any:
-    """Train a byte-level tokenizer on the samples; no hub is asked."""
+    """Train a byte-level tokenizer on texts, without access to a hub."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -134,11 +134,11 @@ SIZES: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": False,
     },
 }
-"""The architectures of Qwen2.5."""
+"""The architectures of two sizes of Qwen2.5."""
 
 
 def model_of(size: str, layers: int | None) -> Any:
-    """Return a model of Qwen2.5's architecture with random weights; in bf16 on a GPU."""
+    """Return a model with the architecture of Qwen2.5 and random weights; in bf16 on a GPU."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config
 
@@ -151,7 +151,7 @@ def model_of(size: str, layers: int | None) -> Any:
 
 
 def saying(tokens: list[int], start: int) -> Callable[[Any, Any], Any]:
-    """Return a logits processor that makes the model say these tokens."""
+    """Return a logits processor that forces the model to write these tokens."""
 
     def force(input_ids: Any, scores: Any) -> Any:
         scores[:] = float("-inf")
@@ -162,7 +162,7 @@ def saying(tokens: list[int], start: int) -> Callable[[Any, Any], Any]:
 
 
 def pairs(tokens: int, repeats: int, model: Any) -> Iterator[tuple[float, float]]:
-    """Yield the seconds of `generate` without and with the monitor, one after the other."""
+    """Yield pairs of the seconds of `generate` without and with the monitor."""
     from undertow import wrap
 
     texts = reasonings()
@@ -201,7 +201,7 @@ def generating(tokens: int, repeats: int, size: str, layers: int | None) -> None
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,13 +1,13 @@
-"""What it costs that a generator was never seen.
+"""Measure the loss on generators that were not in the training data.
 
     python benchmarks/new_generators.py step-lexical qwen3-14b QwQ phi4-mini
     python benchmarks/new_generators.py step-encoder qwen3-14b QwQ phi4-mini
     python benchmarks/new_generators.py step-ensemble qwen3-14b QwQ phi4-mini
 
-Trains on the traces of all other generators, but for those that answer the same requests, and
-follows the traces of these. Beside it stands what crossvalidate.py found on the same traces, with
-the generator seen and the request not. Temperature, threshold and margins are in both cases those
-that the other traces call for, as crossvalidate.py followed them.
+Trains on the traces of all other generators, except those that answer the same requests, and judges
+the traces of the named generators. The results are compared with those of crossvalidate.py on the same
+traces, where the generator was seen in training but the request was not. In both cases temperature,
+threshold and margins come from the held-out judgements of crossvalidate.py on the other traces.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from undertow.monitor.labelled import scored
 def followed(
     name: str, traces: list[LabelledTrace], generators: Sequence[str], folder: Path
 ) -> list[Followed]:
-    """Return what a classifier that saw none of these generators said of their traces."""
+    """Return the judgements of a classifier trained without these generators on their traces."""
     if name in ENSEMBLES:
         encoder, lexical = (followed(member, traces, generators, folder) for member in ENSEMBLES[name])
         seen = [case for _, case in found_for("step-encoder", traces, folder)]
@@ -52,7 +52,7 @@ def followed(
 
 
 def column(cases: Sequence[Followed], others: Sequence[Followed]) -> dict[str, str]:
-    """Return the figures of some traces, with the promises that the others give."""
+    """Return the figures of some traces, with temperature and calibration from the others."""
     temperature = temperature_of(others)
     cases, others = ([case.tempered(temperature) for case in some] for some in (cases, others))
     steps = scored(cases)

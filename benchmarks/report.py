@@ -1,11 +1,11 @@
-"""The report's size, the time it takes to write, and how smoothly its list scrolls.
+"""Measure the report's size, the time to write it, and how smoothly its list scrolls.
 
     python benchmarks/report.py --shared ../shared
     python benchmarks/report.py --rows 10000 --rows 100000
 
-The first takes a thousand real traces: the transcripts, filled up with labelled traces of the
-corpus. They are judged by a classifier that costs nothing, so that what is measured is the page.
-The second scrolls made-up lists in the system's Chromium, a step a frame, and opens a trace.
+The first command takes a thousand real traces: the transcripts, filled up with traces of the corpus.
+A classifier that costs nothing judges them, so that the page itself is measured. The second command
+scrolls made-up lists in the system's Chromium, one step per frame, and opens a trace.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ SCROLL = """(pixels) => new Promise((done) => {
 
 
 def real(shared: Path) -> Iterator[Trace | Unreadable]:
-    """Yield the transcripts, then the labelled traces."""
+    """Yield the transcripts, then the traces of the corpus."""
     for source in open_sources(shared / "transcripts"):
         yield from (record for record, _ in source.records())
     yield from read_rows(shared / "corpus" / "traces_train.jsonl.gz", trace_of, "a trace")
 
 
 def trace_of(row: dict[str, Any], number: int) -> Trace:
-    """Return a row of the corpus as a trace."""
+    """Convert a row of the corpus to a trace."""
     return Trace(
         id=row["id"],
         prompt=row.get("prompt") or "",
@@ -77,7 +77,7 @@ def made_up(rows: int) -> Iterator[tuple[Trace | Unreadable, TraceVerdict]]:
 
 
 def measure_writing(shared: Path, folder: Path, count: int) -> None:
-    """Print the size of a report of real traces, and how long it took beside judging."""
+    """Print the size of a report of real traces, and the times to write it and to judge the traces."""
     started = perf_counter()
     pairs = list(scripted_monitor().judge_pairs(islice(real(shared), count)))
     judged = perf_counter() - started
@@ -91,7 +91,7 @@ def measure_writing(shared: Path, folder: Path, count: int) -> None:
 
 
 def measure_reading(browser: Any, folder: Path, rows: int) -> None:
-    """Print how long a list takes to open, to scroll by a frame, and a trace to open."""
+    """Print how long it takes to open a list, to scroll it by a frame, and to open a trace."""
     path = write_report(folder / f"{rows}.html", made_up(rows))
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     started = perf_counter()
@@ -113,7 +113,7 @@ def measure_reading(browser: Any, folder: Path, rows: int) -> None:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shared", type=Path, help="the folder with transcripts/ and corpus/")
     parser.add_argument("--count", type=int, default=1000, help="how many real traces")

@@ -1,12 +1,12 @@
-"""What a seed is worth: the encoder, and the ensemble, with the last epochs trained from three seeds.
+"""Measure how much the seed matters: encoder and ensemble, with the last epochs trained from three seeds.
 
     python benchmarks/crossvalidate.py step-encoder-2 --only 0 1 2 3 4      an hour and a half of a core
     python benchmarks/crossvalidate.py step-encoder-3 --only 0 1 2 3 4
     python benchmarks/seeds.py step-encoder
     python benchmarks/seeds.py step-ensemble
 
-Prints each figure for each seed, their mean, and that mean's 95 % interval, by a bootstrap over traces. All
-begin from the same three epochs before, and learn from the same estimates.
+Prints each figure for each seed, the mean over the seeds, and the 95 % interval of this mean from a bootstrap
+over traces. All seeds start from the same three earlier epochs and learn from the same estimates.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from undertow.monitor.labelled import scored
 DRAWS = 200
 
 Figure = tuple[float, NDArray[np.float64]]
-"""A figure, and what it is in each draw."""
+"""The value of a figure, and its value in each bootstrap draw."""
 
 
 def cases_of(name: str, seeds: Sequence[int], traces: list[LabelledTrace], folder: Path) -> list[Cases]:
-    """Return what was said of every trace, seed by seed."""
+    """Return the held-out judgements of every trace for each seed."""
     encoders = ["step-encoder" if seed == FINISH.seed else f"step-encoder-{seed}" for seed in seeds]
     found = [tempered_across(found_for(one, traces, folder)) for one in encoders]
     if name == "step-encoder":
@@ -44,7 +44,7 @@ def cases_of(name: str, seeds: Sequence[int], traces: list[LabelledTrace], folde
 
 
 def described(cases: Cases) -> dict[str, Figure]:
-    """Return the figures of one seed; the draws of all seeds are of the same traces."""
+    """Return the figures of one seed; all seeds have the same bootstrap draws of traces."""
     steps = scored([case for _, case in cases])
     values, drawn = figures(steps), resampled(steps, DRAWS)
     found = {name.replace("_", " "): (values[name], drawn[name]) for name in FIGURES}
@@ -58,7 +58,7 @@ def described(cases: Cases) -> dict[str, Figure]:
 
 
 def _alarms(shares: Sequence[Mapping[str, Share]]) -> dict[str, Figure]:
-    """Put the alarms of single traces together."""
+    """Combine the shares of single traces into figures with bootstrap draws."""
     drawn = np.random.default_rng(0).integers(len(shares), size=(DRAWS, len(shares)))
     found = {}
     for name in shares[0]:

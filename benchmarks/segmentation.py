@@ -1,19 +1,19 @@
-"""How well and how fast reasoning is cut into steps: `python benchmarks/segmentation.py`.
+"""Measure how well and how fast reasoning is cut into steps: `python benchmarks/segmentation.py`.
 
 Prints three tables.
 
 Human boundaries. RT-SEG's clause units with the segment boundaries that two people drew. Each
-person is the reference in turn. P, R and F1 are over all borders between units pooled; ±1 lets a
-boundary lie one unit off; Pk and WindowDiff (half the mean reference segment as window) and the
-ratio of segments are means over pairs. A strategy sees the joined text. `at borders` counts the
-steps that begin where a unit does, which is all that the people could mark; `carried` moves a
-step that begins within a unit to the next border instead of leaving it out, which is stricter.
+person is the reference in turn. P, R and F1 are computed over all borders between units, pooled;
+±1 allows a boundary to be one unit off; Pk and WindowDiff (with half the mean reference segment as
+window) and the ratio of segments are means over pairs. A strategy sees the joined text. `at borders`
+counts the steps that begin where a unit does, which is all that the people could mark; `carried`
+moves a step that begins within a unit to the next border instead of leaving it out, which is stricter.
 
-Labelled units. The sentences that the step labels belong to, against each strategy's: F1 of the
-ends of steps, in characters.
+Labelled units. The steps of each strategy against the sentences that have step labels: precision,
+recall and F1 of the ends of steps, in characters.
 
-Speed. 100 kB and 1 MB of made-up reasoning in chunks of one character, and at once, in
-microseconds of processor time for a character. Linear cost means a ratio near 1.
+Speed. 100 kB and 1 MB of made-up reasoning in chunks of one character, and 1 MB at once, in
+microseconds of CPU time per character. A ratio near 1 means linear cost.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from undertow.monitor.steps import STRATEGIES, StepSegmenter, segment
 Boundaries = Sequence[int]
 """For each unit 1 if a segment begins with it, else 0; the first is always 1."""
 Predictor = Callable[[Sequence[str], Sequence[Boundaries], int], Boundaries]
-"""Boundaries from a trace's units, all its annotations, and the index of the reference."""
+"""Predicts boundaries from a trace's units, all its annotations, and the index of the reference."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well boundaries agree with a reference, over all traces and references."""
+    """The agreement of boundaries with a reference, over all traces and references."""
 
     precision: float
     recall: float
@@ -53,12 +53,12 @@ class Agreement:
 
 
 def harmonic(a: float, b: float) -> float:
-    """The harmonic mean of two shares."""
+    """Return the harmonic mean of two shares."""
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
 def window_errors(reference: Boundaries, predicted: Boundaries) -> tuple[float, float]:
-    """Pk (Beeferman et al. 1999) and WindowDiff (Pevzner and Hearst 2002) over unit borders.
+    """Return Pk (Beeferman et al. 1999) and WindowDiff (Pevzner and Hearst 2002) over unit borders.
 
     The window is half the mean reference segment, rounded, at least one border wide.
     """
@@ -102,23 +102,23 @@ def agreement(traces: Sequence[dict[str, Any]], predict: Predictor) -> Agreement
 
 
 def other_person(units: Sequence[str], boundaries: Sequence[Boundaries], reference: int) -> Boundaries:
-    """The annotator who is not the reference."""
+    """Return the boundaries of the annotator who is not the reference."""
     return boundaries[1 - reference]
 
 
 def every_unit(units: Sequence[str], boundaries: Sequence[Boundaries], reference: int) -> Boundaries:
-    """A boundary at each border."""
+    """Return a boundary at each border."""
     return [1] * len(units)
 
 
 def after(pattern: str) -> Predictor:
-    """A boundary behind each unit whose end, less space, matches."""
+    """Return a predictor of a boundary after each unit whose end, without space, matches the pattern."""
     end = re.compile(pattern + r"\s*$")
     return lambda units, *_: [1, *(int(bool(end.search(unit))) for unit in units[:-1])]
 
 
 def by_strategy(strategy: str, *, carried: bool) -> Predictor:
-    """The boundaries of one of our strategies, which sees the joined text only."""
+    """Return a predictor from one of our strategies, which sees the joined text only."""
 
     def predict(units: Sequence[str], *_: object) -> Boundaries:
         text = "".join(units)
@@ -134,7 +134,7 @@ def by_strategy(strategy: str, *, carried: bool) -> Predictor:
 
 
 def unit_f1(traces: Iterable[dict[str, Any]], strategy: str) -> tuple[float, float, float]:
-    """P, R, F1 of the ends of a strategy's steps against the ends of labelled units."""
+    """Return precision, recall and F1 of the ends of a strategy's steps against those of labelled units."""
     hits = n_ours = n_theirs = 0
     for trace in traces:
         text, units = trace["reasoning"], trace["units"]
@@ -148,13 +148,13 @@ def unit_f1(traces: Iterable[dict[str, Any]], strategy: str) -> tuple[float, flo
 
 
 def read_jsonl(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
-    """The first rows of a JSON lines file."""
+    """Return the first rows of a JSON Lines file; all if there is no limit."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in itertools.islice(lines, limit)]
 
 
 def print_quality(shared: Path, n_traces: int) -> None:
-    """Print both tables about quality."""
+    """Print the two tables on quality."""
     traces = read_jsonl(shared / "corpus" / "segmentation_dev.jsonl")
     predictors = {
         "the other person": other_person,
@@ -187,7 +187,7 @@ SENTENCES = (
 
 
 def made_up_text(length: int) -> str:
-    """Reasoning-like text of so many characters, the same each time."""
+    """Return reasoning-like text of this many characters, the same on each call."""
     rng = random.Random(0)
     parts: list[str] = []
     missing = length
@@ -198,7 +198,7 @@ def made_up_text(length: int) -> str:
 
 
 def microseconds(text: str, strategy: str, *, chunk: int) -> float:
-    """Processor time for a character."""
+    """Return the CPU time per character, in microseconds."""
     segmenter = StepSegmenter(strategy)
     begun = time.process_time()
     for i in range(0, len(text), chunk):
@@ -208,7 +208,7 @@ def microseconds(text: str, strategy: str, *, chunk: int) -> float:
 
 
 def print_speed(repeats: int) -> None:
-    """Print the table about speed."""
+    """Print the table on speed."""
     long = made_up_text(1_000_000)
     short = long[:100_000]
     print(f"\nSpeed, µs a character, best of {repeats}")

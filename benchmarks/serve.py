@@ -1,18 +1,18 @@
-"""What the proxy costs: `python benchmarks/serve.py`.
+"""Measure what the proxy costs: `python benchmarks/serve.py`.
 
 Runs three processes on this machine: an upstream that writes tokens at a fixed pace, the proxy, and
 a client that reads many streams at once, directly and through the proxy. Each token carries the time at
-which upstream wrote it, so that its delay on either way is known. What the proxy adds is shown as the
-difference of the two distributions at the same quantile; no token's is more than its whole delay through
-the proxy, the row before. Every stream has words of its own, in which mixing or loss would show.
+which upstream wrote it, so its delay on either path is known. What the proxy adds is shown as the
+difference of the two distributions at the same quantile; for a single token it is at most the whole delay
+through the proxy, which is the row above. Every stream has its own words, so mixing or loss would show.
 
-With `--loop` all that the proxy's event loop does is timed, call by call (asyncio's own, not uvloop's): by
-the clock, in which waiting for the processor and for other threads counts, and by the processor time of
-the loop's own thread, in which what the machine's host takes away counts. What was slow is named: what ran,
-where it stood after 3 ms, and what garbage was looked for meanwhile. Beside the same load a process of
-its own does the same third of a millisecond of work again and again, which shows what the machine adds.
+With `--loop`, every call of the proxy's event loop is timed (asyncio's own loop, not uvloop's): by the
+clock, which includes waiting for the processor and for other threads, and by the processor time of the
+loop's own thread, which includes what the machine's host takes away. Slow calls are reported: the function,
+its stack after 3 ms, and any garbage collection meanwhile. Under the same load, a separate process repeats
+a fixed third of a millisecond of work, which shows how much the machine itself adds.
 
-Then many short streams, one after the other in batches, and the proxy's memory on the way.
+Finally, many short streams are run in batches, and the proxy's memory is printed after some of them.
 
 Options: --streams 200 --tokens 300 --pace 0.1 --requests 10000 --classifier step-ensemble --policy observe
 """
@@ -48,7 +48,7 @@ _WORDS = ("the", "model", "plans", "a", "garden", "and", "thinks", "of", "water"
 
 
 def words(stream: int, count: int) -> list[str]:
-    """Return the tokens of a stream: sentences of twelve words, each stream's its own."""
+    """Return the tokens of a stream: sentences of twelve words, different for each stream."""
     ends = {3: f"{stream} ", 11: ". "}
     return [_WORDS[(stream * 7 + i) % len(_WORDS)] + ends.get(i % 12, " ") for i in range(count)]
 
@@ -75,20 +75,21 @@ def _chunk(delta: dict[str, str], finish: str | None = None, **more: float) -> s
 
 
 class LoopTimes:
-    """How long the calls that an event loop makes keep it, and what the slow ones were at.
+    """The durations of the calls of an event loop, and what the slow ones did.
 
-    The same figures of work that cannot be slow are what the machine itself does to them.
+    The same figures for work of a fixed size show what the machine itself adds.
 
     Args:
-        context: makes what the processes share.
-        wanted: whether anything is timed at all.
+        context: the multiprocessing context that makes the shared objects.
+        wanted: whether to time anything at all.
     """
 
     LIMIT = 0.005
+    """Seconds from which on a call is slow."""
     LOOK = 0.003
-    """Seconds of the clock after which it is looked what a call is at."""
+    """Seconds by the clock after which the stack of a running call is recorded."""
     NAMED = 50
-    """How many slow calls are named at most: what holds their names is not read meanwhile."""
+    """The maximum number of slow calls to report: their queue is not read meanwhile, and may fill up."""
 
     def __init__(self, context: Any, *, wanted: bool) -> None:
         self._shared = context.Array("d", 6, lock=False)
@@ -96,7 +97,7 @@ class LoopTimes:
         self.wanted = wanted
 
     def install(self) -> None:
-        """Time every call that loops of this process make; they are asyncio's own."""
+        """Time every call of the event loops of this process, which must be asyncio's own."""
         sys.modules["uvloop"] = None  # type: ignore  # its loops cannot be timed from here
         run, seen = asyncio.Handle._run, _Seen()
 
@@ -114,7 +115,7 @@ class LoopTimes:
         asyncio.Handle._run = timed  # type: ignore
 
     def add(self, clock: float, own: float) -> None:
-        """Count a call."""
+        """Add the durations of a call, by the clock and of its thread's processor time."""
         shared, limit = self._shared, self.LIMIT
         shared[0] += 1
         shared[1], shared[2] = max(shared[1], clock), shared[2] + (clock > limit)
@@ -122,7 +123,7 @@ class LoopTimes:
         shared[5] += own
 
     def show(self, what: str) -> None:
-        """Print what there was since the last time."""
+        """Print the figures since the last time, and reset them."""
         if not self.wanted:
             return
         calls, longest, late, own, slow, total = self._shared
@@ -136,7 +137,7 @@ class LoopTimes:
 
 
 class _Seen:
-    """What a call of the loop's was seen at: where it stood, and what garbage was looked for."""
+    """Notes on the current call of the loop: its stack after some time, and garbage collections."""
 
     def __init__(self) -> None:
         self._notes: list[str] = []
@@ -167,19 +168,19 @@ class _Seen:
 
 
 def _named(handle: Any) -> str:
-    """Name what a handle of asyncio's runs."""
+    """Return the name of the function or coroutine that an asyncio handle runs."""
     task = getattr(handle._callback, "__self__", None)
     what = task.get_coro() if isinstance(task, asyncio.Task) else handle._callback
     return str(getattr(what, "__qualname__", what))[:80]
 
 
 def _work() -> int:
-    """Take about a third of a millisecond, always the same."""
+    """Do a fixed amount of work, about a third of a millisecond."""
     return sum(i * i % 7 for i in range(6000))
 
 
 def _run_control(times: LoopTimes) -> None:
-    """Do the same again and again, a tenth of the time."""
+    """Repeat the fixed work for ever, using a tenth of the processor's time."""
     gc.disable()
     while True:
         clock, own = time.perf_counter(), time.thread_time()
@@ -190,7 +191,7 @@ def _run_control(times: LoopTimes) -> None:
 
 
 def _log_here() -> None:
-    """Show what goes wrong, and in which process."""
+    """Log errors with the name of the process."""
     logging.basicConfig(format=f"{multiprocessing.current_process().name}: %(name)s: %(message)s")
 
 
@@ -205,7 +206,7 @@ def _run_proxy(port: int, upstream: int, classifier: str, policy: str, times: Lo
     from undertow.cli.serve import serve
 
     if times.wanted:
-        sys.modules["uvloop"] = None  # type: ignore[assignment]  # whose calls cannot be timed from here
+        sys.modules["uvloop"] = None  # type: ignore[assignment]  # its loops cannot be timed from here
         times.install()
     serve(
         upstream=f"http://127.0.0.1:{upstream}", port=port, classifier=classifier, policy=policy, quiet=True
@@ -215,7 +216,7 @@ def _run_proxy(port: int, upstream: int, classifier: str, policy: str, times: Lo
 async def read(
     client: httpx.AsyncClient, url: str, number: int, tokens: int, pace: float, *, judging: bool
 ) -> tuple[list[float], bool]:
-    """Read one stream; return each token's delay in seconds, and whether it came whole and unmixed."""
+    """Read one stream; return the delays of its tokens in seconds, and if it came whole and unmixed."""
     body = {"model": "m", "stream": True, "stream_number": number, "tokens": tokens, "pace": pace}
     turns = [{"role": "user", "content": "How do I plan a garden?"}]
     delays: list[float] = []
@@ -241,7 +242,10 @@ async def read(
 async def load(
     url: str, streams: int, tokens: int, pace: float, *, judging: bool = True
 ) -> tuple[list[float], int]:
-    """Read many streams at once, begun over two seconds; return all delays, and how many came whole."""
+    """Read many streams at once; return all delays, and how many streams came whole and unmixed.
+
+    Paced streams start over two seconds, others all at once.
+    """
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(timeout=600, limits=limits, trust_env=False) as client:
 
@@ -254,13 +258,13 @@ async def load(
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and those that it started (Linux): the proxy judges in one of its own."""
+    """Return the ids of a process and its descendants (Linux): the proxy judges in a separate process."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [pid, *(other for child in file.read().split() for other in family(int(child)))]
 
 
 def resident(pid: int) -> float:
-    """Return the resident memory of a process and those that it started in MB (Linux)."""
+    """Return the resident memory of a process and its descendants, in MB (Linux)."""
     total = 0
     for one in family(pid):
         with open(f"/proc/{one}/statm", encoding="ascii") as file:
@@ -269,7 +273,7 @@ def resident(pid: int) -> float:
 
 
 def processor(pid: int) -> float:
-    """Return the processor time that a process and those that it started have used, in seconds (Linux)."""
+    """Return the processor time of a process and its descendants, in seconds (Linux)."""
     total = 0
     for one in family(pid):
         with open(f"/proc/{one}/stat", encoding="ascii") as file:
@@ -301,7 +305,7 @@ def _quantiles(name: str, delays: Sequence[float]) -> Any:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="What the proxy costs.")
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=300)

@@ -1,8 +1,8 @@
-"""Teach the lower layers that ship: `python benchmarks/shallow.py`; about half an hour on two cores.
+"""Distil the shipped lower layers: `python benchmarks/shallow.py`; about half an hour on two cores.
 
-Two narrow layers learn to give the states of the lower four of all-MiniLM-L6-v2, on the texts of the corpus,
-without their labels. One text in forty is kept aside to say how near they come. They are the same for every
-encoder that is trained on a part of the corpus, and `crossvalidate.py` and `ship.py` put them in.
+Two narrow layers learn to give the states of the lower four layers of all-MiniLM-L6-v2, on the texts of the
+corpus without their labels. One text in forty is held out to measure how near they come. The same layers
+serve every encoder that is trained on a part of the corpus; `crossvalidate.py` and `ship.py` insert them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEPT = 40
 
 
 def texts_of(corpus: Path) -> list[tuple[str, bool]]:
-    """Return the texts that training reads, each once, and whether it is a request."""
+    """Return the distinct texts that training reads, each with whether it is a request."""
     traces = read_labelled(corpus)
     lessons = [*of_labelled(traces), *further_lessons(corpus.parent, traces, traces)]
     pairs = ((text, text is one.prompt) for one in lessons for text in (one.prompt, *one.steps))

@@ -2,9 +2,9 @@
 
     python benchmarks/ship.py keyword | step-lexical | step-encoder | step-ensemble | step-robust
 
-Run crossvalidate.py first: the temperature and the calibration come from traces that the
-classifier of their fold had not seen. What ships is trained on all of them, with the same recipe;
-the ensembles are made of the classifiers as they were shipped, `step-robust` of one of its own as well.
+Run crossvalidate.py first: the temperature and the calibration come from its held-out judgements. The
+shipped classifiers are trained on all traces with the same recipe; the ensembles consist of the shipped
+classifiers, except that `step-robust` has a lexical classifier of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POPULATION = (
 
 
 def ship_encoder(traces: list[LabelledTrace], folder: Path, held_out: Path, temperature: float) -> None:
-    """Train the encoder on all traces, unless that was done, and give it its temperature."""
+    """Train the encoder on all traces, unless that was done, and write it with its temperature."""
     made = held_out / "all"
     if not (made / MANIFEST).is_file():
         FITS["step-encoder"](traces, made)
