@@ -225,7 +225,7 @@ print(json.dumps([time.perf_counter() - clock, time.process_time() - cpu]))
 
 
 def _guard(traces: list[Trace]) -> Callable[[], None]:
-    """Return a run that reads each trace once with a decoder of Qwen3Guard-0.6B's shape and random weights."""
+    """Return a run that reads each trace once with a random decoder of the shape of Qwen3Guard-0.6B."""
     import torch
     from tokenizers import Tokenizer
     from transformers import Qwen3Config, Qwen3ForCausalLM
