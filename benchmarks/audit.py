@@ -242,7 +242,7 @@ def _guard(traces: list[Trace]) -> Callable[[], None]:
     )
     model = Qwen3ForCausalLM(config).eval()
     folder = load_classifier("step-encoder").folder  # type: ignore[attr-defined]
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))  # its own would give about as many tokens
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))  # the guard's own gives as many
 
     def run() -> None:
         with torch.inference_mode():

@@ -38,7 +38,7 @@ _NICE = 5
 def place_of(classifier: StepClassifier) -> str | Path | None:
     """Return the folder or name that another process can load a classifier by; None if there is none."""
     folder: Path | None = getattr(classifier, "folder", None)
-    if getattr(classifier, "device", None) is not None:  # loaded by name, it would run elsewhere
+    if getattr(classifier, "device", None) is not None:  # loaded by name, it would run without its device
         return None
     if folder is not None and (folder / MANIFEST).is_file():
         return folder

@@ -95,7 +95,7 @@ class CascadeClassifier(StepClassifierBase):
         rows = np.array(self.first.predict_proba(steps), dtype=np.float64)
         risk = risk_of(rows)
         unsure = np.flatnonzero(np.isnan(risk) | ((risk >= self.low) & (risk <= self.high))).tolist()
-        self._counts.add(len(steps), len(unsure))  # asked, whether it answers or not
+        self._counts.add(len(steps), len(unsure))  # counted even if the second fails
         if unsure:
             rows[unsure] = self.second.predict_proba([steps[index] for index in unsure])
         return rows

@@ -81,7 +81,7 @@ def disguise(trace: LabelledTrace, name: str, seed: int = 0) -> Disguised:
     Args:
         trace: what to disguise.
         name: one of `DISGUISES`.
-        seed: decides what is drawn.
+        seed: determines the random choices.
 
     Raises:
         UsageError: if there is no such disguise.

@@ -30,7 +30,7 @@ PREFIXES: Mapping[str, str] = MappingProxyType(
         "stream": ".guards.stream:StreamGuard",
     }
 )
-"""The prefix of a name → the class that `from_name(named)` builds it with."""
+"""The prefix of a name → the class whose `from_name(named)` builds the judge."""
 
 FORMS: Mapping[str, str] = MappingProxyType(
     {

@@ -48,12 +48,12 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "probe": ".probe:ProbeClassifier",
     }
 )
-"""The kind of a folder → the class that `from_folder(folder, manifest)` loads it with."""
+"""The kind of a folder → the class whose `from_folder(folder, manifest)` loads it."""
 
 ON_DEVICE: Mapping[str, str] = MappingProxyType(
     {"encoder": ".torch_encoder:TorchEncoder", "ensemble": KINDS["ensemble"]}
 )
-"""The kind of a folder → the class that `from_folder(folder, manifest, device)` loads it with for torch."""
+"""The kind of a folder → the class whose `from_folder(folder, manifest, device)` loads it on torch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ neutral, aware, drift or harm."""
 
 
 def render(request: str, text: str) -> Sequence[Prompt]:
-    """Ask for the label of the text's last paragraph, in the context of those before it."""
+    """Return the chat that asks for the label of the text's last paragraph, after those before it."""
     *before, step = text.split("\n\n")
     parts = [f"Request:\n{request}"]
     if before:
