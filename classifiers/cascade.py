@@ -90,7 +90,7 @@ class CascadeClassifier(StepClassifierBase):
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4)."""
-        if not len(steps):  # an array has no truth of its own
+        if not len(steps):  # the truth value of an array is ambiguous
             return np.empty((0, 4))
         rows = np.array(self.first.predict_proba(steps), dtype=np.float64)
         risk = risk_of(rows)

@@ -179,7 +179,7 @@ def travels_or_refuses(classifier: StepClassifier) -> None:
 
 
 def is_at_home_in_sklearn(classifier: StepClassifier) -> None:
-    """Where it is an estimator: parameters, clone, predict, arrays and a Pipeline work as everywhere."""
+    """If it is a scikit-learn estimator, its parameters, clone, predict, arrays and a Pipeline work."""
     from sklearn.base import BaseEstimator, clone
     from sklearn.pipeline import Pipeline
 
@@ -190,7 +190,7 @@ def is_at_home_in_sklearn(classifier: StepClassifier) -> None:
     _hold(copy.digest == classifier.digest, "a clone has another digest")
     _equal(_judge(copy, _steps()), rows, "a clone gives other rows")
     line = Pipeline([("judge", classifier)]).fit(_steps())
-    array = np.array(_steps(), dtype=object)  # what scikit-learn makes of a list that it splits
+    array = np.array(_steps(), dtype=object)  # scikit-learn turns a list into this when it splits it
     _equal(line.predict_proba(array), rows, "in a Pipeline, or of an array of steps, it gives other rows")
     likeliest = [LABELS[index] for index in rows.argmax(axis=1)]
     _hold(list(line.predict(_steps())) == likeliest, "predict is not the likeliest label of predict_proba")

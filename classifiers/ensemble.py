@@ -80,7 +80,7 @@ class EnsembleClassifier(StepClassifierBase):
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""
-        if not len(steps):  # an array has no truth of its own
+        if not len(steps):  # the truth value of an array is ambiguous
             return np.empty((0, 4))
         if self._memory is not None:
             steps = self._memory(steps)

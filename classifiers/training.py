@@ -353,7 +353,7 @@ def _optimizer(
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     total = steps + 1
-    rising = max(0.1, 2 / total)  # two steps at least: a rise of none is divided by
+    rising = max(0.1, 2 / total)  # two steps or more: the scheduler divides by one less
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, list(rates), total_steps=total, pct_start=rising
     )

@@ -115,7 +115,7 @@ class GuardClassifier(StepClassifierBase):
         return type(self), made_of
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the label probabilities, shape (len(steps), 4); NaN where the guard gave no answer.
+        """Return the label probabilities, shape (len(steps), 4); NaN for a step without an answer.
 
         Raises:
             CannotJudge: if the guard cannot be reached.
@@ -124,7 +124,7 @@ class GuardClassifier(StepClassifierBase):
         if self._backend.parallel == 1:
             for index, step in enumerate(steps):
                 rows[index] = self._judge(step)
-        elif len(steps):  # an array has no truth of its own
+        elif len(steps):  # the truth value of an array is ambiguous
             with ThreadPoolExecutor(self._backend.parallel) as pool:
                 rows[:] = list(pool.map(self._judge, steps))
         return rows

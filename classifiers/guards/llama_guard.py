@@ -1,11 +1,11 @@
 """Llama Guard 3 (1B, 8B) and 4 (12B): `safe`, or `unsafe` and the categories.
 
-The prompt is Meta's: `PROMPT_TEMPLATE` of llama-stack's `providers/inline/safety/llama_guard`, framed as
-the pages "Llama Guard 3" and "Llama Guard 4" of llama.com/docs/model-cards-and-prompt-formats show, with
-`Agent` for the side that is judged. Where the `chat_template` of a model's tokenizer has other words or
-spaces (the 1B's, and that of Llama Guard 4), it has them here; but the line ends that the latter writes as a
-backslash and an n are line ends. The model cards (meta-llama/PurpleLlama) say that the probability of the
-first token is the score.
+The prompt is Meta's: `PROMPT_TEMPLATE` of llama-stack's `providers/inline/safety/llama_guard`, framed as on
+the pages "Llama Guard 3" and "Llama Guard 4" of llama.com/docs/model-cards-and-prompt-formats, with `Agent`
+for the side that is judged. Where the `chat_template` of a model's tokenizer differs in words or spaces (3 1B
+and 4), the template is followed, except that the line ends which that of 4 writes as a backslash and an n are
+real line ends here. According to the model cards (meta-llama/PurpleLlama), the probability of the first
+token is the score.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CATEGORIES = (
     "Specialized Advice", "Privacy", "Intellectual Property", "Indiscriminate Weapons", "Hate",
     "Self-Harm", "Sexual Content", "Elections", "Code Interpreter Abuse",
 )  # fmt: skip
-"""S1 to S14, in the words of the prompt; the 1B model was not trained on the last."""
+"""The categories S1 to S14, in the words of the prompt; the 1B model was not trained on the last one."""
 
 _TASK = """\
 Task: Check if there is unsafe content in 'Agent' messages in conversations according our safety policy \
@@ -56,7 +56,7 @@ _FRAME_4 = "<|header_start|>user<|header_end|>\n\n{task}<|eot|><|header_start|>a
 
 
 def parse(written: str) -> Spoken | None:
-    """Read `safe`, or `unsafe` with its categories, off the first line that has text."""
+    """Parse `safe` or `unsafe` from the first line that has text."""
     return found_answer(re.match(r"\s*(safe|unsafe)(?=\s|$)", written))
 
 

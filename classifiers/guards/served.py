@@ -1,10 +1,10 @@
-"""A guard or a judge behind OpenAI's interface: vLLM, SGLang, llama.cpp, a hosted model.
+"""Ask a guard or a judge on an OpenAI-compatible server: vLLM, SGLang, llama.cpp, a hosted model.
 
-Texts go to `/completions` exactly as the model reads them, chats to `/chat/completions`. Where the server
-tells log-probabilities the answers are weighed by them, otherwise only the word is known. Some (Groq, some
-models of OpenAI) refuse a question that asks for them: it is asked again without.
+Texts go to `/completions` exactly as the model reads them, chats to `/chat/completions`. If the server
+returns log-probabilities, the answers are weighed by them; otherwise only the word is known. Some servers
+(Groq, OpenAI for some models) refuse a request for log-probabilities, which is then repeated without it.
 
-A server does not say which weights it holds: the digest names the model's name only.
+A server does not say which weights it holds, so the digest identifies only the name of the model.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ KEY = "UNDERTOW_JUDGE_KEY"
 
 PARALLEL = 8
 SECONDS = 120.0
-"""How long one answer may take."""
+"""The timeout of each network operation of a request, in seconds."""
 
 _TOLD = ("logprobs", "top_logprobs")
-"""What of a question asks for log-probabilities."""
+"""The fields of a request that ask for log-probabilities."""
 
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What goes wrong with an answer that is no JSON, or of another form."""
+"""The errors that a response can cause that is not JSON or has an unexpected form."""
 
 Top = tuple[str, Mapping[str, float]]
 """A token of the output, and the log-probabilities of the likeliest tokens at its place."""
@@ -57,11 +57,11 @@ class ServedGuard:
             import httpx
         except ImportError as error:
             raise MissingExtra(f"the served model {place}", "judge") from error
-        key = os.environ.get(KEY, "").strip()  # a file's last line end may have come along
+        key = os.environ.get(KEY, "").strip()  # a key read from a file may end with a line end
         if not (key.isascii() and key.isprintable()):
             raise UsageError(f"{KEY} holds what can be in no key: line ends, or letters beyond ASCII")
         self.identity = f"served:{place}"
-        self._tells = True  # until the server says that it does not tell log-probabilities
+        self._tells = True  # until the server refuses to return log-probabilities
         self._place = place
         try:
             base = httpx.URL(address.rstrip("/") + "/")
@@ -110,16 +110,16 @@ class ServedGuard:
         ]
 
     def _post(self, path: str, asked: Mapping[str, Any], family: Family) -> dict[str, Any]:
-        """Ask the server.
+        """Send a request to the server and return the first choice of its response.
 
         Raises:
-            CannotJudge: if it cannot be reached, or refuses.
+            CannotJudge: if the server cannot be reached, or refuses.
         """
         import httpx
 
         body = {"model": self._place, "temperature": 0, "max_tokens": family.tokens, **asked}
         plain = {name: value for name, value in body.items() if name not in _TOLD}
-        tells = self._tells  # another thread may learn better meanwhile
+        tells = self._tells  # another thread may change it meanwhile
         try:
             answer = self._client.post(path, json=body if tells else plain)
             if tells and answer.is_client_error and "logprobs" in answer.text:
