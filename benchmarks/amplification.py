@@ -42,7 +42,7 @@ CHUNK = 50
 Case = Callable[[World, np.random.Generator, Tally], None]
 
 SENSITIVITY, SPECIFICITY = (0.75, 0.92), (0.82, 0.97)
-"""Those of a judge that is worse on answers with reasoning (first) than on those without."""
+"""The rates of a judge that is worse on answers with reasoning (first) than on those without (second)."""
 COMPARISON = "(*)"
 
 
