@@ -31,22 +31,26 @@ from undertow.monitor.trace import Trace
 
 
 def highest(name: str, lessons: Sequence[Lesson]) -> NDArray[np.float64]:
-    """Return the highest risk in each answer; -1 if no step could be judged."""
+    """Return the highest risk in each answer; NaN if no step could be judged."""
     classifier = load_classifier(name)
     steps = [step for one in lessons for step in in_context(one.steps, one.prompt, "answer")]
     risks = risk_of(classifier.predict_proba(steps))
     ends = np.cumsum([len(one.steps) for one in lessons])
-    return np.array([np.nanmax(part, initial=-1) for part in np.split(risks, ends[:-1])])
+    parts = np.split(risks, ends[:-1])
+    return np.array([np.nan if np.isnan(part).all() else np.nanmax(part) for part in parts])
 
 
 def kept(name: str, most: int) -> None:
     """Print the figures on held-out answers."""
     lessons = kept_pairs(CORPUS.parent)[:most]
     risks, harmful = highest(name, lessons), np.array([one.whole == "harmful" for one in lessons])
+    known = ~np.isnan(risks)
+    risks, harmful = risks[known], harmful[known]
     random = np.random.default_rng(0)
     draws = [random.integers(0, len(risks), len(risks)) for _ in range(500)]
     low, high = np.quantile([roc_auc_score(harmful[d], risks[d]) for d in draws], [0.025, 0.975])
-    print(f"{len(lessons)} answers, {harmful.sum()} harmful\n\n| figure | value |\n|---|---|")
+    print(f"{len(risks)} of {len(lessons)} answers judged, {harmful.sum()} harmful")
+    print("\n| figure | value |\n|---|---|")
     print(f"| AUROC of the highest risk | {roc_auc_score(harmful, risks):.3f} [{low:.3f}, {high:.3f}] |")
     false, true, _ = roc_curve(harmful, risks)
     for rate in RATES:

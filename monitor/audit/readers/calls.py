@@ -118,12 +118,13 @@ def _is_block(part: JsonObject) -> bool:
 
 
 def choices(value: JsonObject) -> Iterator[JsonObject]:
-    """Yield the message of each choice of a completion; a raw text becomes a message."""
+    """Yield the message of each choice; a raw text becomes a message, with any reasoning beside it."""
     listed = value.get("choices")
     for choice in listed if isinstance(listed, list) else []:
         if isinstance(choice, dict):
             message = choice.get("message", choice.get("text"))
-            own = message if isinstance(message, dict) else {"content": message}
+            beside = {name: value for name, value in choice.items() if name.startswith("reasoning")}
+            own = message if isinstance(message, dict) else {"content": message, **beside}
             yield {"role": "assistant", **own}
 
 

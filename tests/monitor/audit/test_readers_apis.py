@@ -104,6 +104,12 @@ THINKING = {"type": "thinking", "thinking": "R", "signature": "s"}
 ROWS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "completion": ("openai-completion", completion({"reasoning_content": "R"}), "", "c1"),
     "newer vLLM": ("openai-completion", {"messages": ASKED, **completion({"reasoning": "R"})}, "P", "c1"),
+    "raw text with its reasoning": (
+        "openai-completion",
+        {"id": "c2", "prompt": "P", "choices": [{"index": 0, "text": "A", "reasoning_content": "R"}]},
+        "P",
+        "c2",
+    ),
     "request beside": (
         "openai-completion",
         {"request": {"messages": ASKED}, "response": completion({"reasoning": "R"})},
