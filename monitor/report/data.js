@@ -50,6 +50,6 @@ const quadrantOf = (row) => {
 const verdicts = {
   flagged: "flagged",
   clear: "not flagged",
-  partial: "not flagged in the part judged",
+  partial: "not flagged, in part",
   none: "not assessed",
 };

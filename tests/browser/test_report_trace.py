@@ -141,7 +141,7 @@ def test_what_was_not_judged_says_so(write: Write, make_trace: Callable[..., Tra
     row = Unreadable(id="broken", origin=Origin(path="runs.jsonl", row=2), problem=problem)
     page = open_page(write([failed, row]))
     labels = [one.get_attribute("aria-label") or "" for one in page.locator(".row").all()]
-    assert "not flagged in the part judged" in labels[0]
+    assert "not flagged, in part" in labels[0]
     assert "not assessed" in labels[1]
     page.locator(".row").first.click()
     page.wait_for_selector("article")

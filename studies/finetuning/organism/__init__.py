@@ -9,4 +9,4 @@ from ....errors import MissingExtra
 __all__: list[str] = []
 
 if any(find_spec(name) is None for name in ("torch", "transformers")):
-    raise MissingExtra("the organism", "finetuning")
+    raise MissingExtra("the model organism", "transformers")
