@@ -13,7 +13,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT, available
 from ..classifiers.store import MANIFEST
-from ..errors import MissingExtra, UsageError
+from ..errors import MissingExtra, UndertowError, UsageError
 from .options import Classifier, FalseAlarmRate
 
 if TYPE_CHECKING:
@@ -113,7 +113,10 @@ def serve(
     config.callback_notify = _Tidying(server.server_state)
     config.load()  # imports the server's modules now, so that they are among the objects frozen below
     _spare_the_event_loop()
-    server.run()
+    try:
+        server.run()
+    except SystemExit as end:  # uvicorn has logged why it cannot start; its status would read as a verdict
+        raise UndertowError(f"cannot serve at {host}, port {port}: the log says why") from end
 
 
 def _classifier(name: str) -> str | StepClassifier:

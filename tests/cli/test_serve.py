@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import socket
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -81,3 +83,27 @@ def test_the_young_are_few_where_as_many_are_freed_as_made() -> None:
         alive[turn % 200] = [Made() for _ in range(100)]
         most = max(most, len(gc.get_objects(0)) + len(gc.get_objects(1)))
     assert most < 2000
+
+
+@pytest.fixture
+def logs() -> Iterator[None]:
+    """The loggers as they were: the command gives them handlers."""
+    loggers = [logging.getLogger(name) for name in ("undertow.serve", "uvicorn.error")]
+    before = [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    yield
+    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+        logger.level, logger.handlers, logger.propagate = level, handlers, propagate
+
+
+@pytest.mark.usefixtures("spared", "logs")
+def test_a_port_in_use_is_wrong_usage(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server behind the command has statuses of its own, one of which would read as a verdict."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ("--upstream", "http://localhost:1", "--port", str(port), "--quiet")
+        assert command("serve", *arguments, "--classifier", "keyword") == 2
+    error = capsys.readouterr().err
+    assert "in use" in error
+    assert f"undertow: cannot serve at 127.0.0.1, port {port}" in error
