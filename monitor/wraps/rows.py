@@ -14,7 +14,7 @@ __all__ = ["FinishReason", "Observer", "Row"]
 FinishReason = Literal["stop", "length", "content_filter"]
 
 Observer = Callable[[int, Gate, Sequence[Piece]], None]
-"""Called with the row, its gate and the released pieces, whenever there are any."""
+"""Called with the row, its gate and the released pieces, whenever there are any, and at the end."""
 
 
 class _Section:

@@ -118,7 +118,7 @@ class MonitoredModel:
             args: as for the model's own `generate`.
             prompt: the request as context for judging, or one for each prompt of the batch.
                 By default, the prompt's whole text is used, including the template.
-            observer: called with the row, its gate and the released text, whenever there is some.
+            observer: called with the row, its gate and the released text, if there is some or at the end.
             options: as for the model's own `generate`. A streamer gets only released text.
 
         Returns:
@@ -258,8 +258,8 @@ class _Run:
             self.probing.read()
         return torch.tensor([row.ended for row in rows], device=input_ids.device)
 
-    def _show(self, i: int, pieces: Sequence[Any]) -> None:
-        if pieces and self._observer is not None and self._rows is not None:
+    def _show(self, i: int, pieces: Sequence[Any], *, last: bool = False) -> None:
+        if (pieces or last) and self._observer is not None and self._rows is not None:
             self._observer(i, self._rows[i].gate, pieces)
         if self._display is not None:
             for piece in pieces:
@@ -274,7 +274,7 @@ class _Run:
         """Close the gates; put the released tokens and the verdicts into the output."""
         rows = self._rows or []
         for i, row in enumerate(rows):
-            self._show(i, row.close())
+            self._show(i, row.close(), last=True)
         sequences = output if hasattr(output, "shape") else output.sequences
         kept = self._kept(sequences, rows)
         if sequences is output:

@@ -130,8 +130,9 @@ def test_hostile_text_moves_no_cursor(monitor: Monitor, where: str) -> None:
     assert not any(bad in written(console) for bad in ("\x1b[2J", "\x1b]0", "\x07", "\u202e"))
 
 
-def test_a_local_model_is_followed(tmp_path: Path, monitor: Monitor) -> None:
-    """A folder with a model and a tokenizer is loaded and generates; its text is judged and shown."""
+@pytest.mark.parametrize("action", ["observe", "stop"])
+def test_a_local_model_is_followed(tmp_path: Path, monitor: Monitor, action: str) -> None:
+    """A folder with a model and a tokenizer is loaded and generates; every step is judged and shown."""
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -153,10 +154,16 @@ def test_a_local_model_is_followed(tmp_path: Path, monitor: Monitor) -> None:
     transformers.set_seed(0)  # weights that do not happen to end the text at once
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
     fast.save_pretrained(tmp_path)
-    told: list[Gate] = []
-    verdict = follow_model(tmp_path, asked(monitor), told.append, max_new_tokens=12, do_sample=False)
-    assert told
+    shown: list[int] = []
+    verdict = follow_model(
+        tmp_path,
+        asked(monitor, action),
+        lambda gate: shown.append(len(gate.steps)),
+        max_new_tokens=12,
+        do_sample=False,
+    )
     assert verdict.steps
+    assert shown[-1] == len(verdict.steps)
 
 
 def test_a_folder_without_a_model(tmp_path: Path, monitor: Monitor) -> None:
