@@ -6,6 +6,7 @@ functions, so that `undertow --help` is quick.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 import traceback
@@ -29,6 +30,8 @@ from .train import train
 from .watch import watch
 
 __all__ = ["app", "main"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 app = typer.Typer(
     name="undertow",
@@ -75,7 +78,10 @@ def main() -> None:
         raise SystemExit(2) from None
     except SystemExit as end:
         raise SystemExit(_status(end)) from None
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:  # also of standard output: no bug to look for
+            print(f"undertow: cannot write: {error.strerror}", file=sys.stderr)
+            raise SystemExit(2) from None
         traceback.print_exc()
         raise SystemExit(CRASHED) from None
 

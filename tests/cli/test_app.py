@@ -98,6 +98,19 @@ def test_a_closed_pipe_is_never_a_verdict(argument: str) -> None:
     assert (made.returncode, made.stderr) == (2, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("argument", ["--version", "formats"])
+def test_a_full_disk_is_no_crash(argument: str) -> None:
+    """Where what is printed cannot be written, one line says so."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with Path("/dev/full").open("w") as full:
+        made = subprocess.run(
+            [sys.executable, "-m", "undertow", argument],
+            check=False, stdout=full, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+    assert (made.returncode, made.stderr) == (2, "undertow: cannot write: No space left on device\n")
+
+
 @pytest.mark.parametrize("arguments", [(), ("audit",), ("watch",)], ids=str)
 def test_help_names_every_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run, arguments: tuple[str, ...]
