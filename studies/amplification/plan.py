@@ -60,7 +60,7 @@ def write_plan(design: Design, folder: Path) -> list[Path]:
     """Write the plan, the script, and the design that fits the script's output; return the paths.
 
     Raises:
-        UsageError: The folder cannot be created, or the plan is not possible.
+        UsageError: The folder cannot be created, it holds another plan, or the plan is not possible.
     """
     plan = settings(design)
     fitting = design.model_dump(mode="json", exclude_none=True)
@@ -75,6 +75,9 @@ def write_plan(design: Design, folder: Path) -> list[Path]:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        here = [name for name in made if (folder / name).exists()]
+        if other := [name for name in here if (folder / name).read_bytes() != made[name].encode()]:
+            raise UsageError(f"{folder} holds another {', '.join(other)}: give another folder, or remove it")
         for name, text in made.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -41,6 +41,16 @@ def test_every_cell_is_made_once() -> None:
     assert half + list(generate(settings(EVERY), PROMPTS, half, MODELS, complete)) == rows
 
 
+def test_a_plan_that_was_edited_is_not_written_over(tmp_path: Path) -> None:
+    """The same plan may be written again; one that differs stays as it is, and is named."""
+    files = write_plan(EVERY, tmp_path)
+    assert write_plan(EVERY, tmp_path) == files
+    files[2].write_text("mine")
+    with pytest.raises(UsageError, match=r"generate\.py"):
+        write_plan(EVERY, tmp_path)
+    assert files[2].read_text() == "mine"
+
+
 def test_the_modes_differ_in_their_reasoning() -> None:
     """None, a short one, filler as long as the model's own, and one that was made to go on twice."""
     rows = list(generate(settings(EVERY), PROMPTS[:1], [], MODELS, complete))
