@@ -102,6 +102,7 @@ def test_the_verdict_is_the_audits(raw: str, seed: int, action: Action, model: s
 @settings(deadline=None, max_examples=60)
 @given(TEXTS, st.integers(0, 99), st.sampled_from((None, "deepseek-r1")), st.sampled_from(("open", "closed")))
 @example("[neutral] A step. [harm] A step. [neutral] A step. </think>[neutral] A step. ", 1, None, "open")
+@example(f"[harm] A step. {'x' * 1500}</think><think>", 0, None, "open")
 def test_redaction(raw: str, seed: int, model: str | None, on_error: str) -> None:
     """The verdict is the audit's; no flagged step leaves; all else does; the deltas do not matter."""
     policy = Policy.model_validate({"action": "redact", "on_error": on_error, "replacement": "█"})
@@ -110,7 +111,8 @@ def test_redaction(raw: str, seed: int, model: str | None, on_error: str) -> Non
     left = text_of(run(gate, chunks(raw, seed)))
     verdict = verdict_of(gate)
     assert verdict == audited(monitor, raw, model)
-    if model is None and "<think>" not in raw and not all("[" in step.text for step in segment(raw)):
+    told = model is not None or "<think>" in raw.partition("</think>")[0]
+    if not told and not all("[" in step.text for step in segment(raw)):
         return  # nothing told the channel: what has no label may leave, judged as answer (docs/wrap.md)
     assert left == text_of(run(Gate(monitor, policy, model=model), [raw]))
     kept = iter(raw)
