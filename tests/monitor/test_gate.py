@@ -111,12 +111,12 @@ def test_redaction(raw: str, seed: int, model: str | None, on_error: str) -> Non
     left = text_of(run(gate, chunks(raw, seed)))
     verdict = verdict_of(gate)
     assert verdict == audited(monitor, raw, model)
+    kept = iter(raw)
+    assert all(character in kept for character in left.replace("█", ""))  # in order: a subsequence
     told = model is not None or "<think>" in raw.partition("</think>")[0]
     if not told and not all("[" in step.text for step in segment(raw)):
         return  # nothing told the channel: what has no label may leave, judged as answer (docs/wrap.md)
     assert left == text_of(run(Gate(monitor, policy, model=model), [raw]))
-    kept = iter(raw)
-    assert all(character in kept for character in left.replace("█", ""))  # in order: a subsequence
     gap = verdict.not_assessed.reason if verdict.not_assessed else None
     unjudged = gap in ("classifier_failed", "declined")
     assert ("█" in left) == (bool(verdict.flagged) or (unjudged and on_error == "closed"))
