@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 
 from ..classifiers.contract import Probabilities, StepClassifier, StepInput
 from ..errors import CannotJudge, MissingExtra, UsageError, WeightsError
 
-__all__ = ["BATCH", "UNUSABLE", "answers", "checked", "rows_of"]
+__all__ = ["BATCH", "UNUSABLE", "answers", "checked", "rows_of", "shaped"]
 
 BATCH = 512
 """The number of steps classified in one call, across traces."""
@@ -27,7 +26,7 @@ def answers(
     Args:
         classifier: the classifier to call.
         steps: the steps to classify.
-        fatal: errors that are re-raised when a batch raises them, rather than counted as failures.
+        fatal: errors that are re-raised rather than counted as failures.
     """
     rows = np.full((len(steps), 4), np.inf)
     # Keep the order: the steps of a trace share a history, of which classifiers cache what they have read.
@@ -40,8 +39,12 @@ def answers(
             raise
         except Exception:  # one bad step must not fail its neighbours: classify them one by one
             for index, step in enumerate(part, start):
-                with suppress(Exception):
+                try:
                     rows[index] = checked(classifier, [step])[0]
+                except fatal:
+                    raise
+                except Exception:  # this step counts as failed
+                    continue
     return rows
 
 
@@ -58,11 +61,21 @@ def checked(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabili
     Raises:
         CannotJudge: if the result is not one row of probabilities per step.
     """
-    rows = np.asarray(classifier.predict_proba(steps), dtype=np.float64)
-    if rows.shape != (len(steps), 4):
-        raise CannotJudge(f"{classifier.name} gave rows of shape {rows.shape}")
+    rows = shaped(classifier, steps)
     judged = rows[~np.isnan(rows).any(axis=1)]
     if (judged < 0).any() or not np.allclose(judged.sum(axis=1), 1.0, atol=1e-3):
-        raise CannotJudge(f"{classifier.name} gave rows that are not probabilities")
+        raise CannotJudge(f"{classifier.name} returned rows that are not probabilities")
     shares: Probabilities = rows / rows.sum(axis=1, keepdims=True)
     return shares
+
+
+def shaped(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
+    """Return the classifier's rows as they are, shape (n, 4).
+
+    Raises:
+        CannotJudge: if the result is not one row of four numbers per step.
+    """
+    rows: Probabilities = np.asarray(classifier.predict_proba(steps), dtype=np.float64)
+    if rows.shape != (expected := (len(steps), 4)):
+        raise CannotJudge(f"{classifier.name} returned an array of shape {rows.shape}, not {expected}")
+    return rows

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...classifiers.contract import LABELS, Probabilities, StepClassifier, StepInput
-from ...errors import CannotJudge, UsageError
+from ...errors import UsageError
+from ..asking import shaped
 
 __all__ = ["SIZE", "CachedClassifier"]
 
@@ -78,10 +79,7 @@ class CachedClassifier:
             else:
                 new.append(index)
         if new:
-            said = np.asarray(self.classifier.predict_proba([steps[index] for index in new]))
-            if said.shape != (len(new), len(LABELS)):
-                raise CannotJudge(f"{self.name} gave rows of shape {said.shape}")
-            rows[new] = said
+            rows[new] = shaped(self.classifier, [steps[index] for index in new])
             self._keep([(keys[index], rows[index]) for index in new])
         self.known, self.asked = self.known + len(steps) - len(new), self.asked + len(new)
         return rows

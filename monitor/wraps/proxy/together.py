@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....classifiers.contract import Probabilities, StepClassifier, StepInput
-from ....errors import CannotJudge
+from ...asking import shaped
 
 __all__ = ["Together"]
 
@@ -59,9 +59,7 @@ class Together:
     def _answer(self, batch: list[_Ask]) -> None:
         try:
             steps = [step for ask in batch for step in ask.steps]
-            rows = np.asarray(self.classifier.predict_proba(steps))
-            if len(rows) != len(steps):
-                raise CannotJudge(f"{self.name} gave {len(rows)} rows for {len(steps)} steps")
+            rows = shaped(self.classifier, steps)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
