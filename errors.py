@@ -28,6 +28,21 @@ __all__ = [
 ]
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, for a message of ours that quotes it; never empty.
+
+    Of a pydantic error, this is its first problem, without the input, which may be text of a trace.
+    """
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        return f"{place}: {said}" if place else said
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
 class UndertowError(Exception):
     """Base of all errors of this package."""
 

@@ -1,8 +1,10 @@
 """Ask a guard or a judge on an OpenAI-compatible server: vLLM, SGLang, llama.cpp, a hosted model.
 
 Texts go to `/completions` exactly as the model reads them, chats to `/chat/completions`. If the server
-returns log-probabilities, the answers are weighed by them; otherwise only the word is known. Some servers
-(Groq, OpenAI for some models) refuse a request for log-probabilities, which is then repeated without it.
+returns log-probabilities, the answers are weighed by them; otherwise only the word is known.
+
+Some models refuse fields that others need: log-probabilities (Groq, OpenAI), `max_tokens` and a temperature of
+0 (OpenAI's reasoning models). Such a request is repeated without the field.
 
 A server does not say which weights it holds, so the digest identifies only the name of the model.
 """
@@ -11,10 +13,11 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import CannotJudge, MissingExtra, UsageError
+from ...errors import CannotJudge, MissingExtra, UsageError, first_line
 from .family import Chat, Family, Heard, Prompt, Spoken, only
 
 __all__ = ["KEY", "ServedGuard"]
@@ -26,8 +29,11 @@ PARALLEL = 8
 SECONDS = 120.0
 """The timeout of each network operation of a request, in seconds."""
 
-_TOLD = ("logprobs", "top_logprobs")
-"""The fields of a request that ask for log-probabilities."""
+_REFUSABLE = {"max_tokens": "max_completion_tokens", "logprobs": "logprobs", "temperature": "temperature"}
+"""Each field that a model may refuse → the word in a response that tells so; the least useful field first."""
+
+_NOW = 429
+"""The status that refuses a request for now, not for a field."""
 
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """The errors that a response can cause that is not JSON or has an unexpected form."""
@@ -59,14 +65,16 @@ class ServedGuard:
             raise MissingExtra(f"the served model {place}", "judge") from error
         key = os.environ.get(KEY, "").strip()  # a key read from a file may end with a line end
         if not (key.isascii() and key.isprintable()):
-            raise UsageError(f"{KEY} holds what can be in no key: line ends, or letters beyond ASCII")
+            raise UsageError(f"{KEY} contains line breaks or non-ASCII characters, which no API key has")
         self.identity = f"served:{place}"
-        self._tells = True  # until the server refuses to return log-probabilities
+        self._refused: frozenset[str] = frozenset()
         self._place = place
         try:
             base = httpx.URL(address.rstrip("/") + "/")
         except httpx.InvalidURL as error:
-            raise UsageError(f"{address!r} is no address of a server: {error}") from error
+            raise UsageError(
+                f"{address!r} is not a server address: {error}; expected one such as http://localhost:8000/v1"
+            ) from error
         self._client = httpx.Client(
             base_url=base,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -89,7 +97,9 @@ class ServedGuard:
                 return None
             return Heard(_weigh(spoken, tops, family) or only(family, spoken.answer), spoken.refusal)
         except _WRONG as error:
-            raise CannotJudge(f"{self._place}: the server answered in a form that is not OpenAI's") from error
+            raise CannotJudge(
+                f"{self._place}: the server's response does not have OpenAI's format"
+            ) from error
 
     def _write(self, prompt: str, family: Family) -> tuple[str, list[Top]]:
         choice = self._post("completions", {"prompt": prompt, "logprobs": 5}, family)
@@ -118,18 +128,44 @@ class ServedGuard:
         import httpx
 
         body = {"model": self._place, "temperature": 0, "max_tokens": family.tokens, **asked}
-        plain = {name: value for name, value in body.items() if name not in _TOLD}
-        tells = self._tells  # another thread may change it meanwhile
+        refused = self._refused
         try:
-            answer = self._client.post(path, json=body if tells else plain)
-            if tells and answer.is_client_error and "logprobs" in answer.text:
-                self._tells = False
-                answer = self._client.post(path, json=plain)
+            answer = self._client.post(path, json=_sent(body, refused))
+            while (field := _refusal(answer, _sent(body, refused))) is not None:
+                refused |= {field}
+                answer = self._client.post(path, json=_sent(body, refused))
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            raise CannotJudge(f"{self._place}: no answer from {path}: {error}") from error
+            raise CannotJudge(f"{self._place}: no answer from {path}: {first_line(error)}") from error
+        self._learn(refused)
         choice: dict[str, Any] = answer.json()["choices"][0]
         return choice
+
+    def _learn(self, refused: frozenset[str]) -> None:
+        """Leave out of later requests what the server refused before it answered."""
+        new, self._refused = refused - self._refused, self._refused | refused
+        if "temperature" in new:
+            warnings.warn(
+                f"{self._place}: the server does not accept temperature 0, so its judgement of a step may "
+                "differ from call to call",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def _refusal(answer: Any, sent: Mapping[str, Any]) -> str | None:
+    """Return the field of a request that is the reason for its refusal; None if there is none."""
+    if not answer.is_client_error or answer.status_code == _NOW:
+        return None
+    # `/completions` knows no other name for `max_tokens`; there, its text is only about the length.
+    fields = [field for field in _REFUSABLE if field != "max_tokens" or "messages" in sent]
+    return next((field for field in fields if field in sent and _REFUSABLE[field] in answer.text), None)
+
+
+def _sent(body: Mapping[str, Any], refused: frozenset[str]) -> dict[str, Any]:
+    """Return a request without the fields that the server refuses."""
+    left = {name: value for name, value in body.items() if name.removeprefix("top_") not in refused}
+    return left | ({_REFUSABLE["max_tokens"]: body["max_tokens"]} if "max_tokens" in refused else {})
 
 
 def _weigh(spoken: Spoken, tops: Sequence[Top], family: Family) -> dict[str, float] | None:

@@ -14,6 +14,7 @@ import pytest
 from undertow.classifiers.conformance import CHECKS, Check
 from undertow.classifiers.contract import StepInput
 from undertow.classifiers.guards.classifier import GuardClassifier, JudgeClassifier
+from undertow.classifiers.guards.families import FAMILIES
 from undertow.classifiers.guards.served import KEY, ServedGuard
 from undertow.classifiers.registry import load_classifier
 from undertow.errors import CannotJudge, UsageError
@@ -151,6 +152,68 @@ def test_a_refusal_is_learned_by_all_threads() -> None:
         return httpx.Response(422, text="body.logprobs: extra fields are not permitted")
 
     assert guard(answer, "judge").predict_proba([STEP] * 4)[:, 2] == pytest.approx(0.95)
+
+
+def reasoning_model(request: Any) -> Any:
+    """A server as OpenAI's for its reasoning models: it refuses one field after the other."""
+    body = json.loads(request.content)
+    if "max_tokens" in body:
+        said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+    elif "temperature" in body:
+        said = "Unsupported value: 'temperature' does not support 0 with this model."
+    elif "logprobs" in body or "top_logprobs" in body:
+        said = "You are not allowed to request logprobs from this model"
+    else:
+        assert body["max_completion_tokens"] == FAMILIES["judge"].tokens
+        return message("drift")
+    return httpx.Response(400, json={"error": {"message": said}})
+
+
+def test_a_reasoning_model_is_asked_in_its_own_form() -> None:
+    """Refused fields are left out, from then on at once; that its judgements may vary is said once."""
+    asked = []
+
+    def answer(request: Any) -> Any:
+        asked.append(1)
+        return reasoning_model(request)
+
+    judge = guard(answer, "judge")
+    with pytest.warns(UserWarning, match="temperature 0"):
+        assert judge.predict_proba([STEP])[0, 2] == pytest.approx(0.95)
+    assert judge.predict_proba([STEP])[0, 2] == pytest.approx(0.95)
+    assert len(asked) == 4 + 1
+
+
+@pytest.mark.parametrize("family", ["judge", "qwen3guard"])
+def test_what_is_refused_for_another_reason_is_kept(family: str) -> None:
+    """A field that an error only mentions is still sent with the next step: leaving it out did not help."""
+    sent: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        sent.append(json.loads(request.content))
+        return httpx.Response(400, text="'max_tokens' or 'max_completion_tokens' is too large: 4096 at most")
+
+    judge = guard(answer, family)
+    for _ in range(2):
+        before = len(sent)
+        with pytest.raises(CannotJudge, match="400"):
+            judge.predict_proba([STEP])
+        assert sent[before]["max_tokens"] > 0
+    if family == "qwen3guard":  # a server would then cut the answer after a few tokens
+        assert all("max_tokens" in body for body in sent)
+
+
+def test_too_many_requests_are_no_refusal_of_a_field() -> None:
+    """A refusal for now does not change what is sent, whatever it mentions."""
+    sent: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        sent.append(json.loads(request.content))
+        return httpx.Response(429, text="temperature")
+
+    with pytest.raises(CannotJudge):
+        guard(answer, "judge").predict_proba([STEP])
+    assert len(sent) == 1
 
 
 def refuses(request: Any) -> Any:
