@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from fits import CORPUS
+from running import run
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.registry import load_classifier
@@ -70,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,6 +19,7 @@ from crossvalidate import RATES
 from fits import CORPUS
 from further import kept_pairs
 from numpy.typing import NDArray
+from running import run
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from undertow.classifiers.contract import in_context, risk_of
@@ -94,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -27,6 +27,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+from running import SHARED, run
 
 from undertow.classifiers import lexical
 from undertow.classifiers.contract import StepInput
@@ -331,10 +332,10 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("speed", speed), ("workers", workers)):
+    for name, measure in (("speed", speed), ("workers", workers)):
         command = commands.add_parser(name)
-        command.set_defaults(run=run)
-        command.add_argument("--shared", type=Path, required=True, help="the folder with transcripts/")
+        command.set_defaults(run=measure)
+        command.add_argument("--shared", type=Path, default=SHARED, help="the folder with transcripts/")
         command.add_argument("--count", type=int, default=100, help="how many real traces")
         command.add_argument("--classifier", default=DEFAULT)
         command.add_argument("--few", type=int, default=10, help="traces for what is slow")
@@ -353,4 +354,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

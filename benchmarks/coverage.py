@@ -18,6 +18,7 @@ import numpy as np
 from crossvalidate import found_for, tempered_across
 from fits import ENSEMBLES, arguments
 from numpy.typing import NDArray
+from running import run
 
 from undertow.classifiers.contract import Channel
 from undertow.classifiers.corpus import read_labelled
@@ -78,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

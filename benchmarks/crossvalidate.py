@@ -21,6 +21,7 @@ from typing import get_args
 
 import numpy as np
 from fits import ENSEMBLES, FITS, FOLDS, arguments
+from running import run
 
 from undertow.classifiers.calibration import fit_temperature
 from undertow.classifiers.contract import Channel
@@ -184,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from crossvalidate import calibration_of, found_for, tempered_across
 from fits import ENSEMBLES, FITS, arguments
+from running import run
 
 from undertow.classifiers.contract import LABELS, UNSAFE, Probabilities, StepClassifier, StepInput
 from undertow.classifiers.corpus import LabelledTrace, grouped_folds, read_labelled
@@ -152,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

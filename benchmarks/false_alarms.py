@@ -21,6 +21,7 @@ import numpy as np
 from fits import CORPUS
 from further import further_lessons
 from numpy.typing import NDArray
+from running import run
 
 from undertow.classifiers.contract import Channel
 from undertow.classifiers.corpus import read_labelled
@@ -127,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

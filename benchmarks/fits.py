@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from further import estimated_lessons, further_lessons
+from running import SHARED
 
 from undertow.classifiers.base import StepClassifierBase, digest_of
 from undertow.classifiers.contract import Probabilities, StepClassifier, StepInput
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CORPUS", "ENSEMBLES", "FITS", "FOLDS", "HELD_OUT", "LOWER", "MEMBER", "SEEDS", "arguments"]
 
-HERE = Path(__file__).resolve().parent.parent
-CORPUS = HERE.parent / "shared/corpus/steps_train.jsonl"
-HELD_OUT = HERE / "build/held-out"
+CORPUS = SHARED / "corpus/steps_train.jsonl"
+HELD_OUT = Path(__file__).resolve().parent.parent / "build/held-out"
 
 FOLDS = 5
 

@@ -23,6 +23,7 @@ from crossvalidate import (
     temperature_of,
 )
 from fits import ENSEMBLES, FITS, arguments
+from running import run
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.metrics import figures, intervals
@@ -88,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from running import run
 
 from undertow.classifiers.rows import read_rows
 from undertow.monitor.audit.sources import open_sources
@@ -134,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,6 +19,7 @@ import numpy as np
 from crossvalidate import RATES, Cases, calibration_of, found_for, pooled, tempered_across
 from fits import CORPUS, HELD_OUT, SEEDS
 from numpy.typing import NDArray
+from running import run
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.metrics import FIGURES, figures, resampled, spread
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import bisect
 import itertools
-import json
 import random
 import re
 import statistics
@@ -31,6 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from running import SHARED, run
+
+from undertow.classifiers.rows import read_rows
 from undertow.monitor.steps import STRATEGIES, StepSegmenter, segment
 
 Boundaries = Sequence[int]
@@ -149,8 +151,7 @@ def unit_f1(traces: Iterable[dict[str, Any]], strategy: str) -> tuple[float, flo
 
 def read_jsonl(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """Return the first rows of a JSON Lines file; all if there is no limit."""
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in itertools.islice(lines, limit)]
+    return list(itertools.islice(read_rows(path, lambda row, _: row, "an object"), limit))
 
 
 def print_quality(shared: Path, n_traces: int) -> None:
@@ -228,18 +229,17 @@ def print_speed(repeats: int) -> None:
 
 def main() -> None:
     """Print the tables."""
-    beside = Path(__file__).resolve().parents[2] / "shared"
     parser = argparse.ArgumentParser(description="How well and how fast reasoning is cut into steps.")
-    parser.add_argument("--shared", type=Path, default=beside, help="folder with the labelled corpus")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder with the labelled corpus")
     parser.add_argument("--traces", type=int, default=200, help="labelled traces to compare with")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the best counts")
     arguments = parser.parse_args()
     if arguments.shared.is_dir():
         print_quality(arguments.shared, arguments.traces)
     else:
-        print(f"no folder {arguments.shared.name!r}: its tables are left out")
+        print(f"no folder {arguments.shared}: the tables on quality are left out")
     print_speed(arguments.repeats)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

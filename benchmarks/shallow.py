@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fits import CORPUS, HELD_OUT, LOWER
 from further import further_lessons
+from running import run
 from safetensors.torch import save_file
 
 from undertow.classifiers.corpus import read_labelled
@@ -61,4 +62,4 @@ def _report(batch: int, batches: int, loss: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

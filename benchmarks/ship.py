@@ -15,6 +15,7 @@ from pathlib import Path
 
 from crossvalidate import calibration_of, found_for, temperature_of
 from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT, MEMBER
+from running import run
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
 from undertow.classifiers.ensemble import save_ensemble
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

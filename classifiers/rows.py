@@ -53,4 +53,4 @@ def _lines(path: Path) -> Iterator[bytes]:
             packed = file.peek(len(_GZIP)).startswith(_GZIP)
             yield from gzip.GzipFile(fileobj=file) if packed else file
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error

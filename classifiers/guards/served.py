@@ -3,8 +3,8 @@
 Texts go to `/completions` exactly as the model reads them, chats to `/chat/completions`. If the server
 returns log-probabilities, the answers are weighed by them; otherwise only the word is known.
 
-Some models refuse fields that others need: log-probabilities (Groq, OpenAI), `max_tokens` and a temperature of
-0 (OpenAI's reasoning models). Such a request is repeated without the field.
+Some models refuse fields that others need: log-probabilities (Groq, OpenAI), `max_tokens` and a temperature
+of 0 (OpenAI's reasoning models). Such a request is repeated without the field.
 
 A server does not say which weights it holds, so the digest identifies only the name of the model.
 """

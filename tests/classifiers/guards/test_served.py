@@ -158,9 +158,9 @@ def reasoning_model(request: Any) -> Any:
     """A server as OpenAI's for its reasoning models: it refuses one field after the other."""
     body = json.loads(request.content)
     if "max_tokens" in body:
-        said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+        said = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     elif "temperature" in body:
-        said = "Unsupported value: 'temperature' does not support 0 with this model."
+        said = "'temperature' does not support 0 with this model."
     elif "logprobs" in body or "top_logprobs" in body:
         said = "You are not allowed to request logprobs from this model"
     else:
