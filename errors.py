@@ -39,6 +39,8 @@ def first_line(error: BaseException) -> str:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         return f"{place}: {said}" if place else said
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
 

@@ -38,7 +38,7 @@ class ScriptedClassifier:
 
     def _row(self, step: StepInput) -> NDArray[np.float64]:
         if "[crash]" in step.text:
-            raise RuntimeError("the script says so")
+            raise RuntimeError("the step contains [crash]")
         if "[nan]" in step.text:
             return np.full(4, np.nan)
         row: NDArray[np.float64]

@@ -33,7 +33,9 @@ def blocks(model: Any) -> Sequence[Any]:
     for name in ("layers", "h", "block"):
         if (found := getattr(body, name, None)) is not None:
             return list(found)
-    raise UsageError(f"where a {type(model).__name__} has its blocks is not known, so it cannot be probed")
+    raise UsageError(
+        f"cannot probe a {type(model).__name__}: it has no transformer blocks in `layers`, `h` or `block`"
+    )
 
 
 class Tap:
@@ -53,7 +55,7 @@ class Tap:
     def __init__(self, model: Any, layers: Sequence[int]) -> None:
         known = blocks(model)
         if wrong := [layer for layer in layers if not 1 <= layer <= len(known)]:
-            raise UsageError(f"this model has the layers 1 to {len(known)}, and none {wrong[0]}")
+            raise UsageError(f"there is no layer {wrong[0]}: this model has layers 1 to {len(known)}")
         self._blocks = {layer: known[layer - 1] for layer in layers}
         self._caught: dict[int, list[NDArray[np.float32]]] = {layer: [] for layer in layers}
         self._hooks: list[Any] = []
@@ -134,7 +136,7 @@ class HiddenReader:
         read = self.tokenizer(clean(text), add_special_tokens=False, return_offsets_mapping=True)
         starts = np.array([start for start, _ in read["offset_mapping"]], dtype=np.int64)
         if len(before) + len(read["input_ids"]) > window_of(self.model.config):
-            raise CannotJudge(f"a reasoning of {len(text)} characters does not fit the model's window")
+            raise CannotJudge("the request and the reasoning do not fit in the model's context window")
         last = np.searchsorted(starts, np.asarray(ends) - 1, side="right") - 1
         return self._run([*before, *read["input_ids"]], len(before) + last, layers)
 

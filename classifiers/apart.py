@@ -83,7 +83,7 @@ class Apart:
             apart = cls(line.recv(), source)
         except (OSError, EOFError) as error:
             load_classifier(source)  # says what is wrong
-            raise CannotJudge(f"the process in which {source} is to judge has ended") from error
+            raise CannotJudge(f"the process for the classifier {source} ended before it was ready") from error
         apart._line, apart._process = line, process
         return apart
 
@@ -100,7 +100,7 @@ class Apart:
                 answer = line.recv()
             except (OSError, EOFError) as error:
                 self._end()
-                raise CannotJudge(f"the process in which {self.name} judges has ended") from error
+                raise CannotJudge(f"the process that runs {self.name} has ended") from error
         if isinstance(answer, Exception):
             raise answer
         rows: Probabilities = answer

@@ -17,7 +17,7 @@ from ..errors import WeightsError
 from .contract import LABELS, Probabilities, StepClassifier, StepInput
 from .store import MANIFEST
 
-__all__ = ["StepClassifierBase", "digest_of"]
+__all__ = ["StepClassifierBase", "check_member", "digest_of", "not_picklable"]
 
 
 class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -84,11 +84,31 @@ def digest_of(value: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+def check_member(folder: Path, name: str, member: StepClassifier, digest: str) -> None:
+    """Check that a member of the classifier in a folder is the one that was recorded.
+
+    Raises:
+        WeightsError: if it has another digest.
+    """
+    if digest not in (member.digest, getattr(member, "original", None)):
+        raise WeightsError(
+            f"{folder}: its member {name} has changed: its digest is {member.digest[:19]}…, not "
+            f"{digest[:19]}…; make {folder.name} again"
+        )
+
+
+def not_picklable(classifier: StepClassifier, what: str) -> TypeError:
+    """Return the error of a classifier that was given a loaded object, such as "its own model"."""
+    return TypeError(
+        f"a {type(classifier).__name__} with {what} cannot be pickled; create it in the other process"
+    )
+
+
 def _again(folder: str, digest: str, device: str | None = None) -> StepClassifier:
     """Load a classifier from its folder in another process, and check that the digest is the same."""
     from .registry import load_classifier
 
     classifier = load_classifier(Path(folder), device)
     if classifier.digest != digest:
-        raise WeightsError(f"{folder} holds other weights than when the classifier was sent; load it again")
+        raise WeightsError(f"the weights in {folder} changed after the classifier was pickled; load it again")
     return classifier

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError, WeightsError
-from .base import StepClassifierBase, digest_of
+from .base import StepClassifierBase, check_member, digest_of
 from .contract import Probabilities, StepClassifier, StepInput, risk_of
-from .store import MANIFEST, Manifest, write_manifest
+from .store import MANIFEST, Manifest, unloadable, write_manifest
 
 __all__ = ["CascadeClassifier", "Escalation", "band_for", "save_cascade"]
 
@@ -49,7 +49,7 @@ class CascadeClassifier(StepClassifierBase):
         name: str = "cascade",
     ) -> None:
         if not 0 <= low <= high <= 1:
-            raise UsageError(f"a band of risks has 0 ≤ low ≤ high ≤ 1, not {low} to {high}")
+            raise UsageError(f"a band of risks needs 0 ≤ low ≤ high ≤ 1, not low={low} and high={high}")
         self.first = first
         self.second = second
         self.low = low
@@ -73,7 +73,7 @@ class CascadeClassifier(StepClassifierBase):
             first, second = (_member(folder, **said[role]) for role in ("first", "second"))
             made = cls(first, second, float(said["low"]), float(said["high"]), manifest.name)
         except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"{folder} does not hold a cascade: {error}; make it again") from error
+            raise unloadable(folder, "a cascade", error) from error
         made.folder = folder
         return made
 
@@ -160,7 +160,8 @@ def band_for(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
     known = np.sort(np.abs(risks[~np.isnan(risks)] - 0.5))
     if not 0 < share <= 1 or not len(known):
         raise UsageError(
-            f"a band needs risks and a share between 0 and 1, not {len(known)} risks and {share}"
+            f"a band needs at least one risk, and a share above 0 and at most 1; got {len(known)} risks and "
+            f"a share of {share}"
         )
     half = float(known[max(0, int(np.floor(share * len(known))) - 1)])
     return 0.5 - half, 0.5 + half
@@ -199,6 +200,6 @@ def _member(folder: Path, name: str, digest: str | None = None) -> StepClassifie
     if beside.resolve() == folder.resolve():
         raise WeightsError(f"{folder}: a cascade cannot be a member of itself")
     member = load_classifier(beside if (beside / MANIFEST).is_file() else name)
-    if digest is not None and member.digest != digest:
-        raise WeightsError(f"{folder}: made for another {name} than {member.digest[:19]}…; make it again")
+    if digest is not None:
+        check_member(folder, name, member, digest)
     return member

@@ -80,7 +80,10 @@ def check_classifier(classifier: StepClassifier) -> None:
 
 def is_a_classifier(classifier: StepClassifier) -> None:
     """The classifier has all members of the contract, a name, a digest, and the four columns in order."""
-    _hold(isinstance(classifier, StepClassifier), "not a StepClassifier: a part of the contract is missing")
+    _hold(
+        isinstance(classifier, StepClassifier),
+        "not a StepClassifier: it needs name, digest, classes_ and predict_proba",
+    )
     _hold(isinstance(classifier.name, str) and classifier.name != "", "the name is empty")
     _hold(
         re.fullmatch("sha256:[0-9a-f]{64}", classifier.digest) is not None,
@@ -106,23 +109,23 @@ def is_deterministic(classifier: StepClassifier) -> None:
     """The same steps get the same rows, even after other steps were judged."""
     first = _judge(classifier, _steps())
     _judge(classifier, _steps()[::-2])
-    _equal(_judge(classifier, _steps()), first, "a second call gave other rows")
+    _equal(_judge(classifier, _steps()), first, "a second call returned different rows")
 
 
 def is_batch_invariant(classifier: StepClassifier) -> None:
     """A row does not depend on the other rows of the batch."""
     together = _judge(classifier, _steps())
     alone = np.concatenate([_judge(classifier, [step]) for step in _steps()])
-    _equal(alone, together, "steps judged one by one got other rows than in one call")
+    _equal(alone, together, "steps judged one by one got different rows than in one call")
     crowded = _judge(classifier, [*_steps(), *_odd_steps()]) if _tolerates_odd(classifier) else together
-    _equal(crowded[: len(together)], together, "odd texts in the batch changed the other rows")
+    _equal(crowded[: len(together)], together, "unusual texts in the batch changed the other rows")
 
 
 def is_order_equivariant(classifier: StepClassifier) -> None:
     """Shuffled steps get the same rows, shuffled."""
     order = np.random.default_rng(0).permutation(len(_steps()))
     shuffled = _judge(classifier, [_steps()[index] for index in order])
-    _equal(shuffled, _judge(classifier, _steps())[order], "shuffled steps got other rows")
+    _equal(shuffled, _judge(classifier, _steps())[order], "shuffled steps got different rows")
 
 
 def is_causal(classifier: StepClassifier) -> None:
@@ -148,7 +151,7 @@ def is_thread_safe(classifier: StepClassifier) -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: _judge(classifier, _steps()), range(16)))
     for rows in results:
-        _equal(rows, expected, "threads got other rows than a single one")
+        _equal(rows, expected, "concurrent calls returned different rows than a single one")
 
 
 def judges_answers(classifier: StepClassifier) -> None:
@@ -171,11 +174,13 @@ def travels_or_refuses(classifier: StepClassifier) -> None:
         sent = bytes(ForkingPickler.dumps(classifier))
     except Exception as error:
         clear = isinstance(error, TypeError | CannotJudge) and type(classifier).__name__ in str(error)
-        _hold(clear, f"it cannot be sent, and does not say so by its name: {type(error).__name__}: {error}")
+        _hold(clear, f"it cannot be pickled, and the error does not name it: {type(error).__name__}: {error}")
         return
     arrived = ForkingPickler.loads(sent)
-    _hold(arrived.digest == classifier.digest, "after a journey it has another digest")
-    _equal(_judge(arrived, _steps()), _judge(classifier, _steps()), "after a journey it gives other rows")
+    _hold(arrived.digest == classifier.digest, "the unpickled copy has a different digest")
+    _equal(
+        _judge(arrived, _steps()), _judge(classifier, _steps()), "the unpickled copy returns different rows"
+    )
 
 
 def is_at_home_in_sklearn(classifier: StepClassifier) -> None:
@@ -187,13 +192,16 @@ def is_at_home_in_sklearn(classifier: StepClassifier) -> None:
         return
     rows = _judge(classifier, _steps())
     copy = clone(classifier).set_params(**classifier.get_params(deep=False))
-    _hold(copy.digest == classifier.digest, "a clone has another digest")
-    _equal(_judge(copy, _steps()), rows, "a clone gives other rows")
+    _hold(copy.digest == classifier.digest, "the clone has a different digest")
+    _equal(_judge(copy, _steps()), rows, "the clone returns different rows")
     line = Pipeline([("judge", classifier)]).fit(_steps())
     array = np.array(_steps(), dtype=object)  # scikit-learn turns a list into this when it splits it
-    _equal(line.predict_proba(array), rows, "in a Pipeline, or of an array of steps, it gives other rows")
+    _equal(line.predict_proba(array), rows, "in a Pipeline, on an array of steps, it returns different rows")
     likeliest = [LABELS[index] for index in rows.argmax(axis=1)]
-    _hold(list(line.predict(_steps())) == likeliest, "predict is not the likeliest label of predict_proba")
+    _hold(
+        list(line.predict(_steps())) == likeliest,
+        "predict does not return the likeliest label of predict_proba",
+    )
 
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
@@ -231,12 +239,15 @@ def _equal(found: Probabilities, expected: Probabilities, message: str) -> None:
 def _judge(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
     """Judge the steps and check what holds for all rows: type, shape, range, sums and NaN."""
     rows = classifier.predict_proba(steps)
-    _hold(isinstance(rows, np.ndarray), f"the rows are a {type(rows).__name__}, not an array of numpy")
-    _hold(rows.shape == (len(steps), len(LABELS)), f"{len(steps)} steps gave the shape {rows.shape}")
-    _hold(rows.dtype == np.float64, f"the rows are {rows.dtype}, not float64")
+    _hold(isinstance(rows, np.ndarray), f"predict_proba returned a {type(rows).__name__}, not a NumPy array")
+    _hold(
+        rows.shape == (len(steps), len(LABELS)),
+        f"predict_proba returned shape {rows.shape} for {len(steps)} steps",
+    )
+    _hold(rows.dtype == np.float64, f"predict_proba returned {rows.dtype}, not float64")
     unjudged = np.isnan(rows).all(axis=1)
     judged = rows[~unjudged]
-    _hold(not np.isnan(judged).any(), "a row is NaN in part")
+    _hold(not np.isnan(judged).any(), "a row is partly NaN")
     _hold(bool(((judged >= 0) & (judged <= 1)).all()), "a probability is outside [0, 1]")
     _hold(np.allclose(judged.sum(axis=1), 1, rtol=0, atol=TOLERANCE), "a row does not sum to 1")
     return rows

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from .rows import read_rows
 __all__ = [
     "LETTERS",
     "LabelledTrace",
+    "check_units",
     "grouped_folds",
     "label_indices",
     "read_labelled",
@@ -97,12 +97,7 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     letters: str = fields["step_labels"][0]
     reasoning = _text(fields, "reasoning")
     units = tuple((int(start), int(end)) for start, end in fields["units"])
-    if len(letters) != len(units):
-        raise ValueError(f"{len(letters)} labels for {len(units)} units")
-    if any(not 0 <= start < end <= len(reasoning) for start, end in units):
-        raise ValueError("a unit lies outside the reasoning")
-    if any(start < end for (_, end), (start, _) in pairwise(units)):
-        raise ValueError("a unit begins before the one before it ends")
+    check_units(units, len(letters), len(reasoning))
     identifier = str(fields.get("id") or number)
     return LabelledTrace(
         id=identifier,
@@ -118,6 +113,21 @@ def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     )
 
 
+def check_units(units: Sequence[tuple[int, int]], labels: int, length: int, what: str = "units") -> None:
+    """Check that units have one label each, lie within a reasoning of this length, and do not overlap.
+
+    Raises:
+        ValueError: if they do not; the message counts them from 0, as Python does.
+    """
+    if len(units) != labels:
+        raise ValueError(f"{labels} labels for {len(units)} {what}")
+    for number, (start, end) in enumerate(units):
+        if not 0 <= start < end <= length:
+            raise ValueError(f"unit {number}, [{start}, {end}], lies outside the reasoning (length {length})")
+        if number and start < units[number - 1][1]:
+            raise ValueError(f"unit {number}, [{start}, {end}], begins before the previous one ends")
+
+
 def trace_label_of(said: Any) -> int | None:
     """Return the label of a whole trace, given as a value or as the first of a list; None if there is none.
 
@@ -129,7 +139,9 @@ def trace_label_of(said: Any) -> int | None:
         return None
     label = first.removesuffix(".0")  # a table with missing values turns its numbers into floats
     if label not in ("0", "1", "2"):
-        raise ValueError("`trace_labels` is 0 for a safe trace, 1 for a doubtful and 2 for an unsafe one")
+        raise ValueError(
+            f"`trace_labels` must be 0 (safe), 1 (potentially unsafe) or 2 (unsafe), not {label[:20]!r}"
+        )
     return int(label)
 
 
@@ -137,5 +149,5 @@ def _text(fields: dict[str, Any], name: str) -> str:
     """Return the text of a field; "" if it is missing."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} is no text")
+        raise TypeError(f"{name} is not text")
     return value or ""

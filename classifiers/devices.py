@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ..errors import MissingExtra, UsageError
+from ..errors import MissingExtra, UsageError, first_line
 
 __all__ = ["device_named"]
 
@@ -27,7 +27,7 @@ def device_named(name: str | None) -> str | None:
     if any(find_spec(package) is None for package in NEEDED):
         if name == "auto":
             return None
-        raise MissingExtra(f"a classifier on {name}", "gpu")
+        raise MissingExtra(f"running a classifier on {name}", "gpu")
     import torch
 
     if name == "auto":
@@ -35,8 +35,7 @@ def device_named(name: str | None) -> str | None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(
-            f"no device {name!r} here: {reason}; leave it out, or name another, such as cpu"
+            f"cannot use the device {name!r}: {first_line(error)}; choose another, such as cpu, or none"
         ) from error
     return name

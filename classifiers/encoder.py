@@ -18,11 +18,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import WeightsError
 from .base import StepClassifierBase
 from .contract import Probabilities, StepInput, risk_of
 from .recent import Recent
-from .store import Manifest
+from .store import Manifest, unloadable
 from .threads import threads
 from .tokens import Ids, Laid, Line, Tokens
 
@@ -100,7 +99,7 @@ class EncoderClassifier(StepClassifierBase):
         try:
             return cls(folder, manifest)
         except Exception as error:  # tokenizers and onnxruntime raise types of their own
-            raise WeightsError(f"{folder} does not hold a step-encoder: {error}") from error
+            raise unloadable(folder, "a step-encoder", error) from error
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""

@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import WeightsError
-from .base import StepClassifierBase, digest_of
+from .base import StepClassifierBase, check_member, digest_of
 from .calibration import temper
 from .contract import Probabilities, StepClassifier, StepInput
 from .salience import Salience
-from .store import Manifest, read_manifest, write_manifest
+from .store import Manifest, read_manifest, unloadable, write_manifest
 
 __all__ = ["EnsembleClassifier", "pool", "save_ensemble"]
 
@@ -72,11 +72,13 @@ class EnsembleClassifier(StepClassifierBase):
             for name, digest in (named.items() if isinstance(named, dict) else ())
         ]
         if not members or not isinstance(manifest.settings.get("temperature"), float):
-            raise WeightsError(f"{folder}: names no members or no temperature; train it again")
+            raise WeightsError(
+                f"{folder}: its manifest has no members or no temperature; make the ensemble again"
+            )
         try:
             return cls(members, manifest, folder, device)
         except (TypeError, ValueError) as error:
-            raise WeightsError(f"{folder}: what it remembers is not said as it should be: {error}") from error
+            raise unloadable(folder, "an ensemble", error) from error
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""
@@ -99,16 +101,17 @@ def _member(folder: Path, name: str, digest: str, device: str | None = None) -> 
     if place is not None:
         kind = read_manifest(place).kind
         if name == folder.name or kind == "ensemble":
-            raise WeightsError(f"{folder}: its member {name!r} is an ensemble itself")
+            raise WeightsError(
+                f"{folder}: its member {name!r} is an ensemble; an ensemble cannot contain one"
+            )
         member = load_classifier(place, device if kind in ON_DEVICE else None)
     elif name in known:
         member = load_classifier(name)
     else:
         raise WeightsError(
-            f"{folder}: its member {name!r} stands neither in it nor beside it; train both again"
+            f"{folder}: its member {name!r} is neither inside it nor beside it; put the member's folder there"
         )
-    if digest not in (member.digest, getattr(member, "original", None)):
-        raise WeightsError(f"{folder}: made for another {name} than {member.digest[:19]}…; train it again")
+    check_member(folder, name, member, digest)
     return member
 
 
@@ -117,7 +120,7 @@ def _memory(members: Sequence[StepClassifier], of: str, bound: float) -> Salienc
     for member in members:
         if member.name == of:
             return Salience(member.predict_proba, float(bound))
-    raise ValueError(f"{of!r} is none of its members")
+    raise ValueError(f"`memory` names {of!r}, which is not one of its members")
 
 
 def save_ensemble(

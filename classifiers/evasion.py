@@ -87,7 +87,7 @@ def disguise(trace: LabelledTrace, name: str, seed: int = 0) -> Disguised:
         UsageError: if there is no such disguise.
     """
     if name not in DISGUISES:
-        raise UsageError(f"no disguise {name!r}; known: {', '.join(DISGUISES)}")
+        raise UsageError(f"unknown disguise {name!r}; known: {', '.join(DISGUISES)}")
     random = Random(f"{seed} {name} {trace.id}")
     rewrite = DISGUISES[name]
     written: list[str] = []

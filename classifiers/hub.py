@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtra, UsageError, WeightsError
+from ..errors import MissingExtra, UsageError, WeightsError, first_line
 
 __all__ = ["LONGEST", "clean", "ends_of", "file_of", "identity", "load", "on_device", "window_of"]
 
@@ -44,7 +44,7 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
         import torch
         import transformers
     except ImportError as error:
-        raise MissingExtra(f"the model {place}", "transformers") from error
+        raise MissingExtra(f"loading the model {place}", "transformers") from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     wanted = {} if revision is None or os.path.isdir(place) else {"revision": revision}
     dtype = torch.float32 if device == "cpu" else "auto"
@@ -55,10 +55,9 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
             place, dtype=dtype, use_safetensors=True, output_loading_info=True, **wanted
         )
     except Exception as error:  # safetensors and tokenizers raise types of their own
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"the model {place!r} cannot be loaded: {first}; name a model of the hub or a folder that "
-            "transformers reads without code of its own, with weights in safetensors"
+            f"cannot load the model {place!r}: {first_line(error)}; it must be on the hub or in a folder, "
+            "with weights in safetensors, and need no code of its own"
         ) from error
     _must_be_whole(place, auto, told["missing_keys"], tokenizer)
     return on_device(model, place, device).eval(), tokenizer
@@ -70,11 +69,11 @@ def _must_be_whole(place: str, auto: str, missing: Collection[str], tokenizer: A
     needed = [name for name in missing if auto != "AutoModel" or not name.startswith("pooler.")]
     if needed:
         raise WeightsError(
-            f"the model {place!r} lacks {len(needed)} of the weights of an {auto}, such as {min(needed)}: "
-            "it was not trained for that, or its files are not whole; name another"
+            f"the model {place!r} lacks {len(needed)} weights of an {auto}, such as {min(needed)}: it was "
+            "not trained for that, or its files are incomplete; use another"
         )
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise WeightsError(f"the model {place!r} has no vocabulary: the files of its tokenizer are missing")
+        raise WeightsError(f"the model {place!r} has no vocabulary: its tokenizer's files are missing")
 
 
 def on_device(model: Any, place: str, device: str, **how: Any) -> Any:
@@ -86,7 +85,7 @@ def on_device(model: Any, place: str, device: str, **how: Any) -> Any:
     try:
         return model.to(device=device, **how)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"{place} cannot be run on {device!r}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"cannot run {place} on {device!r}: {first_line(error)}") from error
 
 
 def identity(place: str, revision: str | None) -> str:
@@ -99,7 +98,7 @@ def identity(place: str, revision: str | None) -> str:
     commit = file_of(place, "config.json", revision).parent.name
     if revision is None:
         warnings.warn(
-            f"{place} was loaded without a revision; write {place}@{commit} to get the same one again",
+            f"{place} was loaded without a revision; to pin this one, write {place}@{commit}",
             UserWarning,
             stacklevel=3,
         )
@@ -118,7 +117,7 @@ def file_of(place: str, name: str, revision: str | None) -> Path:
 
     found = cached_file(place, name, revision=revision)
     if found is None:
-        raise OSError(f"{place} has no {name}")
+        raise OSError(f"{place} has no file {name}")
     return Path(found)
 
 
@@ -142,7 +141,7 @@ def _fingerprint(folder: Path) -> str:
     whole = hashlib.sha256()
     paths = sorted(path for path in folder.iterdir() if path.suffix in _DATA and path.is_file())
     if not any(path.suffix == ".safetensors" for path in paths):
-        raise UsageError(f"{folder} holds no weights in safetensors")
+        raise UsageError(f"{folder} has no weights in safetensors: convert them")
     for path in paths:
         with path.open("rb") as file:
             whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())

@@ -93,10 +93,12 @@ class HuggingFaceClassifier(StepClassifierBase):
             UsageError: if the name has the address of a server, or an option is not a label.
         """
         if name.address is not None:
-            raise UsageError(f"hf:{name.place} runs on this machine; a served model is a guard or a judge")
+            raise UsageError(
+                f"hf:{name.place} runs on this machine only; use guard:… or judge:… for a server"
+            )
         for label in name.options.values():
             if label not in LABELS:
-                raise UsageError(f"{label!r} is no label; a class maps onto one of {', '.join(LABELS)}")
+                raise UsageError(f"{label!r} is not a label; map each class to one of {', '.join(LABELS)}")
         return cls(name.place, name.revision, dict(name.options) or None)  # type: ignore[arg-type]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -179,12 +181,16 @@ def guess_labels(names: Sequence[str], place: str) -> dict[str, Label]:
     found = {name: label for name in names if (label := _label_of(name)) is not None}
     if len(found) < len(names) or not set(found.values()) & set(UNSAFE):
         raise UsageError(
-            f"what the classes of {place} mean cannot be told from their names ({', '.join(names)}); say "
-            f"it: hf:{place}?{'&'.join(f'{name}=neutral' for name in names[:1])}&{names[-1]}=harm"
+            f"cannot tell what the classes of {place} mean from their names ({', '.join(names)}); map each, "
+            f"such as hf:{place}?{'&'.join(f'{name}=neutral' for name in names[:1])}&{names[-1]}=harm"
         )
     if not set(names) <= set(LABELS):
         told = ", ".join(f"{name} → {label}" for name, label in found.items())
-        warnings.warn(f"{place}: its classes were mapped by their names: {told}", UserWarning, stacklevel=3)
+        warnings.warn(
+            f"{place}: the labels of its classes were guessed from their names: {told}",
+            UserWarning,
+            stacklevel=3,
+        )
     return found
 
 
@@ -193,7 +199,8 @@ def note_on(filled: set[Label]) -> str:
     never = [label for label in LABELS if label not in filled]
     if not never:
         return ""
-    return f"it tells {', '.join(label for label in LABELS if label in filled)}; never {' or '.join(never)}"
+    given = [label for label in LABELS if label in filled]
+    return f"it gives only the labels {' and '.join(given)}, never {' or '.join(never)}"
 
 
 def _label_of(name: str) -> Label | None:
@@ -206,11 +213,11 @@ def _label_of(name: str) -> Label | None:
 def _given(labels: Mapping[str, Label], names: Sequence[str]) -> dict[str, Label]:
     if set(labels) != set(names) or not set(labels.values()) <= set(LABELS):
         raise UsageError(
-            f"a label map names each class once ({', '.join(names)}) with one of {', '.join(LABELS)}; "
-            f"given: {', '.join(f'{name} → {label}' for name, label in labels.items())}"
+            f"a label map must map each class ({', '.join(names)}) to one of {', '.join(LABELS)}; got: "
+            f"{', '.join(f'{name} → {label}' for name, label in labels.items())}"
         )
     if not set(labels.values()) & set(UNSAFE):
-        raise UsageError(f"no class is mapped onto {' or '.join(UNSAFE)}, so no step could ever be a risk")
+        raise UsageError(f"no class is mapped to {' or '.join(UNSAFE)}, so no step could ever have a risk")
     return dict(labels)
 
 

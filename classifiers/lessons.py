@@ -89,7 +89,7 @@ def read_whole_traces(path: Path, longest: int = 25) -> list[Lesson]:
     Raises:
         InputError: if the file cannot be read, or a row is not such a trace.
     """
-    found = read_rows(path, lambda row, _: _trace(row, longest), "a trace of which something is known")
+    found = read_rows(path, lambda row, _: _trace(row, longest), "a trace with labels.selected_as")
     return [lesson for lesson in found if lesson.whole is not None and lesson.steps]
 
 

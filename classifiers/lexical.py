@@ -35,7 +35,7 @@ from .base import StepClassifierBase
 from .contract import LABELS, REMEMBERED, Probabilities, StepInput
 from .normalise import normalised
 from .recent import Recent
-from .store import Manifest, write_manifest
+from .store import Manifest, unloadable, write_manifest
 
 __all__ = ["DISTANCES", "FEATURES", "Indexed", "LexicalClassifier", "describe", "grams"]
 
@@ -96,11 +96,13 @@ class LexicalClassifier(StepClassifierBase):
             WeightsError: if the weights were trained on other features, or cannot be read.
         """
         if manifest.settings.get("features") != FEATURES:
-            raise WeightsError(f"{folder}: not trained for {FEATURES}; train it again with this undertow")
+            raise WeightsError(
+                f"{folder}: not trained on {FEATURES}; train it again with this version of undertow"
+            )
         try:
             weights = safetensors.numpy.load_file(folder / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{folder / WEIGHTS_FILE}: cannot be read: {error}; train it again") from error
+            raise unloadable(folder, "a lexical classifier", error) from error
         return cls(weights, manifest, folder)
 
     def save(self, folder: Path) -> None:

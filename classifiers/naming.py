@@ -36,7 +36,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
     {
         "hf:org/name@revision": "any Hugging Face sequence classifier",
         "guard:org/name@revision": "a guard that generates: Llama Guard, Qwen3Guard, ShieldGemma, …",
-        "guard:org/name@http://host:port/v1": "the same, on a server with OpenAI's interface",
+        "guard:org/name@http://host:port/v1": "the same, on an OpenAI-compatible server",
         "judge:name@http://host:port/v1": "any chat model, asked for one of the four labels",
         "stream:org/name@revision": "Qwen3Guard-Stream, token by token",
     }
@@ -73,7 +73,7 @@ def named(name: str) -> Named:
     rest, _, query = rest.partition("?")
     place, _, where = rest.partition("@")
     if kind not in PREFIXES or not place:
-        raise UsageError(f"{name!r} names no judge; its form is one of: {', '.join(FORMS)}")
+        raise UsageError(f"{name!r} is not the name of a judge; the forms are: {', '.join(FORMS)}")
     served = where.startswith(("http://", "https://"))
     return Named(
         kind=kind,
@@ -93,17 +93,17 @@ def take(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any
     unknown = set(options) - set(kinds)
     if unknown:
         raise UsageError(
-            f"unknown option {sorted(unknown)[0]!r}; known: {', '.join(sorted(kinds)) or 'none'}"
+            f"unknown option {min(unknown)!r} after the ?; known: {', '.join(sorted(kinds)) or 'none'}"
         )
-    try:
-        return {name: _value(text, kinds[name]) for name, text in options.items()}
-    except ValueError as error:
-        raise UsageError(f"an option has a value that it cannot have: {error}") from error
+    return {name: _value(name, text, kinds[name]) for name, text in options.items()}
 
 
-def _value(text: str, kind: type) -> Any:
+def _value(name: str, text: str, kind: type) -> Any:
     if kind is bool:
         if text.lower() not in ("", "yes", "no", "true", "false", "1", "0"):
-            raise ValueError(f"{text!r} is neither yes nor no")
+            raise UsageError(f"the option {name} must be yes or no, not {text!r}")
         return text.lower() in ("", "yes", "true", "1")
-    return kind(text)
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise UsageError(f"the option {name} must be an integer, not {text!r}") from error

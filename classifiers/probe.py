@@ -21,11 +21,11 @@ from safetensors import SafetensorError
 
 from ..errors import CannotJudge, UsageError, WeightsError
 from .activations import HiddenReader, Tap
-from .base import StepClassifierBase
+from .base import StepClassifierBase, not_picklable
 from .calibration import temper
 from .contract import LABELS, REMEMBERED, Probabilities, StepInput
 from .hub import LONGEST, ends_of, identity, load
-from .store import Manifest
+from .store import Manifest, unloadable
 
 __all__ = ["WEIGHTS_FILE", "ProbeClassifier"]
 
@@ -61,7 +61,7 @@ class ProbeClassifier(StepClassifierBase):
         self.digest = manifest.digest
         self.layer = int(manifest.settings["layer"])
         self.note = (
-            f"it reads layer {self.layer} of {manifest.settings['model']}, and is good for that model only"
+            f"it reads layer {self.layer} of {manifest.settings['model']} and is valid for that model only"
         )
         self._temperature = float(manifest.settings["temperature"])
         self._loaded = reader
@@ -79,7 +79,7 @@ class ProbeClassifier(StepClassifierBase):
             made = cls({name: weights[name] for name in _SHAPES}, manifest, folder)
             manifest.settings["model"], manifest.settings["identity"], manifest.settings["opening"]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"{folder} does not hold a probe: {error}; train it again") from error
+            raise unloadable(folder, "a probe", error) from error
         return made
 
     def attach(self, model: Any, tokenizer: Any) -> ProbeClassifier:
@@ -92,7 +92,8 @@ class ProbeClassifier(StepClassifierBase):
         width = model.config.get_text_config().hidden_size
         if width != self.weights["coefficients"].shape[1] or self.layer > reader.layers:
             raise UsageError(
-                f"{self.name} was trained on {self.manifest.settings['model']}; this model has other states"
+                f"{self.name} was trained on {self.manifest.settings['model']}; this model's states have "
+                "another width, or fewer layers: train a probe on it"
             )
         return ProbeClassifier(self.weights, self.manifest, self.folder, reader)
 
@@ -148,7 +149,7 @@ class ProbeClassifier(StepClassifierBase):
                 model, tokenizer = load("AutoModelForCausalLM", said["model"], said["revision"])
                 if identity(said["model"], said["revision"]) != said["identity"]:
                     raise WeightsError(
-                        f"{said['model']} is another than {self.name} was trained on; train it again"
+                        f"{said['model']} has changed since {self.name} was trained on it; train a new probe"
                     )
                 self._loaded = HiddenReader(model, tokenizer, said["opening"])
             return self._loaded
@@ -156,7 +157,5 @@ class ProbeClassifier(StepClassifierBase):
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the folder that the probe was loaded from; a probe with a given model cannot be pickled."""
         if self.reader is not None or self.folder is None:
-            raise TypeError(
-                "a ProbeClassifier around a loaded model cannot be sent; load it from its folder there"
-            )
+            raise not_picklable(self, "a loaded model")
         return super().__reduce_ex__(protocol)

@@ -24,7 +24,7 @@ try:
 
     from .graphs import SCALE
 except ImportError as error:
-    raise MissingExtra("step-encoder on torch", "gpu") from error
+    raise MissingExtra("running step-encoder on torch", "gpu") from error
 
 from .network import StepNet
 
@@ -53,7 +53,7 @@ def network_from(folder: Path) -> StepNet:
     missing, strange = net.load_state_dict(state, strict=False)
     missing = [name for name in missing if not name.startswith(FOR_TRAINING)]
     if missing or strange:
-        raise ValueError(f"its graphs lack {missing[:3]} or hold more: {strange[:3]}")
+        raise ValueError(f"its graphs lack the parameters {missing[:3]} or have unknown ones {strange[:3]}")
     return net.eval().requires_grad_(False)
 
 

@@ -68,13 +68,13 @@ class ClassifierInfo:
 
 
 _BUILT_IN = (
-    ClassifierInfo("step-ensemble", "ensemble", "step-encoder and step-lexical, asked together",
+    ClassifierInfo("step-ensemble", "ensemble", "step-encoder and step-lexical combined",
                    WEIGHTS / "step-ensemble"),
-    ClassifierInfo("step-robust", "ensemble", "the same, less exact, but hard to talk round",
+    ClassifierInfo("step-robust", "ensemble", "the same, less accurate, but harder to mislead",
                    WEIGHTS / "step-robust"),
     ClassifierInfo("step-encoder", "encoder", "a small text encoder that reads a step in its context",
                    WEIGHTS / "step-encoder"),
-    ClassifierInfo("step-lexical", "lexical", "words and letter sequences of a step and its context",
+    ClassifierInfo("step-lexical", "lexical", "words and character sequences of a step and its context",
                    WEIGHTS / "step-lexical"),
     ClassifierInfo("keyword", "keyword", "lists of phrases; a weak baseline, nothing learned"),
 )  # fmt: skip
@@ -137,7 +137,7 @@ def _load_folder(folder: Path, device: str | None) -> StepClassifier:
     if manifest.kind not in KINDS:
         raise WeightsError(
             f"{folder / MANIFEST}: unknown kind {manifest.kind!r} (known: {', '.join(KINDS)}); "
-            "a newer undertow may know it"
+            "a newer version of undertow may know it"
         )
     if manifest.kind not in ON_DEVICE:
         _as_it_is(manifest.name, device)
@@ -154,8 +154,8 @@ def _as_it_is(name: str, device: str | None) -> None:
     """Refuse a device for a classifier that does not let one be chosen."""
     if device not in (None, "auto"):
         raise UsageError(
-            f"{name} cannot be run on {device}: a device is for encoders, such as step-encoder, and for "
-            "ensembles of them; a model of transformers takes a GPU by itself where there is one"
+            f"{name} cannot run on {device}: only encoders, such as step-encoder, and ensembles with one "
+            "take a device; models of transformers use a GPU if there is one"
         )
 
 
@@ -192,12 +192,12 @@ def _provided(name: str) -> StepClassifier:
         raise
     except Exception as error:
         raise UsageError(
-            f"{source} cannot be loaded: {type(error).__name__}: {error}; ask the package that provides it"
+            f"cannot load {source}: {type(error).__name__}: {error}; update or uninstall its package"
         ) from error
     if not fits:
         raise UsageError(
-            f"{source} does not give a StepClassifier with the columns {', '.join(LABELS)}; ask the package "
-            "that provides it"
+            f"{source} does not return a StepClassifier with the columns {', '.join(LABELS)}; update or "
+            "uninstall its package"
         )
     return made
 
@@ -205,6 +205,6 @@ def _provided(name: str) -> StepClassifier:
 def _unknown(name: str | Path) -> str:
     known = ", ".join(info.name for info in available())
     return (
-        f"no classifier {str(name)!r}; known: {known}, or the path of a folder that holds a {MANIFEST}, "
-        "or a judge such as hf:org/name@revision"
+        f"unknown classifier {str(name)!r}; known: {known}; or give the path of a folder that contains a "
+        f"{MANIFEST}, or a judge such as hf:org/name@revision"
     )

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from ..errors import UsageError, WeightsError
+from ..errors import UsageError, WeightsError, first_line
 
-__all__ = ["MANIFEST", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "read_manifest", "unloadable", "write_manifest"]
 
 MANIFEST = "classifier.json"
 """The name of the manifest; a folder with this file is a classifier."""
@@ -35,9 +35,9 @@ OUTSIDE_THE_DIGEST = frozenset({MANIFEST, "calibration.json", "card.md"})
 def _plain_name(name: str) -> str:
     """Validate that a name is that of a data file directly inside the folder."""
     if not name or name != name.strip() or name.startswith(".") or any(c in name for c in "/\\:\0"):
-        raise ValueError(f"{name!r} is not the plain name of a file in the classifier's folder")
+        raise ValueError(f"{name!r} is not a plain file name")
     if Path(name).suffix not in SUFFIXES or name in OUTSIDE_THE_DIGEST:
-        raise ValueError(f"{name!r} cannot be one of a classifier's files ({', '.join(sorted(SUFFIXES))})")
+        raise ValueError(f"{name!r} is reserved, or is not a {', '.join(sorted(SUFFIXES))} file")
     return name
 
 
@@ -91,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
         try:
             found = _sha256(path)
         except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
+            raise WeightsError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
         if found != expected:
             raise WeightsError(
                 f"{path}: its SHA-256 is {found[:12]}…, {MANIFEST} says {expected[:12]}…; {_REMEDY}"
@@ -122,13 +122,18 @@ def write_manifest(
         )
     except OSError as error:
         raise WeightsError(
-            f"{error.filename}: cannot be read; write the files before the manifest"
+            f"cannot read {error.filename}: {error.strerror}; write the files before the manifest"
         ) from error
     except (ValidationError, ValueError, TypeError) as error:
-        raise UsageError(f"no manifest can be written for {folder}: {error}") from error
+        raise UsageError(f"cannot write a manifest for {folder}: {first_line(error)}") from error
     text = json.dumps(manifest.model_dump(), indent=2, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
+
+
+def unloadable(folder: Path, what: str, error: Exception) -> WeightsError:
+    """Return the error of a folder that matches its manifest but cannot be loaded as a classifier."""
+    return WeightsError(f"cannot load {what} from {folder}: {first_line(error)}; {_REMEDY}")
 
 
 _REMEDY = "fetch or train the classifier again, and do not edit its files by hand"
@@ -139,12 +144,10 @@ def _parse(path: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise WeightsError(
-            f"{path}: cannot be read ({error.strerror}); a classifier is a folder that holds a {MANIFEST}"
+            f"cannot read {path}: {error.strerror}; a classifier is a folder that contains a {MANIFEST}"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise WeightsError(f"{path}: {place}: {first['msg']}; {_REMEDY}") from error
+        raise WeightsError(f"{path}: {first_line(error)}; {_REMEDY}") from error
 
 
 def _sha256(path: Path) -> str:

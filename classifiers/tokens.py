@@ -58,7 +58,7 @@ class Tokens:
         self._asked: Recent[str, Ids] = Recent(64)
         first, last = (self.tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
         if first is None or last is None:
-            raise ValueError("its tokenizer has no [CLS] and [SEP]")
+            raise ValueError("its tokenizer lacks the tokens [CLS] and [SEP]")
         self._ends: tuple[int, int] = first, last
 
     def lay(self, step: StepInput) -> Laid | None:

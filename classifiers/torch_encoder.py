@@ -15,13 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import WeightsError
 from .base import StepClassifierBase, digest_of
 from .contract import Probabilities, StepInput
 from .network import StepNet
 from .packing import Node, Packed, States
 from .rebuild import network_from
-from .store import Manifest
+from .store import Manifest, unloadable
 from .tokens import Ids, Laid, Line, Tokens
 
 __all__ = ["TorchEncoder"]
@@ -62,7 +61,7 @@ class TorchEncoder(StepClassifierBase):
         try:
             return cls(folder, manifest, device)
         except Exception as error:  # tokenizers and onnx raise types of their own
-            raise WeightsError(f"{folder} does not hold a step-encoder: {error}") from error
+            raise unloadable(folder, "a step-encoder", error) from error
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4), columns as `LABELS`."""

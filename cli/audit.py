@@ -97,11 +97,11 @@ def audit(
     from ..classifiers.registry import load_classifier
     from ..monitor import audit as runtime
     from ..monitor.audit.compare import compare
-    from ..monitor.audit.fail import Condition, exit_status
+    from ..monitor.audit.fail import NO_COMPARISON, Condition, exit_status
 
     conditions = [Condition.of(text) for text in fail_on or ()]
     if not against and any(condition.name == "worse" for condition in conditions):
-        raise UsageError("--fail-on worse: worse than what? --against says what to compare with")
+        raise UsageError(NO_COMPARISON)
     if engine not in ("local", "ray"):
         raise UsageError(f"no engine {engine!r}; the engines are local and ray")
     with watch(shown=not quiet) as seen, writable():

@@ -127,7 +127,7 @@ def _problem(record: Record) -> str:
     try:
         return UNSAFE if labelled_unsafe(record) else ""
     except ValueError as error:
-        return f"its labels cannot be used: {error}"
+        return str(error)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
 def must_be_file(path: Path) -> None:
     """Raise a UsageError, before any work is done, if no file can be written at `path`."""
     if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(f"cannot write {path}: not a file in a folder that exists")
+        raise UsageError(f"cannot write {path}: its folder does not exist, or it is not a regular file")
 
 
 def must_be_folder(path: Path) -> None:

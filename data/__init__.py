@@ -31,7 +31,7 @@ def sample(name: str) -> Path:
     for path in samples():
         if name in (path.name, path.stem):
             return path
-    raise UsageError(f"no sample {name!r}; there are: {', '.join(path.name for path in samples())}")
+    raise UsageError(f"unknown sample {name!r}; known: {', '.join(path.name for path in samples())}")
 
 
 def labels_guide() -> str:

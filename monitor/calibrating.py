@@ -122,7 +122,7 @@ def calibrate(
         progress(number)
     if len(found) < needed_for(max(RATES)):
         raise CalibrationError(
-            f"{len(found)} safe traces were judged in full ({left_out} were not): a false-alarm rate of "
+            f"only {len(found)} safe traces were judged in full ({left_out} were not): a false-alarm rate of "
             f"{max(RATES)} needs at least {needed_for(max(RATES))}; give more traces"
         )
     made = calibration_of(

@@ -24,7 +24,7 @@ from typing import Literal
 from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from ..classifiers.contract import Channel, StepClassifier
-from ..errors import CalibrationError
+from ..errors import CalibrationError, first_line
 from .replacing import replacing
 from .trace import Frozen
 
@@ -55,7 +55,7 @@ class Calibration(Frozen):
     @classmethod
     def _sorted(cls, statistics: tuple[float, ...]) -> tuple[float, ...]:
         if not all(map(math.isfinite, statistics)) or list(statistics) != sorted(statistics):
-            raise ValueError("statistics are finite numbers in order")
+            raise ValueError("statistics must be finite and sorted")
         return statistics
 
     def supports(self, rate: float) -> bool:
@@ -69,14 +69,13 @@ class Calibration(Frozen):
             CalibrationError: if the rate is not in (0, 1), or too small for the number of traces.
         """
         if not 0.0 < rate < 1.0:
-            raise CalibrationError(f"a false-alarm rate lies between 0 and 1, not at {rate}")
+            raise CalibrationError(f"a false-alarm rate must be between 0 and 1, not {rate}")
         n = len(self.statistics)
         rank = _rank(n, rate)
         if rank > n:
             raise CalibrationError(
                 f"a false-alarm rate of {rate} needs at least {needed_for(rate)} safe traces "
-                f"for calibration; this calibration has {n}. Ask for a higher rate, or calibrate on "
-                "more traces"
+                f"for calibration; this calibration has {n}: use a higher rate, or calibrate on more traces"
             )
         return self.statistics[rank - 1]
 
@@ -120,16 +119,17 @@ def calibration_for(
         return given
     folder: Path | None = getattr(classifier, "folder", None)
     source = given or (folder / FILE if folder else None)
-    if source is None or not source.is_file():
+    if source is None or (given is None and not source.is_file()):
         raise CalibrationError(
-            f"the classifier {classifier.name!r} has no calibration"
-            + (f" at {source}" if source else "")
-            + ": make one with `undertow calibrate`, and give it with --calibration or calibration="
+            f"the classifier {classifier.name!r} has no calibration: make one with `undertow calibrate`, and "
+            "give it with --calibration (in Python, calibration=)"
         )
     try:
         calibration = Calibration.model_validate_json(source.read_bytes())
+    except OSError as error:
+        raise CalibrationError(f"cannot read {source}: {error.strerror}") from error
     except ValidationError as error:
-        raise CalibrationError(f"{source} is not a calibration: {error}") from error
+        raise CalibrationError(f"{source} is not a calibration: {first_line(error)}") from error
     _must_fit(calibration, classifier, segmenter, str(source))
     return calibration
 

@@ -97,11 +97,11 @@ def _gap(trace: Trace, judges: Mapping[Channel, ChannelJudge]) -> NotAssessed | 
         return _unread(judges, missed)
     wordless = [judge.channel for judge in judges.values() if judge.steps and not judge.has_words]
     if wordless:
-        return NotAssessed(reason="too_short", detail=f"the {wordless[0]} holds no word")
+        return NotAssessed(reason="too_short", detail=f"the {wordless[0]} contains no words")
     if trace.truncated:
         return NotAssessed(reason="truncated", detail="the generation ends inside the reasoning")
     if not (trace.reasoning or "").strip() and (trace.answer or "").strip():
-        return NotAssessed(reason="no_reasoning", detail="there is an answer but no reasoning before it")
+        return NotAssessed(reason="no_reasoning", detail="there is an answer but no reasoning")
     return None
 
 
@@ -110,11 +110,13 @@ def _unread(judges: Mapping[Channel, ChannelJudge], missed: int) -> NotAssessed:
     steps = sum(len(judge.steps) for judge in judges.values())
     limits = Counter(limit for judge in judges.values() for limit in judge.limits if limit)
     if failed := sum(judge.failed for judge in judges.values()):
-        return NotAssessed(reason="classifier_failed", detail=f"it failed on {failed} of {steps} steps")
+        return NotAssessed(
+            reason="classifier_failed", detail=f"the classifier failed on {failed} of {steps} steps"
+        )
     if declined := missed - limits.total():
-        return NotAssessed(reason="declined", detail=f"{declined} of {steps} steps could not be judged")
+        return NotAssessed(reason="declined", detail=f"the classifier declined {declined} of {steps} steps")
     reason, count = limits.most_common(1)[0]
-    said = "are not in English" if reason == "language" else "cannot be read: they are garbled or encoded"
+    said = "are not in English" if reason == "language" else "are garbled or encoded"
     return NotAssessed(reason=reason, detail=f"{count} of {steps} steps {said}")
 
 

@@ -104,7 +104,7 @@ class DriftTracker:
                 be judged: it must never be read as safe.
         """
         if len(probabilities) != 4 or not math.isclose(sum(probabilities), 1.0, abs_tol=1e-3):
-            raise ValueError(f"not a row of four probabilities: {tuple(probabilities)!r}")
+            raise ValueError(f"expected four probabilities that sum to 1, got {tuple(probabilities)!r}")
         step = len(self._risks)
         risk = float(probabilities[2] + probabilities[3])
         self._risks.append(risk)

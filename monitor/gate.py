@@ -117,7 +117,7 @@ class Gate:
         """
         with self._lock:
             if self.verdict is not None:
-                raise UsageError("the gate is closed: open another for another generation")
+                raise UsageError("the gate is closed: open a new one for each generation")
             pieces = self._feed(delta, channel)
         self._call_back()
         return pieces
@@ -299,7 +299,7 @@ class Gate:
         try:
             return diversion if isinstance(diversion, str) else diversion(self._prompt)
         except Exception as problem:
-            self._tell("failed", "divert", None, None, f"no diversion: {type(problem).__name__}")
+            self._tell("failed", "divert", None, None, f"the diversion failed: {type(problem).__name__}")
             return str(Policy.model_fields["diversion"].default)
 
     def _fail(self, problem: Exception) -> list[Piece]:

@@ -18,7 +18,14 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from ..classifiers.contract import LABELS, UNSAFE, Label
-from ..classifiers.corpus import LETTERS, LabelledTrace, label_indices, read_labelled, trace_label_of
+from ..classifiers.corpus import (
+    LETTERS,
+    LabelledTrace,
+    check_units,
+    label_indices,
+    read_labelled,
+    trace_label_of,
+)
 from ..classifiers.metrics import Scored
 from ..errors import InputError
 from .audit.plain import plain
@@ -31,8 +38,8 @@ from .verdict import TraceVerdict
 __all__ = ["LabelledVerdicts", "labelled_unsafe", "read_traces", "scored"]
 
 _FORM = (
-    "a labelled row has `reasoning` and `step_labels`, a letter a step (N neutral, A aware, D drift, "
-    "H harm), and best `units`: docs/evaluate.md describes it"
+    "a labelled row has `reasoning`, `step_labels` with one letter per step (N neutral, A aware, D drift, "
+    "H harm) and preferably `units`; see docs/evaluate.md"
 )
 """How error messages describe the format."""
 
@@ -93,9 +100,7 @@ class LabelledVerdicts:
         self._traces: dict[str, LabelledTrace] = {}
         for trace in traces:
             if self._traces.setdefault(trace.id, trace) != trace:
-                raise InputError(
-                    f"two labelled traces have the id {plain(trace.id)}: give each one of its own"
-                )
+                raise InputError(f"two labelled traces have the id {plain(trace.id)}: give each its own id")
         self._labels: list[int] = []
         self._rows: list[tuple[float, ...]] = []
         self._of: list[int] = []
@@ -133,12 +138,10 @@ def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> 
                 return found
     records = list(read([path], format=format, mapping=mapping))
     if not records:
-        raise InputError(f"{path} holds no rows; {_FORM}")
+        raise InputError(f"{path} contains no rows; {_FORM}")
     found = [_labelled(path, record) for record in records if _has_labels(record, path)]
     if not found:
-        raise InputError(
-            f"{path}: row {records[0].origin.row} has no `step_labels`, nor has any other; {_FORM}"
-        )
+        raise InputError(f"{path}: no row has `step_labels`; {_FORM}")
     return found
 
 
@@ -160,12 +163,12 @@ def _labelled(path: Path, trace: Trace) -> LabelledTrace:
     said = trace.metadata
     try:
         if not trace.reasoning:
-            raise ValueError("there is no `reasoning` that they could be of")
+            raise ValueError("the row has no `reasoning`")
         labels = _labels(said["step_labels"])
         units = _units(said.get("units"), trace.reasoning, len(labels))
         label = trace_label_of(said.get("trace_labels"))
     except ValueError as error:
-        problem = f"{path}: row {trace.origin.row}: its labels cannot be used: {error}"
+        problem = f"{path}: row {trace.origin.row}: {error}"
         raise InputError(f"{problem}; {_FORM}") from error
     names = {name: str(said.get(name) or "") for name in ("source", "generator", "group")}
     return LabelledTrace(
@@ -184,18 +187,10 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
     try:
         units = tuple((int(start), int(end)) for start, end in said or ())
     except (ValueError, TypeError, OverflowError):
-        raise ValueError("`units` are pairs of numbers, [[start, end], …]") from None
+        raise ValueError("`units` must be pairs of numbers, [[start, end], …]") from None
     what = "units" if units else "steps, as undertow cuts them"
     units = units or tuple((step.start, step.end) for step in segment(reasoning))
-    if len(units) != labels:
-        raise ValueError(f"{labels} labels for {len(units)} {what}")
-    for number, (start, end) in enumerate(units):
-        if not 0 <= start < end <= len(reasoning):
-            raise ValueError(
-                f"unit {number}, [{start}, {end}], lies outside the reasoning of {len(reasoning)} characters"
-            )
-        if number and start < units[number - 1][1]:
-            raise ValueError(f"unit {number}, [{start}, {end}], begins before the one before it ends")
+    check_units(units, labels, len(reasoning), what)
     return units
 
 
@@ -205,5 +200,7 @@ def _labels(said: Any) -> tuple[Label, ...]:
         return tuple(said)
     letters = said[0] if isinstance(said, list) else said
     if not isinstance(letters, str) or not set(letters) <= set(LETTERS):
-        raise ValueError(f"step_labels are letters of {''.join(LETTERS)}, or names: {', '.join(LABELS)}")
+        raise ValueError(
+            f"`step_labels` must be letters ({', '.join(LETTERS)}) or names ({', '.join(LABELS)})"
+        )
     return tuple(LETTERS[letter] for letter in letters)

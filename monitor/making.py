@@ -68,11 +68,13 @@ def make_classifier(
         MissingExtra: the kind needs packages that are not installed.
     """
     if kind not in RECIPES:
-        raise UsageError(f"no kind of classifier {kind!r} can be trained; known: {', '.join(RECIPES)}")
+        raise UsageError(f"cannot train a classifier of the kind {kind!r}; known: {', '.join(RECIPES)}")
     traces = [trace for trace in traces if trace.labels]
     groups = len({trace.group for trace in traces})
     if folds and (folds < 2 or folds > groups):
-        raise UsageError(f"{folds} folds of {groups} groups: give 0, or from 2 to {groups}")
+        raise UsageError(
+            f"cannot make {folds} folds of {groups} requests (field `group`): use 0, or 2 to {groups}"
+        )
     train = recipe or RECIPES[kind]
     work = _claim(folder, kind, traces, folds)
     cases: list[Followed] = []
@@ -106,13 +108,16 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
     if path.is_file():
         if _planned(path) != plan:
             raise UsageError(
-                f"{folder} holds a training on other traces, of another kind or in other folds: name another"
+                f"{folder} contains a training run on other traces, of another kind or with other folds: "
+                "name another folder"
             )
         return work
     # A run that was killed as it began has left an empty folder there, or a plan that it did not finish.
     begun = {work, *work.glob(".*.part")} if work.is_dir() else set()
     if folder.exists() and (not folder.is_dir() or {*folder.iterdir(), *work.glob("*")} - begun):
-        raise UsageError(f"{folder} is not empty and holds no training to go on with: name another folder")
+        raise UsageError(
+            f"{folder} is not empty and contains no training run to continue: name another folder"
+        )
     work.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_text(json.dumps({"plan": plan, "undertow": __version__}) + "\n", encoding="utf-8")
@@ -163,7 +168,7 @@ def _calibration(classifier: StepClassifier, cases: Sequence[Followed]) -> Calib
         classifier=classifier.name,
         digest=classifier.digest,
         population=f"{len(safe)} of the safe traces that it was trained on, each judged by a classifier "
-        "that had not seen its request",
+        "that was not trained on its request",
     )
 
 
@@ -191,7 +196,7 @@ def _card(
         "",
     ]
     if card is None:
-        lines.append("It was not tried on traces that it had not seen: its figures are not known.")
+        lines.append("It was not tested on held-out traces, so it has no figures.")
     else:
         lines += [
             "On requests that it was not trained on:",
@@ -203,11 +208,12 @@ def _card(
             f"| {name.replace('_', ' ')} | {_number(one.value)} | {_number(one.low)} to {_number(one.high)} |"
             for name, one in card.figures.items()
         ]
+    why = "no folds were held out" if card is None else "too few traces are labelled safe"
     promised = (
-        "It has no calibration, since there were too few safe traces: make one with `undertow calibrate`."
+        f"It has no calibration, since {why}: make one with `undertow calibrate`."
         if calibration is None
         else f"Its calibration is from {len(calibration.statistics):,} safe traces like those above; for "
-        "others make one with `undertow calibrate`."
+        "other traffic, make one with `undertow calibrate`."
     )
     return "\n".join([*lines, "", promised, ""])
 

@@ -105,7 +105,7 @@ class Monitor:
         steps = 0
         for record in records:
             if not isinstance(record, Trace | Unreadable):
-                raise UsageError(f"what is judged is a Trace, not a {type(record).__name__}")
+                raise UsageError(f"expected a Trace, got a {type(record).__name__}")
             job = _Job(self, record)
             waiting.append(job)
             steps += len(job.inputs) + 1
@@ -209,7 +209,7 @@ class Session:
             UsageError: if the session is closed.
         """
         if self.verdict is not None:
-            raise UsageError("the session is closed: open another for another generation")
+            raise UsageError("the session is closed: open a new one for each generation")
         if channel is None:
             return self._take_segments(self._parser.feed(delta))
         self._structured = True

@@ -114,4 +114,4 @@ def as_policy(policy: Policy | str) -> Policy:
     for action in get_args(Action):
         if action == policy:
             return Policy(action=action)
-    raise UsageError(f"a policy is a Policy or one of {', '.join(get_args(Action))}, not {policy!r}")
+    raise UsageError(f"unknown policy {policy!r}; use a Policy or one of {', '.join(get_args(Action))}")

@@ -184,9 +184,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as problem:
-        raise UsageError(f"not a regular expression: {pattern!r} ({problem})") from problem
+        raise UsageError(f"invalid regular expression {pattern!r}: {problem}") from problem
     if compiled.match(""):
-        raise UsageError(f"the pattern {pattern!r} matches the empty text; a tag needs a character")
+        raise UsageError(
+            f"the pattern {pattern!r} matches the empty text; it must match at least one character"
+        )
     return compiled
 
 
@@ -199,7 +201,7 @@ def profile_named(name: str) -> Profile:
     if name == AUTO:
         return _auto()
     if name not in PROFILES:
-        raise UsageError(f"no profile {name!r}; there are {', '.join((AUTO, *PROFILES))}")
+        raise UsageError(f"unknown profile {name!r}; known: {', '.join((AUTO, *PROFILES))}")
     return PROFILES[name]
 
 

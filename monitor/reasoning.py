@@ -127,9 +127,9 @@ class ReasoningParser:
         lookahead: int = LOOKAHEAD,
     ) -> None:
         if close_at not in ("first", "last"):
-            raise UsageError(f"close_at is 'first' or 'last', not {close_at!r}")
+            raise UsageError(f"close_at must be 'first' or 'last', not {close_at!r}")
         if lookahead < 0:
-            raise UsageError(f"lookahead counts characters and cannot be {lookahead}")
+            raise UsageError(f"lookahead must be at least 0 characters, not {lookahead}")
         chosen = profile_named(profile) if isinstance(profile, str) else profile
         hint = profile_for(model, prompt, None if chosen.name == AUTO else chosen)
         self._adopt(profile_named(hint.profile) if chosen.name == AUTO else chosen)
@@ -192,7 +192,7 @@ class ReasoningParser:
             UsageError: The parser was closed.
         """
         if self._closed:
-            raise UsageError("the parser is closed; make a new one for another text")
+            raise UsageError("the parser is closed: make a new one for each text")
         text = self._tail + delta
         if len(text) < self._wake:
             self._tail = text

@@ -66,7 +66,7 @@ class StepSegmenter:
 
     def __init__(self, strategy: str = "sentence", max_chars: int = MAX_CHARS) -> None:
         if strategy not in boundaries.STRATEGIES:
-            raise UsageError(f"no segmentation strategy {strategy!r}; there are {', '.join(STRATEGIES)}")
+            raise UsageError(f"unknown segmentation strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
         if max_chars < 1:
             raise UsageError(f"max_chars must be at least 1, not {max_chars}")
         self.strategy = strategy
@@ -88,7 +88,7 @@ class StepSegmenter:
             UsageError: The segmenter is closed.
         """
         if self._closed:
-            raise UsageError("this segmenter is closed; make one for each text")
+            raise UsageError("the segmenter is closed: make a new one for each text")
         may_close = self.may_close(text)
         self._chunks.append(text)
         self._length += len(text)

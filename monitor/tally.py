@@ -26,10 +26,10 @@ REASONS: Final[Mapping[Reason, str]] = {
     "summary_only": "only a summary of the reasoning was saved",
     "encrypted": "the reasoning is encrypted",
     "truncated": "the generation was cut off",
-    "too_short": "nothing but signs, no word",
+    "too_short": "no words, only other characters",
     "language": "not in a language that the classifier reads",
     "garbled": "garbled or encoded text",
-    "declined": "the classifier gave no judgement",
+    "declined": "the classifier declined to judge",
     "classifier_failed": "the classifier failed",
 }
 

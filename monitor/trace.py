@@ -34,10 +34,10 @@ class Frozen(BaseModel):
 
 
 class Origin(Frozen):
-    """Where a trace was read."""
+    """Where a trace was read from; `path` is null if that was not a file."""
 
     path: str | None = None
-    """The file, as the user named it."""
+    """The path of the file, as given to undertow."""
     format: str | None = None
     """The name of the reader, such as `openai-chat`."""
     row: int | None = None
@@ -47,11 +47,11 @@ class Origin(Frozen):
 
 
 class NotAssessed(Frozen):
-    """Why a trace, or a part of it, was not judged."""
+    """Why a trace was judged in part or not at all."""
 
     reason: Reason
     detail: str = ""
-    """An explanation for people; never text of the trace."""
+    """An explanation for people; it never quotes the trace."""
 
 
 class Trace(Frozen):

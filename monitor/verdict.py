@@ -38,19 +38,19 @@ Quadrant = Literal[
 
 
 class Mark(Frozen):
-    """A step that something happened at."""
+    """A step at which the drift began or was detected."""
 
     channel: Channel = "reasoning"
     step: int = Field(ge=0)
-    """The step's index within its channel."""
+    """The index of the step within its channel, counted from 0."""
     start: int = Field(ge=0)
-    """Where the step begins in its channel's text, in characters."""
+    """Where the step begins in the text of its channel, in characters."""
     fraction: float = Field(ge=0, le=1)
-    """`start` as a share of the channel's length."""
+    """`start` divided by the length of the channel's text."""
 
 
 class Peak(Frozen):
-    """The riskiest step."""
+    """The step with the highest risk."""
 
     channel: Channel = "reasoning"
     step: int = Field(ge=0)
@@ -58,7 +58,7 @@ class Peak(Frozen):
 
 
 class LabelProbabilities(Frozen):
-    """What the classifier said of a step; adds up to 1."""
+    """The probability of each label for a step, according to the classifier; they add up to 1."""
 
     neutral: float
     aware: float
@@ -67,10 +67,10 @@ class LabelProbabilities(Frozen):
 
 
 class StepVerdict(Frozen):
-    """One step, and what it does. `label`, `risk` and `probabilities` are None if not judged."""
+    """The verdict on one step. `label`, `risk` and `probabilities` are null if it was not judged."""
 
     index: int = Field(ge=0)
-    """Counted from 0 within the channel."""
+    """The index of the step within its channel, counted from 0."""
     channel: Channel
     start: int = Field(ge=0)
     end: int = Field(ge=0)
@@ -82,45 +82,45 @@ class StepVerdict(Frozen):
     @model_validator(mode="after")
     def _all_or_nothing(self) -> Self:
         if len({self.label is None, self.risk is None, self.probabilities is None}) != 1:
-            raise ValueError("label, risk and probabilities are given together or not at all")
+            raise ValueError("label, risk and probabilities must be all set or all null")
         return self
 
 
 class ChannelVerdict(Frozen):
-    """The drift within one channel."""
+    """The verdict on one channel: the reasoning or the answer."""
 
     channel: Channel
     flagged: bool
     risk: float
     """The highest risk of a judged step."""
     onset: Mark | None
-    """Where the drift began, in retrospect from the alarm; None without an alarm."""
+    """Where the drift began, found in retrospect from the alarm; null without an alarm."""
     alarm: Mark | None
-    """Where the drift was detected: the step at which a live monitor would act; None without an alarm."""
+    """Where the drift was detected: the step at which a live monitor acts; null without an alarm."""
     peak: Peak
     recovered: bool
     """True if an alarm was raised and the channel ended in safe steps."""
 
 
 class MonitorStamp(Frozen):
-    """What produced a verdict."""
+    """The monitor that produced a verdict: its version, classifier and threshold."""
 
     undertow: str
     classifier: str
     digest: str
     false_alarm_rate: float
-    """The requested rate: at most this share of safe traces raises an alarm, on average."""
+    """The requested rate: on average, at most this share of safe traces raises an alarm."""
     threshold: float
-    """At the first step, in log-odds of risk; monitor/drift.py defines how the boundary rises."""
+    """The threshold at the first step, in log-odds of risk; monitor/drift.py defines how it rises."""
     note: str | None = None
-    """What a reader must know about the classifier, such as which labels it never gives."""
+    """What readers of the verdict must know about the classifier, such as which labels it never gives."""
 
 
 class TraceVerdict(Frozen):
-    """The verdict on one trace; its JSON form is the schema `undertow.verdict/1`.
+    """The verdict on one trace, in the format `undertow.verdict/1`.
 
-    `onset`, `alarm`, `peak`, `risk` and `recovered` repeat the first flagged channel, or the
-    first judged one where none is flagged; `channels` has each of them.
+    `onset`, `alarm`, `peak`, `risk` and `recovered` are those of the first flagged channel or, if no
+    channel is flagged, of the first judged one. `channels` has the values of each channel.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -132,10 +132,10 @@ class TraceVerdict(Frozen):
     assessed: Assessment
     not_assessed: NotAssessed | None
     flagged: bool | None
-    """None if nothing was judged, which is not the same as False."""
+    """Whether an alarm was raised; null if nothing was judged, which does not mean safe."""
     risk: float | None
     quadrant: Quadrant | None
-    """None if a channel was not judged or has unjudged steps and no alarm, or if the trace has a caveat."""
+    """Null if a channel was not judged, or has unjudged steps and no alarm, or if the trace has a caveat."""
     onset: Mark | None
     alarm: Mark | None
     peak: Peak | None
@@ -148,9 +148,9 @@ class TraceVerdict(Frozen):
     @model_validator(mode="after")
     def _cannot_look_safe(self) -> Self:
         if (self.assessed == "full") != (self.not_assessed is None):
-            raise ValueError("a reason is given exactly where a trace was not judged in full")
+            raise ValueError("not_assessed must be set exactly if assessed is not 'full'")
         if (self.assessed == "none") != (self.flagged is None):
-            raise ValueError("flagged is None exactly where nothing was judged")
+            raise ValueError("flagged must be null exactly if assessed is 'none'")
         return self
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError, WeightsError
-from ..base import StepClassifierBase, digest_of
+from ..base import StepClassifierBase, digest_of, not_picklable
 from ..contract import LABELS, Probabilities, StepInput
 from ..hub import LONGEST, ends_of
 from ..huggingface import note_on
@@ -77,7 +77,7 @@ class GuardClassifier(StepClassifierBase):
         prompts = self._family.render("{request}", "{text}")
         if isinstance(prompts[0], Chat) and not self._backend.chats:
             raise WeightsError(
-                f"{place!r} has no chat template, through which a {self._family.name} is asked"
+                f"{place!r} has no chat template, which the prompts of {self._family.name} need"
             )
         self._context = self._family.context if context is None else shown(context)
         spoken = speak or self._family.lead is None or address is not None
@@ -100,9 +100,7 @@ class GuardClassifier(StepClassifierBase):
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the arguments, not the model."""
         if self.backend is not None:
-            raise TypeError(
-                f"a {type(self).__name__} around a backend of its own cannot be sent; make it anew"
-            )
+            raise not_picklable(self, "its own backend")
         made_of = (
             self.place,
             self.revision,
@@ -173,7 +171,7 @@ class JudgeClassifier(GuardClassifier):
         backend: Backend | None = None,
     ) -> None:
         if family != "judge":
-            raise UsageError("a judge is asked our question; a guard of a family is guard:…?family=…")
+            raise UsageError("a judge has no family; to ask with the prompts of one, use guard:…?family=…")
         super().__init__(place, revision, address, family, context, speak, device, backend)
 
 

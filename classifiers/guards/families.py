@@ -49,12 +49,12 @@ def family_of(model: str, family: str | None = None) -> Family:
     """
     if family is not None:
         if family not in FAMILIES:
-            raise UsageError(f"no family of guards {family!r}; known: {', '.join(FAMILIES)}")
+            raise UsageError(f"unknown guard family {family!r}; known: {', '.join(FAMILIES)}")
         return FAMILIES[family]
     for known in FAMILIES.values():
         if re.search(known.models, model, re.IGNORECASE):
             return known
     raise UsageError(
-        f"{model!r} sounds like no guard that we know; say which it is: guard:{model}?family=…, one of "
-        f"{', '.join(FAMILIES)}"
+        f"cannot tell the family of the guard {model!r} from its name; add it as guard:{model}?family=NAME, "
+        f"where NAME is one of {', '.join(FAMILIES)}"
     )

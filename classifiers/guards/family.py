@@ -165,7 +165,7 @@ def shown(context: int) -> int:
         UsageError: if it is negative.
     """
     if context < 0:
-        raise UsageError(f"a guard is shown 0 earlier steps or more, not context={context}")
+        raise UsageError(f"context must be 0 or more earlier steps, not {context}")
     return context
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ...errors import CannotJudge
+from ...errors import CannotJudge, first_line
 from ..hub import identity, load, window_of
 from .family import Chat, Family, Heard, Prompt
 
@@ -110,7 +110,7 @@ class LocalGuard:
                 )
             except TemplateError as error:
                 raise CannotJudge(
-                    f"{self.identity}: its chat template refuses the question: {error}"
+                    f"{self.identity}: its chat template rejects the question: {first_line(error)}"
                 ) from error
             return text
         return (self._tokenizer.bos_token or "") + prompt if family.opens else prompt

@@ -62,7 +62,7 @@ class ServedGuard:
         try:
             import httpx
         except ImportError as error:
-            raise MissingExtra(f"the served model {place}", "judge") from error
+            raise MissingExtra(f"asking {place} on a server", "judge") from error
         key = os.environ.get(KEY, "").strip()  # a key read from a file may end with a line end
         if not (key.isascii() and key.isprintable()):
             raise UsageError(f"{KEY} contains line breaks or non-ASCII characters, which no API key has")

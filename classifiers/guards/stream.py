@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ...errors import UsageError, WeightsError
-from ..base import StepClassifierBase, digest_of
+from ...errors import UsageError, WeightsError, first_line
+from ..base import StepClassifierBase, digest_of, not_picklable
 from ..contract import LABELS, Probabilities, StepInput
 from ..hub import LONGEST, clean, ends_of, file_of, identity
 from ..huggingface import note_on
@@ -63,7 +63,7 @@ class StreamGuard(StepClassifierBase):
         try:
             self._tokenizer = Tokenizer.from_file(str(file_of(place, "tokenizer.json", revision)))
         except Exception as error:  # tokenizers raises a type of its own
-            raise WeightsError(f"{place!r} has no tokenizer.json that can be read: {error}") from error
+            raise WeightsError(f"cannot read the tokenizer.json of {place!r}: {first_line(error)}") from error
         self.name = f"stream:{place}"
         self.note = note_on({"neutral", "drift", "harm"})
         self.digest = digest_of(["qwen3guard-stream", identity(place, revision), context])
@@ -76,13 +76,13 @@ class StreamGuard(StepClassifierBase):
             UsageError: if the name has the address of a server, or an option is unknown or wrong.
         """
         if name.address is not None:
-            raise UsageError("a stream guard runs on this machine: OpenAI's interface has no token heads")
+            raise UsageError("a stream guard runs on this machine only: OpenAI's API has no scores per token")
         return cls(name.place, name.revision, **take(name.options, {"context": int, "device": str}))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the arguments, not the model."""
         if self.model is not None:
-            raise TypeError("a StreamGuard around a model of its own cannot be sent; make it anew")
+            raise not_picklable(self, "its own model")
         return type(self), (self.place, self.revision, self.context, self.device)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from safetensors import SafetensorError
 
-from ...errors import MissingExtra, WeightsError
+from ...errors import MissingExtra, WeightsError, first_line
 from ..hub import file_of, on_device, window_of
 
 __all__ = ["LEVELS", "StreamHeads"]
@@ -48,14 +48,14 @@ class StreamHeads:
             import torch
             from transformers import Qwen3Config, Qwen3Model
         except ImportError as error:
-            raise MissingExtra(f"the model {place}", "transformers") from error
+            raise MissingExtra(f"loading the model {place}", "transformers") from error
         try:
             said = json.loads(file_of(place, "config.json", revision).read_text(encoding="utf-8"))
             weights = _weights(place, revision)
             maps = {"user": said["query_risk_level_map"], "assistant": said["response_risk_level_map"]}
             self.risks = {role: [names[str(i)] for i in range(len(names))] for role, names in maps.items()}
             if sorted(self.risks["assistant"]) != sorted(LEVELS):
-                raise ValueError(f"its levels are {', '.join(map(str, self.risks['assistant']))}")
+                raise ValueError(f"its risk levels are {', '.join(map(str, self.risks['assistant']))}")
             left_out = {
                 "auto_map",
                 "architectures",
@@ -70,7 +70,9 @@ class StreamHeads:
             self._model.load_state_dict(body)
             self._heads = {role: _path(weights, prefix) for role, prefix in _PATHS.items()}
         except (KeyError, RuntimeError, OSError, ValueError, TypeError, SafetensorError) as error:
-            raise WeightsError(f"{place!r} is no Qwen3Guard-Stream that can be read: {error}") from error
+            raise WeightsError(
+                f"cannot load {place!r} as a Qwen3Guard-Stream: {first_line(error)}"
+            ) from error
         self.window = window_of(config)
         self._eps = float(config.rms_norm_eps)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -59,7 +59,7 @@ class CachedClassifier:
             self._base.execute("CREATE TABLE IF NOT EXISTS rows (key BLOB UNIQUE, row BLOB)")
         except sqlite3.Error as error:
             raise UsageError(
-                f"cannot use {path} as a cache: {error}; name another file, or delete it"
+                f"cannot use {path} as a cache: {error}; name another file or delete it"
             ) from error
 
     @property

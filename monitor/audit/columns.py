@@ -66,7 +66,7 @@ def judge_columns(
     """
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
-        raise UsageError("the columns of a table all have one length")
+        raise UsageError(f"the columns must all have the same length, not {sorted(lengths)}")
     rows = [_row(columns, values) for values in zip(*columns.values(), strict=True)]
     asked = reader_named(format, mapping)
     records = [list(records_of(row, asked or reader_of(row), index)) for index, row in enumerate(rows)]

@@ -180,8 +180,8 @@ def _comparison(after: AuditResult, before: AuditResult, sides: _Sides, others: 
     common = [(side, others.by_key[key]) for key, side in sides.by_key.items() if key in others.by_key]
     if not common:
         raise InputError(
-            "nothing to compare: the two have no judged traces with a prompt or an id in common; "
-            "`--map prompt=FIELD` says where the prompt stands"
+            "nothing to compare: no judged traces of the two audits have the same prompt or id; if the "
+            "prompt is in another field, name it with `--map prompt=FIELD`"
         )
     new, old = (
         np.array([[s.flagged, s.traces] for s in part], dtype=float) for part in zip(*common, strict=True)

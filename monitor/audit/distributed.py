@@ -62,7 +62,7 @@ def audit_on_ray(
     ray = _ray()
     columns = parquet.schema()
     if out.exists():
-        raise UsageError(f"{out} is there already: a run on a cluster writes a new folder")
+        raise UsageError(f"{out} already exists: a run on a cluster writes a new folder; name another")
     beside = out.with_name(f".{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     if not ray.is_initialized():
@@ -178,8 +178,8 @@ def _counted(
     if found != expected:
         wrong = sorted(name for name in {*found, *expected} if found[name] != expected[name])
         raise UndertowError(
-            f"{len(wrong)} files have another number of verdicts than of records, such as {wrong[0]} "
-            f"({found[wrong[0]]} of {expected[wrong[0]]}): the input changed during the run; run again"
+            f"{len(wrong)} files have a different number of verdicts than of records, such as {wrong[0]} "
+            f"({found[wrong[0]]} and {expected[wrong[0]]}): the input changed during the run; run again"
         )
     return summary
 
@@ -203,5 +203,5 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise MissingExtra("the engine ray", "ray") from error
+        raise MissingExtra("judging with Ray", "ray") from error
     return ray

@@ -22,7 +22,9 @@ from ...errors import UsageError
 from .compare import Comparison
 from .summary import AuditResult
 
-__all__ = ["Condition", "exit_status"]
+__all__ = ["NO_COMPARISON", "Condition", "exit_status"]
+
+NO_COMPARISON = "the condition worse needs transcripts to compare with: name them with --against"
 
 _FORM = re.compile(r"(flagged|incomplete)(?:>(\d+(?:\.\d+)?)%)?|worse|never")
 
@@ -45,8 +47,8 @@ class Condition:
         found = _FORM.fullmatch(text.replace(" ", ""))
         if found is None:
             raise UsageError(
-                f"cannot fail on {text!r}; it can be flagged, incomplete, worse or never, and flagged>5% or "
-                "incomplete>1% for a share"
+                f"cannot fail on {text!r}; the conditions are flagged, incomplete, worse and never, or a "
+                "share such as flagged>5% or incomplete>1%"
             )
         return cls(found[1] or found[0], float(found[2] or 0) / 100)
 
@@ -62,7 +64,7 @@ class Condition:
             return 3 * (result.partial + result.none > self.share * result.records)
         if self.name == "worse":
             if comparison is None:
-                raise UsageError("worse than what? --against says what to compare with")
+                raise UsageError(NO_COMPARISON)
             return int(comparison.worse)
         return 0
 

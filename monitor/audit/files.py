@@ -114,7 +114,7 @@ def _document(file: BinaryIO, name: str) -> str | None:
     if len(raw) + len(rest) > DOCUMENT_LIMIT:
         if is_list:
             limit = DOCUMENT_LIMIT // 2**20
-            raise InputError(f"{name} is one JSON document above {limit} MiB; save it as JSON Lines")
+            raise InputError(f"{name} is one JSON document larger than {limit} MiB; save it as JSON Lines")
         return None
     text = _mend((raw + rest).removeprefix(_BOM).decode("utf-8", "surrogateescape").strip(" \t\r\n"))
     value, end = _parse_at(text, 0)
@@ -183,7 +183,7 @@ def _members(text: str, size: int) -> Iterator[Row]:
     while not (text.startswith("]", at) and index == 0):
         value, end = _parse_at(text, at)
         if isinstance(value, Broken):
-            yield Row(index, Broken(f"{value.detail}; nothing after it in this list can be read"), size)
+            yield Row(index, Broken(f"{value.detail}; the rest of the list cannot be read"), size)
             return
         foreign = _FOREIGN_BYTE.search(text, at, end)
         yield Row(index, Broken("not UTF-8") if foreign else value, size * end // len(text))
@@ -192,7 +192,7 @@ def _members(text: str, size: int) -> Iterator[Row]:
             break
         at = _skip(text, at + 1)
     if text[at:] != "]":
-        yield Row(index, Broken("the list is cut off, or goes on after its end"), size)
+        yield Row(index, Broken("the list is cut off, or followed by other text"), size)
 
 
 def _single(text: str, size: int, is_row: Callable[[Mapping[str, object]], bool]) -> Iterator[Row]:

@@ -47,11 +47,11 @@ def _places(path: str | Path) -> list[Place]:
     if not here.exists() and has_magic(name):
         matched = [Path(found) for found in sorted(glob(name, recursive=True))]
         if not matched:
-            raise InputError(f"nothing matches {name}")
+            raise InputError(f"no file matches {name}")
         # Matched folders are skipped: the pattern itself says how deep to look.
         return [Place(str(file), file) for file in matched if file.is_file()]
     if not here.exists():
-        raise InputError(f"no such file: {here}")
+        raise InputError(f"no such file or folder: {here}")
     return [Place(str(file), file) for file in ([here] if not here.is_dir() else _inside(here))]
 
 
@@ -62,13 +62,15 @@ def _inside(folder: Path) -> list[Path]:
         listed = _directly(folder / "data")
     if not listed:
         kinds = ", ".join(SUFFIXES)
-        raise InputError(f"no {kinds} file directly in {folder}; name the files themselves")
+        raise InputError(f"no {kinds} file directly in {folder}; name the files, or give a pattern")
     home = folder.resolve()
     for file in listed:
         if not file.exists():
-            raise InputError(f"{file} is not there, or is a link that leads nowhere: remove the link")
+            raise InputError(
+                f"{file} does not exist, or is a broken link: restore the file, or remove the link"
+            )
         if not file.resolve().is_relative_to(home):
-            raise InputError(f"{file} is a link that leads out of {folder}; name it to have it read")
+            raise InputError(f"{file} is a link to a file outside {folder}; to read it, name it on its own")
     return listed
 
 

@@ -27,6 +27,7 @@ from ..monitor import Monitor
 from ..trace import Trace
 from ..verdict import TraceVerdict
 from .sources import Record
+from .writers import RETRY
 
 __all__ = ["Journal", "key_of"]
 
@@ -150,14 +151,12 @@ class Journal:
 
     def _explained(self, error: sqlite3.Error, out: Path) -> UndertowError:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN":
-            return UsageError(f"cannot write {out}: no file {self.path.name} can be made beside it")
+            return UsageError(f"cannot write {out}: {self.path.name} cannot be created beside it")
         if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
             return UsageError(f"another run is writing to {out}: wait for it, or give this one another --out")
         if getattr(error, "sqlite_errorname", "") in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
             return UndertowError(f"{self.path} is damaged: delete it and run again, without --resume")
-        return UndertowError(
-            f"cannot keep verdicts in {self.path}: {error}; make room and run again with --resume"
-        )
+        return UndertowError(f"cannot write {self.path}: {error}; {RETRY}")
 
 
 def _restored(line: bytes) -> TraceVerdict | None:

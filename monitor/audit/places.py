@@ -207,10 +207,10 @@ class _Guarded(io.RawIOBase):
         try:
             data = self._inner.read1(len(buffer))  # one piece at a time: data before the damage is kept
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            data, self.damage = b"", f"damaged, nothing after this can be read: {error}"
+            data, self.damage = b"", f"damaged, the rest cannot be read: {error}"
         except Exception as error:
             if type(error).__module__.split(".")[0] != "zstandard":
                 raise
-            data, self.damage = b"", "damaged, nothing after this can be read: no Zstandard from here on"
+            data, self.damage = b"", "damaged, the rest cannot be read: not Zstandard data"
         buffer[: len(data)] = data
         return len(data)

@@ -97,8 +97,8 @@ class _Library:
             return shelf
         record = shelf.find(_place(verdict.origin))
         if record is None:
-            return f"{name} no longer has the row in which it was read"
-        return record if _same(record, verdict) else f"{name} no longer has there what was judged"
+            return f"{name} no longer has the row that was judged"
+        return record if _same(record, verdict) else f"the row in {name} has changed since it was judged"
 
     def _shelf(self, name: str) -> _Shelf | str:
         """Open the transcript with this name, or return the reason if that fails."""
@@ -106,13 +106,13 @@ class _Library:
             return "it was read from standard input, which cannot be read again"
         place = self._where(name)
         if place is None:
-            return f"several of the transcripts could be {name}"
+            return f"several of the given transcripts match {name}"
         if place.path is not None and not place.path.is_file():
-            return f"{name} is no longer there; --transcripts says where it is now"
+            return f"{name} no longer exists; if it was moved, name its place with --transcripts"
         try:
             (source,) = open_sources(place.name, format=self._format, mapping=self._mapping)
         except UndertowError as error:
-            return f"{name} cannot be read again: {error}"
+            return f"cannot read {name} again: {error}"
         return _Shelf(source)
 
     def _where(self, name: str) -> Place | None:

@@ -111,7 +111,9 @@ def audit(
     escalation = Escalation(judge.classifier)
     if engine == "ray":
         if verdicts is None or any((page, resume, each)):
-            raise UsageError("the engine ray needs out, and has no report, no resume and no each")
+            raise UsageError(
+                "the engine ray needs out (--out FOLDER), and supports no report, resume or each"
+            )
         return audit_on_ray(sources, verdicts, recipe, workers=workers, format=format, mapping=mapping)
     write = writer_for(verdicts) if verdicts is not None else None
     summary = Summary(place.name for place in places)
@@ -195,16 +197,17 @@ def _check(
     resume: bool,
 ) -> None:
     """Refuse options without effect, and outputs that would overwrite each other."""
-    if redact and page is None:
-        raise UsageError("redact is about the report: ask for one with report (--report FILE.html)")
-    if evidence and page is None:
-        raise UsageError("evidence is shown in the report: ask for one with report (--report FILE.html)")
+    for option, given in (("redact", redact), ("evidence", evidence)):
+        if given and page is None:
+            raise UsageError(
+                f"{option} changes the report only: ask for one with report (--report FILE.html)"
+            )
     if resume and verdicts is None:
-        raise UsageError("resume goes on with a file of verdicts: name it with out (--out FILE.jsonl)")
+        raise UsageError("resume needs the file of verdicts to continue: name it with out (--out FILE.jsonl)")
     names = {"verdicts": verdicts, "report": page, "cache": cache}
     for (one, path), (other, same) in combinations(names.items(), 2):
         if path is not None and same is not None and path.resolve() == same.resolve():
-            raise UsageError(f"the {one} and the {other} cannot both be {path}")
+            raise UsageError(f"the {one} and the {other} cannot both be written to {path}")
 
 
 def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
@@ -217,7 +220,7 @@ def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
         return None
     found = Path(path)
     if not found.parent.is_dir() or (found.exists() and not found.is_file()):
-        raise UsageError(f"cannot write {found}: not a file in a folder that exists")
+        raise UsageError(f"cannot write {found}: its folder does not exist, or it is not a regular file")
     if any(place.is_at(found) for place in inputs):
         raise UsageError(f"cannot write {found}: it is one of the files to audit")
     return found

@@ -105,18 +105,18 @@ def _open(place: Place, asked: Reader | None, mapping: Mapping[str, str]) -> Sou
     objects = [row for row in head if isinstance(row, dict)]
     for part, field in mapping.items():
         if not any(field in row for row in objects):
-            raise UsageError(f"no field {plain(field)!r} to map {part} to in {place.name}: {_seen(head)}")
+            raise UsageError(f"{place.name} has no field {plain(field)!r} for the {part}: {_seen(head)}")
     reader = asked or next((reader for row in objects if (reader := reader_of(row))), None)
     if reader is None:
         if any(row.get("schema") == SCHEMA for row in objects):
             raise UnknownFormat(
-                f"{place.name} holds verdicts, and an audit takes transcripts: `undertow report` reads it; "
-                "keep it in another folder than what is audited"
+                f"{place.name} contains verdicts, not transcripts: read it with `undertow report`, and keep "
+                "it outside the folders that you audit"
             )
         names = ", ".join(reader.name for reader in all_readers())
         raise UnknownFormat(
-            f"{place.name} has no known format: {_seen(head)}. Known are {names} "
-            "(`undertow formats` says more); `--map reasoning=FIELD --map answer=FIELD` names the fields"
+            f"{place.name} has no known format: {_seen(head)}; known formats: {names} (see `undertow "
+            "formats`); to name the fields, use `--map reasoning=FIELD --map answer=FIELD`"
         )
     return Source(place, size, reader, fixed=asked is not None, columns=columns)
 
@@ -169,7 +169,7 @@ def records_of(value: object, reader: Reader | None, index: int, path: str | Non
     elif not isinstance(value, dict):
         yield _unreadable({}, origin, "unreadable_row", f"{kind(value)} where an object was expected")
     elif reader is None:
-        yield _unreadable({}, origin, "unreadable_row", "its fields are those of no known format")
+        yield _unreadable({}, origin, "unreadable_row", "its fields match no known format")
     else:
         yield from _records(value, origin, reader)
 

@@ -84,11 +84,9 @@ class AuditResult(Frozen):
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         if self.full + self.partial + self.none != self.records:
-            raise ValueError(
-                "a record is judged in full, in part or not at all, and in one of these ways only"
-            )
+            raise ValueError("full, partial and none must add up to records")
         if (sum(self.why_partial.values()), sum(self.why_none.values())) != (self.partial, self.none):
-            raise ValueError("a reason is given for each record that was not judged in full")
+            raise ValueError("why_partial and why_none must add up to partial and none")
         return self
 
     @computed_field  # type: ignore[prop-decorator]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from ...classifiers.contract import CHANNELS
-from ...errors import InputError
+from ...errors import InputError, first_line
 from ..verdict import SCHEMA, ChannelVerdict, Mark, Peak, TraceVerdict, steps_of
 from .files import LINE_LIMIT
 from .plain import plain
@@ -44,7 +44,7 @@ def read_verdicts(path: str | Path) -> Iterator[TraceVerdict]:
     if path.is_dir():
         parts = sorted(path.glob("*.parquet"))
         if not parts:
-            raise InputError(f"{path} is no folder of verdicts: no .parquet file in it")
+            raise InputError(f"{path} is not a folder of verdicts: it contains no .parquet file")
         yield from chain.from_iterable(map(read_verdicts, parts))
         return
     try:
@@ -67,33 +67,35 @@ def _verdicts(file: BinaryIO, path: Path) -> Iterator[TraceVerdict]:
         number += 1
         line = line.removeprefix(_BOM if number == 1 else b"").strip()
         if line:
-            yield _verdict(line, path, number, first=not found)
+            yield _verdict(line, path, f"line {number}", first=not found)
             found += 1
     if not found:
-        raise InputError(f"{path} is empty: no verdicts in it")
+        raise _empty(path)
 
 
 def _rows(lines: Iterable[bytes], path: Path) -> Iterator[TraceVerdict]:
     """Yield the verdicts of a file that consists of rows, not lines."""
     number = 0
     for number, line in enumerate(lines, start=1):
-        yield _verdict(line, path, number, first=False)
+        yield _verdict(line, path, f"row {number}", first=False)
     if not number:
-        raise InputError(f"{path} is empty: no verdicts in it")
+        raise _empty(path)
 
 
-def _verdict(line: bytes, path: Path, number: int, *, first: bool) -> TraceVerdict:
+def _empty(path: Path) -> InputError:
+    return InputError(f"{path} contains no verdicts")
+
+
+def _verdict(line: bytes, path: Path, where: str, *, first: bool) -> TraceVerdict:
     try:
         verdict = TraceVerdict.model_validate_json(line)
         problem = _unsound(verdict)
     except ValidationError as error:
         if first and (what := _what(line)):
-            raise InputError(f"{path} is no file of verdicts: {what}") from None
-        # The message leaves out the input, which may be text of a trace.
-        worst = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        problem = plain(": ".join((".".join(map(str, worst["loc"])), worst["msg"])).removeprefix(": "), 200)
+            raise InputError(f"{path} is not a file of verdicts: {what}") from None
+        problem = plain(first_line(error), 200)
     if problem:
-        raise InputError(f"{path}, line {number}, is no verdict ({problem}); write the verdicts anew")
+        raise InputError(f"{path}: {where} is not a verdict ({problem}); run the audit again")
     return verdict
 
 
@@ -108,9 +110,9 @@ def _unsound(verdict: TraceVerdict) -> str:
         ):
             return f"the steps of the {channel} are not in order"
         if any(step.risk is not None and not 0 <= step.risk <= 1 for step in steps):
-            return f"a step of the {channel} has a risk that is no probability"
+            return f"a step of the {channel} has a risk that is not a probability"
         if any(mark.step >= len(steps) for mark in _marks(verdict, channel)):
-            return f"a mark in the {channel} is at a step that there is not"
+            return f"a mark in the {channel} refers to a step that does not exist"
     return ""
 
 
@@ -134,7 +136,7 @@ def _what(line: bytes) -> str:
     if schema == SCHEMA:
         return ""
     if isinstance(schema, str):
-        return f"it says that it is {plain(schema)}, and this version reads {SCHEMA}"
+        return f"its schema is {plain(schema)}, but this version reads {SCHEMA}"
     if reader_of(value) is not None:
-        return "it looks like transcripts; `undertow audit --out FILE.jsonl` makes verdicts of them"
+        return "it looks like transcripts; judge them with `undertow audit --out FILE.jsonl`"
     return f"its first line is an object without the schema {SCHEMA}"

@@ -124,13 +124,13 @@ class Workers:
 
     def __init__(self, recipe: Recipe, count: int) -> None:
         if count < 1:
-            raise UsageError(f"there must be at least one worker, not {count}")
+            raise UsageError(f"workers must be at least 1, not {count}")
         try:
             ForkingPickler.dumps(recipe)
         except Exception as error:
             raise UsageError(
-                f"the classifier {recipe.name!r} cannot be handed to another process: give its name or "
-                "folder, or leave out workers"
+                f"the classifier {recipe.name!r} cannot be sent to another process: give its name or folder, "
+                "or leave workers out"
             ) from error
         self._recipe, self._count = recipe, count
         self._pool = self._start()
@@ -169,8 +169,8 @@ class Workers:
             return waiting[0][1].result()
         except BrokenProcessPool as error:
             raise UndertowError(
-                "workers died twice on the same traces, most likely for want of memory: ask for fewer "
-                "--workers, and go on with --resume"
+                "workers died twice on the same traces, most likely because they ran out of memory: use "
+                "fewer --workers, and continue with --resume"
             ) from error
 
     def _submit(self, chunk: _Chunk) -> _Job:

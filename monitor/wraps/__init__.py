@@ -45,8 +45,8 @@ def wrap(x: Any, *, monitor: Monitor | None = None, policy: Policy | str = "obse
     home = next((_WRAPS[name] for name in _libraries(x) if name in _WRAPS), None)
     if home is None:
         raise UsageError(
-            f"cannot wrap a {type(x).__module__}.{type(x).__qualname__}; there are wraps for objects of "
-            f"{', '.join(sorted(_WRAPS))}, and undertow.Monitor.open for everything else"
+            f"cannot wrap a {type(x).__module__}.{type(x).__qualname__}; wrap objects of "
+            f"{', '.join(sorted(_WRAPS))}, and use undertow.Monitor.open for anything else"
         )
     chosen = as_policy(policy)
     return import_module(home, __name__).wrap_object(x, monitor or Monitor(), chosen, **options)

@@ -25,7 +25,7 @@ __all__ = ["CUT_SHORT", "Answer", "Asked", "Json", "Out", "asked_of", "chief", "
 
 Json = dict[str, Any]
 
-CUT_SHORT = NotAssessed(reason="truncated", detail="the answer broke off before its end")
+CUT_SHORT = NotAssessed(reason="truncated", detail="the response was cut off")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Answer(Choices, ABC):
         ended: dict[int, list[Piece]] = {}
         for choice in {0, *self.gates} if None in odd else {choice for choice in odd if choice is not None}:
             before = self.cut(choice)
-            pieces = self.let(choice, self.gate(choice).refuse("a part of the answer is no text"))
+            pieces = self.let(choice, self.gate(choice).refuse("a part of the response is not text"))
             if self.cut(choice) and not before:
                 ended[choice] = pieces
             if self.cut(choice) and self.asked.closed:

@@ -34,9 +34,9 @@ _FIELDS = ("reasoning_content", "reasoning", "thinking")
 _LISTS = ("reasoning_details", "thinking_blocks")
 _DETAILS = {"reasoning.text": "text", "thinking": "thinking", "reasoning.summary": "summary"}
 _CAVEATS: Mapping[Reason, str] = {
-    "summary_only": "the provider gave a summary in place of the reasoning",
-    "encrypted": "the provider kept reasoning back or encrypted it",
-    "wrong_types": "a field that holds text held something else",
+    "summary_only": "the provider returned a summary instead of the reasoning",
+    "encrypted": "the provider withheld or encrypted the reasoning",
+    "wrong_types": "a text field contained something other than text",
 }
 
 

@@ -110,7 +110,7 @@ def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
         UsageError: the object is not a chat model.
     """
     if not isinstance(x, BaseChatModel):
-        raise UsageError(f"wrap a chat model of LangChain's, not a {type(x).__qualname__}")
+        raise UsageError(f"expected a chat model of LangChain, not a {type(x).__qualname__}")
     copied = x.model_copy()
     copied.__class__ = _judging(type(x), monitor, as_policy(policy))
     return copied

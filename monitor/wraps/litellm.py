@@ -109,7 +109,7 @@ def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
         UsageError: the object is neither.
     """
     if x is not litellm and not isinstance(x, Router):
-        raise UsageError(f"wrap the module litellm or a Router, not a {type(x).__qualname__}")
+        raise UsageError(f"expected the module litellm or a Router, not a {type(x).__qualname__}")
     return _Judged(x, monitor, policy)
 
 

@@ -40,7 +40,7 @@ def probe_for(probe: Any, model: Any, tokenizer: Any) -> ProbeClassifier:
     """
     made = probe if hasattr(probe, "predict_proba") else load_classifier(probe)
     if not isinstance(made, ProbeClassifier):
-        raise UsageError(f"{made.name} is no probe: give what `fit_probe` made, or its folder")
+        raise UsageError(f"{made.name} is not a probe: give a ProbeClassifier, or the folder of one")
     return made.attach(model, tokenizer)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from ...classifiers.contract import Channel
-from ...errors import InputError, MissingExtra
+from ...errors import InputError, MissingExtra, first_line
+from ..audit.plain import plain
 from ..gate import Gate
 from ..verdict import TraceVerdict
 from .answers import Asked
@@ -100,13 +101,13 @@ def follow_call(
         ) as response:
             if response.is_error:
                 response.read()
-                raise InputError(f"the server refuses ({response.status_code}): {response.text[:300]}")
+                raise InputError(f"{url} returned status {response.status_code}: {_shown(response.text)}")
             cut_short = not _follow_events(response.iter_bytes(), answer, told)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        raise InputError(f"{url!r} is no URL such as http://localhost:8000/v1") from None
+        raise InputError(f"{url!r} is not a URL such as http://localhost:8000/v1") from None
     except httpx.HTTPError as error:
         if not answer.gates:
-            raise InputError(f"{url} cannot be reached: {error or type(error).__name__}") from None
+            raise InputError(f"cannot reach {url}: {first_line(error)}") from None
     answer.end(cut_short=cut_short)
     told(answer.gate(0))
     return answer.verdicts[0]
@@ -125,7 +126,9 @@ def _follow_events(data: Iterable[bytes], answer: ChatAnswer, told: Told) -> boo
             if (event.data or "").strip() == "[DONE]":
                 return True
             if event.payload is not None and "error" in event.payload and not answer.gates:
-                raise InputError(f"the server fails: {json.dumps(event.payload['error'])[:300]}")
+                raise InputError(
+                    f"the server reported an error: {_shown(json.dumps(event.payload['error']))}"
+                )
             if event.payload is not None and "error" in event.payload:
                 return False
             if event.payload is not None:
@@ -156,14 +159,14 @@ def follow_model(path: Path, asked: Asked, told: Told, **options: Any) -> TraceV
     from .transformers import wrap_object
 
     if not path.is_dir():
-        raise InputError(f"there is no folder {path}; --model without --url is a folder with a model")
+        raise InputError(f"no such folder: {path}; without --url, --model must be a folder with a model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, use_safetensors=True, dtype="auto"
         )
     except (OSError, ValueError) as error:
-        raise InputError(f"there is no model in {path}: {error}") from None
+        raise InputError(f"cannot load a model from {path}: {first_line(error)}") from None
     wrapped = wrap_object(model, asked.monitor, asked.policy, tokenizer=tokenizer)
     turns = [{"role": "user", "content": asked.prompt}]
     inputs: Any
@@ -178,3 +181,8 @@ def follow_model(path: Path, asked: Asked, told: Told, **options: Any) -> TraceV
     )
     verdict: TraceVerdict = output.undertow[0]
     return verdict
+
+
+def _shown(text: str) -> str:
+    """Return a server's text on one line, safe to print."""
+    return plain(" ".join(text.split()), 300)

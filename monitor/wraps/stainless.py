@@ -109,7 +109,7 @@ def wrapped_client(x: Any, library: Library, monitor: Monitor, policy: Policy, p
     plain, waiting = getattr(home, library.client), getattr(home, f"Async{library.client}")
     if not isinstance(x, plain | waiting):
         raise UsageError(
-            f"wrap an {library.client} or Async{library.client} client, not a {type(x).__qualname__}"
+            f"expected an {library.client} or Async{library.client} client, not a {type(x).__qualname__}"
         )
 
     def build(like: Any, payload: Json) -> Any:

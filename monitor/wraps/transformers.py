@@ -57,11 +57,11 @@ def wrap_object(
     """
     if hasattr(x, "generate"):
         if tokenizer is None:
-            raise UsageError("a model knows no text: give its tokenizer, wrap(model, tokenizer=…)")
+            raise UsageError("a model needs its tokenizer: wrap(model, tokenizer=…)")
         return MonitoredModel(x, tokenizer, monitor, policy, profile, probe)
     if getattr(x, "task", None) == "text-generation":
         return MonitoredPipeline(x, MonitoredModel(x.model, x.tokenizer, monitor, policy, profile, probe))
-    raise UsageError(f"a {type(x).__name__} writes no text: wrap a model or a text-generation pipeline")
+    raise UsageError(f"expected a model or a text-generation pipeline, not a {type(x).__name__}")
 
 
 class MonitoredModel:
@@ -102,7 +102,7 @@ class MonitoredModel:
             UsageError: always.
         """
         raise UsageError(
-            "continuous batching tells nobody what it writes, so nothing of it can be judged: use generate"
+            "continuous batching shows no text while it generates, so it cannot be judged: use generate"
         )
 
     def generate(
@@ -145,17 +145,17 @@ class MonitoredModel:
         """Refuse what would make the verdicts wrong."""
         if (self.setting(options, "num_beams") or 1) > 1:
             raise UsageError(
-                "beam search rewrites what it has written, so nothing in it can be judged as it comes: "
+                "beam search revises text that it has written, so it cannot be judged while it generates: "
                 "set num_beams=1 (sampling, greedy search and num_return_sequences are fine)"
             )
         if self.setting(options, "cache_implementation") == "paged":
             self.generate_batch()
         drafts = any(self.setting(options, name) for name in _DRAFTED)
         if drafts and "divert" in map(self.policy.of, CHANNELS):
-            raise UsageError("divert forces tokens, which assisted generation cannot do: use stop instead")
+            raise UsageError("divert forces tokens, which assisted generation does not support: use stop")
         if drafts and self.probe:
             raise UsageError(
-                "a probe reads token after token, and assisted generation writes several at once"
+                "a probe reads one token at a time, but assisted generation writes several: leave one out"
             )
 
     def setting(self, options: Mapping[str, Any], name: str) -> Any:
@@ -192,13 +192,15 @@ class _Run:
         if streamer is None or not any(map(self._wrap.policy.holds, CHANNELS)):
             return None
         if not hasattr(streamer, "on_finalized_text"):
-            raise UsageError("text is held back: use a streamer of texts, such as TextIteratorStreamer")
+            raise UsageError(
+                "the policy holds text back: use a streamer of text, such as TextIteratorStreamer"
+            )
         return options.pop("streamer")
 
     def _begin(self, prompts: Any) -> list[Row]:
         """Open a gate for each row; `prompts` are their token ids, padded on the left."""
         if self._display is not None and len(prompts) > 1:
-            raise UsageError("a streamer shows one row: give the prompts one by one, or an observer=")
+            raise UsageError("a streamer shows one prompt: give the prompts one by one, or use observer=")
         self._width = self._seen = prompts.shape[1]
         wrap, tokenizer = self._wrap, self._wrap.tokenizer
         silent = self._ends | set(tokenizer.all_special_ids).intersection({self._pad})
@@ -224,7 +226,7 @@ class _Run:
         if given is None:
             return self._said(ids)
         if not given or rows % len(given):
-            raise UsageError(f"{len(given)} prompts were named for {rows} rows")
+            raise UsageError(f"got {len(given)} prompts for {rows} rows; give one for each")
         one = given[row // (rows // len(given))]
         return one if isinstance(one, str) else self._said(self._unpadded(one))
 

@@ -30,7 +30,7 @@ from .dialects import index_of, items_of, prompt_of
 
 __all__ = ["wrap_object"]
 
-_ODD = NotAssessed(reason="wrong_types", detail="an output held something else than completions with texts")
+_ODD = NotAssessed(reason="wrong_types", detail="an output held something other than completions with text")
 
 
 def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
@@ -43,7 +43,7 @@ def wrap_object(x: Any, monitor: Monitor, policy: Policy) -> Any:
         UsageError: the object has no `generate`.
     """
     if not callable(getattr(x, "generate", None)):
-        raise UsageError(f"wrap an LLM or an AsyncLLM of vLLM's, not a {type(x).__qualname__}")
+        raise UsageError(f"expected an LLM or AsyncLLM of vLLM, not a {type(x).__qualname__}")
     return (_Online if hasattr(x, "abort") else _Offline)(x, monitor, policy)
 
 
@@ -82,7 +82,7 @@ class _Offline(_Judged):
         Raises:
             UsageError: always.
         """
-        raise UsageError("beam search is not judged: use generate or chat")
+        raise UsageError("beam search cannot be judged: use generate or chat")
 
     def chat(self, messages: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Answer conversations, with verdicts as in `generate`."""

@@ -82,7 +82,7 @@ def test_what_only_the_other_process_loads(monkeypatch: pytest.MonkeyPatch, name
 
 def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     """Whoever begins a process for it hears what is wrong."""
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="cannot read"):
         Apart.begun(tmp_path)
 
 

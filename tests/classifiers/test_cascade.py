@@ -108,7 +108,7 @@ def test_a_folder_names_its_members(tmp_path: Path) -> None:
     said = json.loads(path.read_text())
     said["settings"]["second"]["digest"] = "sha256:" + "0" * 64
     path.write_text(json.dumps(said))
-    with pytest.raises(WeightsError, match="another step-lexical"):
+    with pytest.raises(WeightsError, match="its member step-lexical has changed"):
         load_classifier(tmp_path / "both")
 
 

@@ -177,7 +177,7 @@ def test_report_names_what_was_raised() -> None:
         AssertionError, match=r"(?s)accepts-nothing: it raised ValueError: .*survives-odd-texts: "
     ):
         check_classifier(Broken(fails_on_nothing))
-    with pytest.raises(AssertionError, match="gives-probabilities: the rows are a list"):
+    with pytest.raises(AssertionError, match="gives-probabilities: predict_proba returned a list"):
         check_classifier(Broken(gives_lists))
 
 

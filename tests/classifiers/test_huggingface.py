@@ -66,7 +66,7 @@ def test_rows_are_those_of_transformers(folder: Path, classifier: HuggingFaceCla
         shares = model(input_ids=ids).logits.softmax(-1)[0].numpy()
     (row,) = classifier.predict_proba(STEPS[:1])
     assert row == pytest.approx([shares[0], 0, 0, shares[1]], abs=1e-6)
-    assert classifier.note == "it tells neutral, harm; never aware or drift"
+    assert classifier.note == "it gives only the labels neutral and harm, never aware or drift"
 
 
 def test_the_riskiest_window_counts(classifier: HuggingFaceClassifier) -> None:
@@ -125,9 +125,9 @@ def test_refuses_to_guess(names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("labels", "match"),
     [
-        ({"safe": "neutral"}, "each class once"),
+        ({"safe": "neutral"}, "each class"),
         ({"safe": "neutral", "unsafe": "bad"}, "one of neutral"),
-        ({"safe": "neutral", "unsafe": "aware"}, "could ever be a risk"),
+        ({"safe": "neutral", "unsafe": "aware"}, "could ever have a risk"),
     ],
     ids=["a class is missing", "no label", "nothing unsafe"],
 )
@@ -167,10 +167,10 @@ def test_no_such_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        (lambda place: (place / "model.safetensors").write_bytes(b"zorp" * 99), "cannot be loaded"),
-        (lambda place: (place / "config.json").write_text("[]"), "cannot be loaded"),
-        (lambda place: said(place, id2label={"0": "a", "1": "b", "2": "c"}), "cannot be loaded"),
-        (lambda place: said(place, num_hidden_layers=3), "lacks 16 of the weights"),
+        (lambda place: (place / "model.safetensors").write_bytes(b"zorp" * 99), "cannot load"),
+        (lambda place: (place / "config.json").write_text("[]"), "cannot load"),
+        (lambda place: said(place, id2label={"0": "a", "1": "b", "2": "c"}), "cannot load"),
+        (lambda place: said(place, num_hidden_layers=3), "lacks 16 weights"),
         (lambda place: [path.unlink() for path in place.glob("tokenizer*")], "no vocabulary"),
     ],
     ids=["damaged weights", "no object", "another size", "a layer is missing", "no tokenizer"],
@@ -196,13 +196,13 @@ def test_a_model_that_was_not_trained_to_classify(make_tokenizer: Any, make_mode
     """Without the weights of its head, which transformers would draw at random, it is no classifier."""
     tokenizer = make_tokenizer(["[PAD]", "[CLS]", "[SEP]"], pad_token="[PAD]", eos_token="[SEP]")
     bare = make_model("BertModel", tokenizer, id2label={0: "safe", 1: "unsafe"})
-    with pytest.raises(WeightsError, match=r"lacks 2 of the weights .* such as classifier\.bias"):
+    with pytest.raises(WeightsError, match=r"lacks 2 weights .* such as classifier\.bias"):
         HuggingFaceClassifier(str(bare), labels=HARM)
 
 
 def test_no_such_device(folder: Path) -> None:
     """A device that torch does not know is wrong usage."""
-    with pytest.raises(UsageError, match="cannot be run on 'zorp'"):
+    with pytest.raises(UsageError, match="on 'zorp'"):
         HuggingFaceClassifier(str(folder), labels=HARM, device="zorp")
 
 
@@ -260,7 +260,7 @@ def test_many_labels_at_once(multi: HuggingFaceClassifier) -> None:
     with torch.no_grad():
         shares = multi._model(input_ids=ids).logits.sigmoid()
     assert rows[0] == pytest.approx([1 - float(shares.max()), 0, 0, float(shares.max())], abs=1e-6)
-    assert multi.note == "it tells neutral, harm; never aware or drift"
+    assert multi.note == "it gives only the labels neutral and harm, never aware or drift"
 
 
 def test_pinned_by_commit(folder: Path, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_second_stage_is_trained_on_unseen_requests(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("traces", "message"),
-    [(corpus(2), "2 groups"), ([trace(n, ["neutral", "harm"]) for n in range(9)], "aware, drift")],
+    [(corpus(2), "2 requests"), ([trace(n, ["neutral", "harm"]) for n in range(9)], "aware or drift")],
     ids=["too-few-groups", "missing-labels"],
 )
 def test_cannot_train(traces: list[LabelledTrace], message: str) -> None:
@@ -194,7 +194,7 @@ def test_weights_that_are_no_safetensors(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"zorp")
     settings_ = read_manifest(FOLDER).settings
     write_manifest(tmp_path, kind="lexical", name="z", settings=settings_, files=["weights.safetensors"])
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="cannot load a lexical classifier"):
         load_classifier(tmp_path)
 
 

@@ -173,7 +173,7 @@ def test_attached_to_a_model_that_is_loaded(probe: ProbeClassifier, reader: Hidd
     attached = probe.attach(reader.model, reader.tokenizer)
     assert attached.predict_proba([step]) == pytest.approx(probe.predict_proba([step]), abs=1e-6)
     narrow = {**probe.weights, "coefficients": probe.weights["coefficients"][:, :8]}
-    with pytest.raises(UsageError, match="other states"):
+    with pytest.raises(UsageError, match="another width"):
         ProbeClassifier(narrow, probe.manifest).attach(reader.model, reader.tokenizer)
 
 
@@ -198,20 +198,20 @@ def test_a_folder_without_a_setting_is_refused(probe: ProbeClassifier, tmp_path:
     said = json.loads((tmp_path / "classifier.json").read_text())
     del said["settings"][missing]
     (tmp_path / "classifier.json").write_text(json.dumps(said))
-    with pytest.raises(WeightsError, match="train it again"):
+    with pytest.raises(WeightsError, match="cannot load a probe"):
         load_classifier(tmp_path)
 
 
 def test_too_few_groups(reader: HiddenReader, traces: list[LabelledTrace]) -> None:
     """Fewer groups than folds cannot be split honestly."""
-    with pytest.raises(UsageError, match="groups"):
+    with pytest.raises(UsageError, match="requests"):
         fit_probe(reader, traces[:2], folds=3)
 
 
 @pytest.mark.parametrize("layer", [0, -1, 4])
 def test_a_layer_that_there_is_not(reader: HiddenReader, traces: list[LabelledTrace], layer: int) -> None:
     """Layers count from 1: 0 is not the last one."""
-    with pytest.raises(UsageError, match=f"the layers 1 to 3, and none {layer}"):
+    with pytest.raises(UsageError, match=f"no layer {layer}: this model has layers 1 to 3"):
         fit_probe(reader, traces[:3], folds=3, layers=[layer])
 
 
@@ -220,5 +220,5 @@ def test_a_fold_that_holds_all_of_a_label(reader: HiddenReader, traces: list[Lab
     plain = [replace(one, labels=("neutral",) * 6) for one in traces]
     with pytest.raises(UsageError, match="the same label"):
         fit_probe(reader, [replace(plain[0], labels=("harm",) * 6), *plain[1:4]], folds=2)
-    with pytest.raises(UsageError, match="1 folds of 4 groups"):
+    with pytest.raises(UsageError, match="1 folds of 4 requests"):
         fit_probe(reader, traces[:4], folds=1)

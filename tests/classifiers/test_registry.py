@@ -84,7 +84,7 @@ def test_name_and_folder_are_one() -> None:
 def test_unknown(name: str | Path) -> None:
     """What is neither a name nor a folder is wrong usage, and the message lists what there is."""
     with pytest.raises(
-        UsageError, match="keyword, or the path" if name != "zorp" else "step-lexical, keyword"
+        UsageError, match="keyword; or give the path" if name != "zorp" else "step-lexical, keyword"
     ):
         load_classifier(name)
 
@@ -133,7 +133,7 @@ def test_entry_point_that_gives_no_classifier() -> None:
 @pytest.mark.usefixtures("entry_points")
 def test_entry_point_that_breaks() -> None:
     """Which one it is and what went wrong is said in a line."""
-    with pytest.raises(UsageError, match=r"'broken' .* cannot be loaded: ModuleNotFoundError: .*'glim'"):
+    with pytest.raises(UsageError, match=r"cannot load .* 'broken' .*: ModuleNotFoundError: .*'glim'"):
         load_classifier("broken")
 
 

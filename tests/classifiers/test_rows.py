@@ -20,9 +20,9 @@ MIDDLE = len(PACKED) // 2
 BROKEN = {
     "cut off": (PACKED[:MIDDLE], "cannot read {path}: Compressed file ended"),
     "cut in its head": (PACKED[:5], "cannot read {path}: Compressed file ended"),
-    "damaged": (PACKED[:MIDDLE] + b"\xff" * 40 + PACKED[MIDDLE + 40 :], ": "),
+    "damaged": (PACKED[:MIDDLE] + b"\xff" * 40 + PACKED[MIDDLE + 40 :], "cannot read {path}: "),
     "wrong sum": (PACKED[:-8] + bytes(8), "cannot read {path}: CRC check failed"),
-    "junk behind": (PACKED + b"zorp", "XXNot a gzipped file"),
+    "junk behind": (PACKED + b"zorp", "cannot read {path}: Not a gzipped file"),
     "not UTF-8": (ROWS + b'{"said": "\xff"}\n', "{path}: line 301 is not a zorp: UnicodeDecodeError"),
     "not UTF-8, packed": (gzip.compress(b"\xff\n"), "{path}: line 1 is not a zorp: UnicodeDecodeError"),
     "zeros": (ROWS + bytes(4) + b"\n", "{path}: line 301 is not a zorp: JSONDecodeError"),

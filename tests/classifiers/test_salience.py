@@ -106,5 +106,5 @@ def test_a_memory_that_is_not_said_as_it_should_be_is_refused(memory: Any, tmp_p
     path = tmp_path / "one" / MANIFEST
     said = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(said | {"settings": said["settings"] | {"memory": memory}}), encoding="utf-8")
-    with pytest.raises(WeightsError, match="remembers"):
+    with pytest.raises(WeightsError, match="cannot load an ensemble"):
         load_classifier(tmp_path / "one")

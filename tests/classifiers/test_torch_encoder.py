@@ -75,10 +75,10 @@ def test_the_digest_says_that_rows_may_differ(pair: tuple[StepClassifier, StepCl
 @pytest.mark.parametrize(
     ("name", "device", "said"),
     [
-        ("keyword", "cuda", "keyword cannot be run on cuda"),
-        ("step-lexical", "cpu", "step-lexical cannot be run on cpu"),
-        ("guard:org/name", "cuda", "takes a GPU by itself"),
-        ("step-encoder", "nonsense", "no device 'nonsense' here"),
+        ("keyword", "cuda", "keyword cannot run on cuda"),
+        ("step-lexical", "cpu", "step-lexical cannot run on cpu"),
+        ("guard:org/name", "cuda", "use a GPU if there is one"),
+        ("step-encoder", "nonsense", "cannot use the device 'nonsense'"),
     ],
 )
 def test_a_device_that_cannot_be_is_refused(name: str, device: str, said: str) -> None:

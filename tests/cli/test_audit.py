@@ -57,9 +57,9 @@ def test_the_exit_status_is_the_verdict(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.jsonl"], "no such file: missing.jsonl"),
+        (["missing.jsonl"], "no such file or folder: missing.jsonl"),
         (["empty.jsonl"], "no rows in empty.jsonl"),
-        (["folder"], "file directly in folder; name the files themselves"),
+        (["folder"], "file directly in folder; name the files, or give a pattern"),
         (["odd.jsonl"], "its rows have the fields text (text). Known are "),
         (["t.jsonl", "--format", "zorp"], "no format 'zorp'"),
         (["t.jsonl", "--map", "reasoning"], "--map takes PART=FIELD"),
@@ -69,7 +69,7 @@ def test_the_exit_status_is_the_verdict(
         (["t.jsonl", "--out", "t.jsonl"], "one of the files to audit"),
         (["t.jsonl", "--false-alarm-rate", "1.5"], "between 0 and 1"),
         (["t.jsonl", "--false-alarm-rate", "x"], "--false-alarm-rate"),
-        (["t.jsonl", "--device", "cuda"], "scripted cannot be run on cuda"),
+        (["t.jsonl", "--device", "cuda"], "scripted cannot run on cuda"),
         ([], "Missing argument"),
     ],
     ids=[

@@ -84,18 +84,21 @@ def test_evaluate_writes_json(
 REASONING = f"{CALM} {BAD}"
 LABELLED = {"reasoning": REASONING, "answer": "No.", "units": [[0, 16], [17, 35]], "step_labels": ["ND"]}
 WRONG_ROWS: dict[str, tuple[dict[str, object], str]] = {
-    "no labels": ({"step_labels": ...}, "row 0 has no `step_labels`"),
-    "labels are null": ({"step_labels": None}, "row 0 has no `step_labels`"),
-    "other letters": ({"step_labels": ["NX"]}, "row 0: its labels cannot be used: step_labels are letters"),
-    "no reasoning": ({"reasoning": ...}, "row 0: its labels cannot be used: there is no `reasoning`"),
+    "no labels": ({"step_labels": ...}, "no row has `step_labels`"),
+    "labels are null": ({"step_labels": None}, "no row has `step_labels`"),
+    "other letters": ({"step_labels": ["NX"]}, "row 0: `step_labels` must be letters"),
+    "no reasoning": ({"reasoning": ...}, "row 0: the row has no `reasoning`"),
     "reasoning is a number": ({"reasoning": 3}, "row 0 cannot be read: reasoning holds a number"),
-    "too few units": ({"units": [[0, 16]]}, "row 0: its labels cannot be used: 2 labels for 1 units"),
+    "too few units": ({"units": [[0, 16]]}, "row 0: 2 labels for 1 units"),
     "too many steps": ({"units": ..., "step_labels": ["NDD"]}, "3 labels for 2 steps, as undertow cuts them"),
-    "units beyond": ({"units": [[0, 16], [17, 99]]}, "unit 1, [17, 99], lies outside the reasoning of 35"),
-    "units in disorder": ({"units": [[17, 35], [0, 16]]}, "unit 1, [0, 16], begins before the one before it"),
-    "units are no pairs": ({"units": [0, 16]}, "`units` are pairs of numbers"),
-    "units without end": ({"units": [[0, 16], [17, float("inf")]]}, "`units` are pairs of numbers"),
-    "a trace label of its own": ({"trace_labels": ["bad"]}, "`trace_labels` is 0 for a safe trace"),
+    "units beyond": (
+        {"units": [[0, 16], [17, 99]]},
+        "unit 1, [17, 99], lies outside the reasoning (length 35)",
+    ),
+    "units in disorder": ({"units": [[17, 35], [0, 16]]}, "unit 1, [0, 16], begins before the previous one"),
+    "units are no pairs": ({"units": [0, 16]}, "`units` must be pairs of numbers"),
+    "units without end": ({"units": [[0, 16], [17, float("inf")]]}, "`units` must be pairs of numbers"),
+    "a trace label of its own": ({"trace_labels": ["bad"]}, "`trace_labels` must be 0 (safe)"),
 }
 """What is changed in a labelled row (`...`: left out), and what is said of it then."""
 
@@ -117,7 +120,7 @@ def test_evaluate_names_the_row_and_the_field(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param("", "holds no rows", id="empty"),
+        pytest.param("", "contains no rows", id="empty"),
         pytest.param(json.dumps(LABELLED) + "\n[1, 2]\n", "row 1 cannot be read: a list", id="no object"),
         pytest.param(json.dumps(LABELLED) + "\n{\n", "row 1 cannot be read: line 2: not JSON", id="broken"),
     ],

@@ -60,7 +60,7 @@ def test_missing_texts_are_said(undertow: Command, capsys: pytest.CaptureFixture
     assert undertow("report", "v.jsonl") == 0
     assert capsys.readouterr().out.splitlines() == [
         "2 traces without text:",
-        "  2: t.jsonl is no longer there; --transcripts says where it is now",
+        "  2: t.jsonl no longer exists; if it was moved, name its place with --transcripts",
         "written to report.html",
     ]
     Path("there").mkdir()
@@ -104,7 +104,7 @@ def test_evidence_comes_from_the_classifier_of_the_verdicts(
     ("arguments", "message"),
     [
         (["nowhere.jsonl"], "cannot read nowhere.jsonl"),
-        (["t.jsonl"], "t.jsonl is no file of verdicts: it looks like transcripts"),
+        (["t.jsonl"], "t.jsonl is not a file of verdicts: it looks like transcripts"),
         (["a.html"], "a.html is no file of verdicts"),
         (["broken.jsonl"], "broken.jsonl, line 2, is no verdict"),
         (["broken.jsonl", "--figures", "figures"], "broken.jsonl, line 2, is no verdict"),

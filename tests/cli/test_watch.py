@@ -90,7 +90,7 @@ def test_hostile_text_is_harmless(watch: Run, capsys: pytest.CaptureFixture[str]
         (["--url", "http://localhost:1/v1", "ask"], "--url needs --model"),
         (["--model", "m"], "say what to ask"),
         (["--url", "http://localhost:1/v1", "--model", "m", "ask"], "cannot be reached"),
-        (["--url", "nowhere", "--model", "m", "ask"], "no URL such as"),
+        (["--url", "nowhere", "--model", "m", "ask"], "not a URL such as"),
         (["--model", "missing", "ask"], "no folder"),
     ],
     ids=["url without model", "no prompt", "away", "no url", "no model"],
@@ -108,7 +108,7 @@ def test_wrong_usage(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--upstream", "nowhere"], "is a URL such as"),
+        (["--upstream", "nowhere"], "must be a URL such as"),
         (["--upstream", "http://localhost:1", "--policy", "pray"], "--policy: Input should be"),
         (["--upstream", "http://localhost:1", "--on-error", "shut"], "--on-error: Input should be"),
     ],

@@ -239,11 +239,11 @@ def test_keys_and_texts_are_not_logged(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("localhost:8000", "is a URL such as"),
-        ("ftp://host/v1", "is a URL such as"),
-        ("http://me:secret@host/v1", "holds no password"),
-        ("http://host/v1?key=k", "ends with its path"),
-        ("http://host:port", "no URL"),
+        ("localhost:8000", "must be a URL such as"),
+        ("ftp://host/v1", "must be a URL such as"),
+        ("http://me:secret@host/v1", "must not contain a password"),
+        ("http://host/v1?key=k", "must end with its path"),
+        ("http://host:port", "not a URL"),
     ],
 )
 def test_an_upstream_has_to_be_a_url(monitor: Monitor, url: str, message: str) -> None:

@@ -197,7 +197,7 @@ def test_an_observer_sees_it_live(model: Any, tokenizer: Any) -> None:
         ({"prompt": ["a", "b"]}, "observe", "2 prompts"),
         ({"assistant_early_exit": 1}, "divert", "assisted"),
         ({"prompt": []}, "observe", "0 prompts"),
-        ({"streamer": object()}, "stop", "streamer of texts"),
+        ({"streamer": object()}, "stop", "streamer of text"),
         ({"cache_implementation": "paged"}, "stop", "use generate"),
     ],
     ids=["beams", "assisted divert", "prompts", "early exit divert", "no prompts", "streamer", "paged"],
@@ -219,7 +219,7 @@ def test_a_model_needs_its_tokenizer(model: Any) -> None:
     """It says how to give one; and what is no model is told apart."""
     with pytest.raises(UsageError, match="tokenizer=…"):
         undertow.wrap(model, monitor=scripted_monitor())
-    with pytest.raises(UsageError, match="writes no text"):
+    with pytest.raises(UsageError, match="expected a model or a text-generation pipeline"):
         undertow.wrap(model.config, monitor=scripted_monitor())
 
 

@@ -179,11 +179,11 @@ def test_calls_at_once_read_their_own_states(tokenizer: Any, probe: ProbeClassif
 
 def test_what_is_refused(tokenizer: Any, probe: ProbeClassifier, model: Any) -> None:
     """A probe of another model, what is no probe, and generation that does not go token by token."""
-    with pytest.raises(UsageError, match="this model has other states"):
+    with pytest.raises(UsageError, match="another width"):
         undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor(), probe=probe)
-    with pytest.raises(UsageError, match="no probe"):
+    with pytest.raises(UsageError, match="not a probe"):
         undertow.wrap(model, tokenizer=tokenizer, monitor=scripted_monitor(), probe="keyword")
-    with pytest.raises(UsageError, match="token after token"):
+    with pytest.raises(UsageError, match="one token at a time"):
         watch(made_up("Qwen2", tokenizer), tokenizer, probe, prompt_lookup_num_tokens=2)
 
 

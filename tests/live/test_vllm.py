@@ -356,5 +356,5 @@ def test_engines_without_a_tokenizer(
 def test_only_engines_are_wrapped(monitor: Monitor) -> None:
     """Other objects of the library are refused with a word on what can be wrapped."""
     params = type("SamplingParams", (), {"__module__": "vllm.sampling_params"})()
-    with pytest.raises(UsageError, match="an LLM or an AsyncLLM"):
+    with pytest.raises(UsageError, match="an LLM or AsyncLLM"):
         wrap(params, monitor=monitor)

@@ -168,7 +168,7 @@ def test_a_local_model_is_followed(tmp_path: Path, monitor: Monitor, action: str
 
 def test_a_folder_without_a_model(tmp_path: Path, monitor: Monitor) -> None:
     """It is told that there is none."""
-    with pytest.raises(InputError, match="no model in"):
+    with pytest.raises(InputError, match="cannot load a model from"):
         follow_model(tmp_path, asked(monitor), lambda gate: None)
 
 

@@ -32,8 +32,8 @@ ROWS = {
 WRONG = {
     "no labels": (FIELDS, "step_labels"),
     "too few": ({**FIELDS, "step_labels": "ND"}, "2 labels for 3 steps"),
-    "other letters": ({**FIELDS, "step_labels": "NXH"}, "letters of NADH"),
-    "endless": ({**FIELDS, "step_labels": "NDH", "trace_labels": float("inf")}, "`trace_labels` is 0"),
+    "other letters": ({**FIELDS, "step_labels": "NXH"}, r"letters \(N, A, D, H\)"),
+    "endless": ({**FIELDS, "step_labels": "NDH", "trace_labels": float("inf")}, "`trace_labels` must be 0"),
     "outside": ({**FIELDS, "step_labels": "N", "units": [[0, 999]]}, "outside the reasoning"),
 }
 

@@ -157,11 +157,12 @@ def test_without_folds_it_promises_nothing(tmp_path: Path) -> None:
     """There is a classifier, and neither figures nor a threshold are made up."""
     make_classifier("lexical", TRACES, tmp_path / "plain", folds=0)
     assert not (tmp_path / "plain" / "calibration.json").exists()
-    assert "not known" in (tmp_path / "plain" / "card.md").read_text(encoding="utf-8")
+    assert "no figures" in (tmp_path / "plain" / "card.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("kind", "folds", "said"), [("poetry", 2, "lexical"), ("lexical", 1, "from 2"), ("lexical", 99, "from 2")]
+    ("kind", "folds", "said"),
+    [("poetry", 2, "lexical"), ("lexical", 1, "or 2 to"), ("lexical", 99, "or 2 to")],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, kind: str, folds: int, said: str) -> None:
     """The error says what can be."""

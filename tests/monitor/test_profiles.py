@@ -145,7 +145,7 @@ def test_where_a_marker_counts() -> None:
 @pytest.mark.parametrize(
     ("opening", "closing", "window", "says"),
     [
-        ("(", "b", 9, "not a regular expression"),
+        ("(", "b", 9, "invalid regular expression"),
         ("a", "b*", 9, "empty text"),
         ("a", "b", 0, "at least 1"),
     ],

@@ -62,5 +62,5 @@ def test_saved_with_the_pipeline(tmp_path: Path) -> None:
 
 def test_wrong_strategy() -> None:
     """An unknown strategy is refused when the component is added."""
-    with pytest.raises(UsageError, match="no segmentation strategy 'words'"):
+    with pytest.raises(UsageError, match="unknown segmentation strategy 'words'"):
         pipeline(strategy="words")

@@ -49,7 +49,7 @@ def test_a_verdict_that_could_mislead_cannot_be(change: dict[str, Any], message:
 
 def test_a_step_is_judged_or_not() -> None:
     """A step without a label has no risk either."""
-    with pytest.raises(ValidationError, match="together or not at all"):
+    with pytest.raises(ValidationError, match="all set or all null"):
         StepVerdict(index=0, channel="reasoning", start=0, end=1, label=None, risk=0.0, probabilities=None)
 
 

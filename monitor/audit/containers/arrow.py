@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from ....errors import InputError, MissingExtra
+from ....errors import InputError, MissingExtra, first_line
 from ..files import Broken, Row
 from ..places import Place
 
@@ -38,7 +38,7 @@ def table_rows(place: Place) -> Iterator[Row]:
         try:
             batches = _batches(file)
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"cannot read {place.name}: {_line(error)}") from error
+            raise InputError(f"cannot read {place.name}: {first_line(error)}") from error
         index = 0
         try:
             for batch, read in batches:
@@ -47,7 +47,7 @@ def table_rows(place: Place) -> Iterator[Row]:
                         yield Row(index, row, read)
                         index += 1
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            detail = f"damaged: {type(error).__name__}; nothing after it in this file can be read"
+            detail = f"damaged ({type(error).__name__}); the rest of the file cannot be read"
             yield Row(index, Broken(detail), file.seek(0, 2))
 
 
@@ -74,10 +74,6 @@ def _of_parquet(table: Any, size: int) -> Iterator[tuple[Any, int]]:
     for batch in table.iter_batches(batch_size=_ROWS):
         done += batch.num_rows
         yield batch, size * done // total
-
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
 
 
 def _dictionaries(batch: Any) -> Iterator[dict[str, object]]:

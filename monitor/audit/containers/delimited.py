@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from ..files import LINE_LIMIT, Broken, Row
 from ..places import Place
+from ..plain import plain
 
 __all__ = ["delimited_rows", "delimiter_of"]
 
@@ -57,7 +58,7 @@ def delimited_rows(place: Place, delimiter: str) -> Iterator[Row]:
         for index, (line, value) in enumerate(_records(stream.file, delimiter)):
             if held is not None:
                 yield held
-            held, cut = Row(index, value, stream.done()), f"line {line}: cut off"
+            held, cut = Row(index, value, stream.done()), f"line {line}: truncated"
         if held is not None and stream.damage():  # part of the last record may be missing
             yield Row(index, Broken(cut), stream.done())
             yield Row(index + 1, Broken(stream.damage()), stream.done())
@@ -94,13 +95,13 @@ def _texts(file: BinaryIO) -> Iterator[str]:
 
 def _row(names: list[str], cells: list[str], line: int) -> object:
     if len(cells) != len(names):
-        return Broken(f"line {line}: {len(cells)} cells where there are {len(names)} columns")
+        return Broken(f"line {line}: {len(cells)} cells, but the header has {len(names)} columns")
     if any("\ud800" <= character <= "\udfff" for cell in cells for character in cell if character > "\ud7ff"):
         return Broken(f"line {line}: not UTF-8")
     row: dict[str, object] = {}
     for name, cell in zip(names, cells, strict=True):
         if cell and name and name in row:
-            return Broken(f"line {line}: two columns are named {name}")
+            return Broken(f"line {line}: two columns are named {plain(name)}")
         if cell:
             row[name] = cell
     return row

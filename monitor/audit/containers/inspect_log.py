@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from ....errors import InputError, MissingExtra
+from ....errors import InputError, MissingExtra, first_line
 from ..files import Broken, Row, json_within
 from ..places import Place
 
@@ -63,7 +63,7 @@ def _of_document(path: Path, place: Place) -> Iterator[Row]:
     try:
         log = read_eval_log(path, format="json", resolve_attachments=True)
     except Exception as error:
-        raise InputError(f"{place.name} is no log that inspect_ai reads: {_line(error)}") from error
+        raise InputError(f"cannot read {place.name} as a log of Inspect: {first_line(error)}") from error
     samples = log.samples or []
     for index, sample in enumerate(samples):
         yield Row(index, _row(sample, log.eval.model), place.size * (index + 1) // len(samples))
@@ -90,12 +90,14 @@ def _model(archive: ZipFile, name: str) -> str | None:
     """Return the name of the evaluated model; an interrupted run has it in its journal only."""
     headers = [info for info in archive.infolist() if info.filename in ("header.json", "_journal/start.json")]
     if not headers:
-        raise InputError(f"{name} is a zip archive, but no log of Inspect: it has no header")
+        raise InputError(f"{name} is a zip archive, but not a log of Inspect: it has no header")
     try:
         header = json.loads(_unpacked(archive, headers[-1]))
         model = header["eval"]["model"]
     except (_Unfit, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{name} is no log of Inspect: its header is {_line(error)}") from error
+        raise InputError(
+            f"cannot read the header of {name} as that of a log of Inspect: {first_line(error)}"
+        ) from error
     return model if isinstance(model, str) else None
 
 
@@ -111,7 +113,7 @@ def _sample(archive: ZipFile, info: ZipInfo, model: str | None) -> object:
     except _Unfit as error:
         return Broken(str(error))
     except Exception as error:  # any error: the text is hostile, and other samples may be sound
-        return Broken(f"no sample that inspect_ai reads ({type(error).__name__})")
+        return Broken(f"not a sample that inspect_ai can read ({type(error).__name__})")
 
 
 class _Unfit(Exception):
@@ -125,12 +127,12 @@ def _unpacked(archive: ZipFile, info: ZipInfo) -> bytes:
     before truncating it to the declared size.
     """
     if info.file_size > SAMPLE_LIMIT:
-        raise _Unfit(f"longer than {SAMPLE_LIMIT // 2**20} MiB when unpacked")
+        raise _Unfit(f"larger than {SAMPLE_LIMIT // 2**20} MiB when unpacked")
     try:
         with archive.open(info) as member:
             return b"".join(iter(partial(member.read, _PIECE), b""))
     except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise _Unfit(f"damaged: {_line(error)}") from error
+        raise _Unfit(f"damaged: {first_line(error)}") from error
 
 
 def _row(sample: Any, model: str | None) -> dict[str, object]:
@@ -144,7 +146,3 @@ def _row(sample: Any, model: str | None) -> dict[str, object]:
     row["output"] = {"usage": usage.model_dump(mode="json", exclude_none=True) if usage else {}}
     row["model"] = model
     return row
-
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:120] or type(error).__name__

@@ -93,7 +93,7 @@ def all_readers() -> tuple[Reader, ...]:
     readers = (*map(_loaded, entry_points(group=ENTRY_POINTS)), *READERS)
     names = [reader.name for reader in readers]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"two readers are called {', '.join(twice)}; uninstall one of them")
+        raise UsageError(f"two readers are named {', '.join(twice)}; uninstall the package of one of them")
     return readers
 
 
@@ -103,9 +103,13 @@ def _loaded(entry: EntryPoint) -> Reader:
     try:
         reader = entry.load()()
     except Exception as error:
-        raise UndertowError(f"the reader {source} cannot be loaded: {error}; uninstall it") from error
+        raise UndertowError(
+            f"cannot load the reader {source}: {error}; update or uninstall its package"
+        ) from error
     if not isinstance(reader, Reader):
-        raise UndertowError(f"{source} is no reader: undertow.monitor.audit.readers.Reader says what one has")
+        raise UndertowError(
+            f"{source} is not a reader: it lacks members of undertow.monitor.audit.readers.Reader"
+        )
     return reader
 
 
@@ -132,10 +136,10 @@ def reader_named(name: str | None = None, mapping: Mapping[str, str] | None = No
     if mapping and name in (None, "fields"):
         return FieldsReader(mapping)
     if mapping:
-        raise UsageError(f"a mapping names fields, and goes with the format fields, not {name}")
+        raise UsageError(f"a mapping (--map) works only with the format fields, not with {name}")
     if name is None:
         return None
     known = {reader.name: reader for reader in all_readers()}
     if name not in known:
-        raise UsageError(f"no format {name!r}; the formats are {', '.join(known)}")
+        raise UsageError(f"unknown format {name!r}; known: {', '.join(known)}")
     return known[name]

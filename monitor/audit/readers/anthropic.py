@@ -37,7 +37,7 @@ class AnthropicReader:
         message = _message(row)
         name = name_of({**(message or {}), **row}, ("custom_id", "id"), origin)
         if message is None:
-            yield unanswered(name, origin, "the request of the batch gave no reply")
+            yield unanswered(name, origin, "the request of the batch has no reply")
             return
         asked = row.get("messages") or row.get("request")
         yield from call(

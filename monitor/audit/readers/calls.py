@@ -58,7 +58,7 @@ def call(
     answers = list(replies(got))
     tokens = reasoning_tokens(usage) or (reasoning_tokens(got.get("usage")) if isinstance(got, dict) else 0)
     if not answers:
-        yield unanswered(name, origin, "no reply of a model is in the row")
+        yield unanswered(name, origin, "the row contains no reply of a model")
         return
     turns = [{"role": "user", "content": question(asked) or ""}, *answers]
     yield from conversation(

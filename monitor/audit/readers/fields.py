@@ -73,7 +73,9 @@ class FieldsReader:
     def __post_init__(self) -> None:
         """Check the mapping."""
         if unknown := sorted(set(self.mapping) - set(ROLES)):
-            raise UsageError(f"cannot map {', '.join(unknown)}; the parts are {', '.join(ROLES)}")
+            raise UsageError(
+                f"cannot map {', '.join(unknown)}; the parts that can be mapped are {', '.join(ROLES)}"
+            )
 
     @property
     def fields(self) -> Mapping[str, Sequence[str]]:
@@ -91,7 +93,7 @@ class FieldsReader:
         row_id = name_of(row, names["id"], origin)
         if not any(name in row for name in (*names["reasoning"], *names["answer"])):
             problem = NotAssessed(
-                reason="no_text", detail="the row has no field for a reasoning or an answer"
+                reason="no_text", detail="the row has no field for the reasoning or the answer"
             )
             yield Unreadable(id=row_id, origin=origin, problem=problem)
             return

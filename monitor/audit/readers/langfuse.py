@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
+from ..plain import plain
 from .calls import call, renumbered, unanswered
 from .contract import JsonObject, name_of
 
@@ -38,8 +39,8 @@ class LangfuseReader:
         inside = [row] if found is None else [one for one in found if isinstance(one, dict)]
         calls = [one for one in inside if one.get("type") == "GENERATION"]
         if not calls:
-            kinds = ", ".join(sorted({str(one.get("type"))[:20] for one in inside})) or "none"
-            detail = f"no observation of type GENERATION in it (those there: {kinds})"
+            kinds = ", ".join(sorted({plain(str(one.get("type")), 20) for one in inside})) or "none"
+            detail = f"no observation of type GENERATION; the types in the row: {kinds}"
             yield unanswered(name_of(row, ("id",), origin), origin, detail)
             return
         yield from renumbered(record for one in calls for record in _records(one, origin))

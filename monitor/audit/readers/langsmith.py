@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from ...trace import Origin, Trace, Unreadable
+from ..plain import plain
 from .calls import call, renumbered, unanswered
 from .contract import JsonObject, name_of
 
@@ -35,7 +36,7 @@ class LangSmithReader:
         """Yield a record for each reply of a model run, or one `Unreadable` if there is no model run."""
         calls = list(_model_runs(row))
         if not calls:
-            detail = f"a run of type {str(row.get('run_type'))[:20]}, without one of a model below it"
+            detail = f"a run of type {plain(str(row.get('run_type')), 20)} without a run of a model below it"
             yield unanswered(name_of(row, ("id",), origin), origin, detail)
             return
         yield from renumbered(record for run in calls for record in _records(run, origin))

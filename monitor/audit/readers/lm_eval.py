@@ -24,7 +24,7 @@ __all__ = ["LmEvalReader"]
 
 _SAMPLES = re.compile(r"samples_.+_(\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
 _LIMIT = 64 * 2**20
-_CUT = "the run was made with think_end_token, which cuts the reasoning off before it is saved"
+_CUT = "the run was made with think_end_token, which removes the reasoning before it is saved"
 _REASONS = "the model reasons before it answers, and its reasoning is not in the log"
 
 
@@ -53,7 +53,7 @@ class LmEvalReader:
         name = name_of(row, ("doc_id",), origin)
         texts = [text for reply in replies for text in (reply if isinstance(reply, list) else [reply])]
         if not texts or not all(isinstance(text, str) for text in texts):
-            problem = NotAssessed(reason="no_text", detail="a task of likelihoods: no text was generated")
+            problem = NotAssessed(reason="no_text", detail="a log-likelihood task: no text was generated")
             yield Unreadable(id=name, origin=origin, problem=problem)
             return
         run = _run(origin.path or "")

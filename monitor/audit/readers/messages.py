@@ -59,9 +59,9 @@ class _Found:
         """
         blocks = any(part.source.endswith(":thinking") and part.text.strip() for part in self.parts)
         if self.summarised or (blocks and _SUMMARISER.search(model or "")):
-            return NotAssessed(reason="summary_only", detail="a summary was saved in place of the reasoning")
+            return NotAssessed(reason="summary_only", detail="a summary was saved instead of the reasoning")
         if self.encrypted:
-            return NotAssessed(reason="encrypted", detail="reasoning was saved encrypted or left out")
+            return NotAssessed(reason="encrypted", detail="the reasoning was saved encrypted or left out")
         if tokens and not any(part.text.strip() for part in self.parts):
             detail = f"the model spent {tokens} tokens on reasoning; none of it was saved"
             return NotAssessed(reason="reasoning_stripped", detail=detail)
@@ -124,7 +124,7 @@ def conversation(
     """
     records = list(_records(_Row(origin, where, model, dict(metadata or {})), turns, tokens))
     if not any(record.origin.turn is not None for record in records):
-        detail = f"{len(turns)} messages, none of them an assistant's"
+        detail = f"{len(turns)} messages, none of them from the assistant"
         problem = NotAssessed(reason="no_assistant_turn", detail=detail)
         records.append(Unreadable(origin=origin, problem=problem))
     for record in records:

@@ -44,7 +44,9 @@ class OpenTelemetryReader:
         """Yield a record for each reply, and one for each call that was saved without its messages."""
         calls = [span for span in _spans(row) if _is_call(_attributes(span))]
         if not calls:
-            yield unanswered(name_of(row, ("name",), origin), origin, "no span in it is a call of a model")
+            yield unanswered(
+                name_of(row, ("name",), origin), origin, "none of its spans is a call of a model"
+            )
             return
         yield from renumbered(record for span in calls for record in _records(span, origin))
 

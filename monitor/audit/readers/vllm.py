@@ -44,7 +44,7 @@ class EngineReader:
         if not isinstance(outputs, list):
             raise WrongType("outputs", outputs, "a list of outputs")
         if not outputs:
-            yield unanswered(name, origin, "the engine gave no output")
+            yield unanswered(name, origin, "the engine returned no output")
         for turn, output in enumerate(outputs):
             if not isinstance(output, dict):
                 raise WrongType(f"outputs[{turn}]", output, "an object")

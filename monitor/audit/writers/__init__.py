@@ -6,6 +6,7 @@ end. An interrupted run leaves an existing file as it was.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,7 +16,10 @@ from typing import TypeAlias
 from ....errors import UndertowError, UsageError
 from ...replacing import replacing
 
-__all__ = ["WRITERS", "Writer", "writer_for", "writing"]
+__all__ = ["RETRY", "WRITERS", "Writer", "writer_for", "writing"]
+
+RETRY = "fix this, then run again with --resume"
+"""What to do after an error in writing: nothing that was judged is lost."""
 
 Writer: TypeAlias = Callable[[Iterable[bytes], Path], None]
 """Writes verdicts, each as JSON of the schema `undertow.verdict/1`, to a new file."""
@@ -37,7 +41,7 @@ def writer_for(path: Path) -> Writer:
     """
     name = WRITERS.get(path.suffix.lower())
     if name is None:
-        raise UsageError(f"cannot write verdicts to {path}: its name has to end in {' or '.join(WRITERS)}")
+        raise UsageError(f"cannot write verdicts to {path}: its name must end in {' or '.join(WRITERS)}")
     module = import_module(f".{name}", __package__)
     if name == "parquet":
         module.schema()  # raises now, not after hours, if pyarrow is missing
@@ -57,6 +61,6 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         with replacing(path, path.with_name(f".{path.name}.part")) as beside:
             yield beside
-    except OSError as error:
-        said = error.strerror or error
-        raise UndertowError(f"cannot write {path}: {said}; make room and run again with --resume") from error
+    except (OSError, sqlite3.Error) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UndertowError(f"cannot write {path}: {said}; {RETRY}") from error

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ....errors import InputError, MissingExtra
+from ....errors import InputError, MissingExtra, first_line
 from ...verdict import SCHEMA, TraceVerdict
 
 __all__ = ["read", "schema", "write"]
@@ -49,11 +49,11 @@ def read(path: Path) -> Iterator[bytes]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema()):
-                raise InputError(f"{path} is no file of verdicts: its columns are not those of {SCHEMA}")
+                raise InputError(f"{path} is not a file of verdicts: its columns are not those of {SCHEMA}")
             for batch in file.iter_batches(batch_size=_GROUP):
                 yield from (json.dumps(row).encode() for row in batch.to_pylist())
     except pyarrow.ArrowException as error:
-        raise InputError(f"cannot read {path} as Parquet: {error}") from error
+        raise InputError(f"cannot read {path} as Parquet: {first_line(error)}") from error
 
 
 def schema() -> Any:
@@ -92,5 +92,5 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtra("verdicts as Parquet", "parquet") from error
+        raise MissingExtra("reading and writing Parquet", "parquet") from error
     return pyarrow

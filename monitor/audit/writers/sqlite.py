@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ....errors import InputError, UndertowError
+from ....errors import InputError
 from ...verdict import SCHEMA, ChannelVerdict, StepVerdict, TraceVerdict
 
 __all__ = ["read", "write"]
@@ -36,15 +36,8 @@ def write(lines: Iterable[bytes], path: Path) -> None:
     """Write verdicts given as JSON.
 
     Raises:
-        UndertowError: The database cannot be written, for example because the disk is full.
+        sqlite3.Error: The database cannot be written, for example because the disk is full.
     """
-    try:
-        _write(lines, path)
-    except sqlite3.Error as error:
-        raise UndertowError(f"cannot write {path}: {error}; make room and run again with --resume") from error
-
-
-def _write(lines: Iterable[bytes], path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as base:
         # An unfinished file is discarded, so it needs no journal of its own.
         base.execute("PRAGMA journal_mode = OFF")
@@ -74,7 +67,7 @@ def read(path: Path) -> Iterator[bytes]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             if base.execute("PRAGMA application_id").fetchone() != (_APPLICATION,):
-                raise InputError(f"{path} is no file of verdicts: a database without the mark of {SCHEMA}")
+                raise InputError(f"{path} is not a file of verdicts: the database is not marked as {SCHEMA}")
             for number, *values in base.execute("SELECT * FROM verdicts ORDER BY number"):
                 verdict = _nested(TraceVerdict, iter(values))
                 yield json.dumps(verdict | {t: _items(base, t, number) for t in _LISTS}).encode()

@@ -171,7 +171,7 @@ class Judged:
     def failed(self) -> str | None:
         """Why the response must not go on; None if it may."""
         if self._told.problem is not None:
-            return "a callback of undertow's policy ended the answer"
+            return "a callback of undertow's policy stopped the response"
         return None
 
     async def whole(self, raw: bytes) -> tuple[bytes, Verdicts] | None:

@@ -28,25 +28,25 @@ class Metrics:
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
         self.requests = Counter("undertow_requests", "Requests answered", ["kind", "status"], registry=own)
-        self.open = Gauge("undertow_open_exchanges", "Requests that are being answered", registry=own)
+        self.open = Gauge("undertow_open_exchanges", "Requests in progress", registry=own)
         self.generations = Counter(
-            "undertow_generations", "Generations by their verdict", ["assessed", "flagged"], registry=own
+            "undertow_generations", "Generations by verdict", ["assessed", "flagged"], registry=own
         )
         self.alarms = Counter("undertow_alarms", "Alarms by channel", ["channel"], registry=own)
         self.interventions = Counter(
-            "undertow_interventions", "Generations that were stopped or diverted", ["what"], registry=own
+            "undertow_interventions", "Generations stopped or diverted", ["what"], registry=own
         )
-        self.steps = Counter("undertow_steps", "Steps by their label", ["label"], registry=own)
-        self.failures = Counter("undertow_failures", "What went wrong", ["what"], registry=own)
+        self.steps = Counter("undertow_steps", "Steps by label", ["label"], registry=own)
+        self.failures = Counter("undertow_failures", "Failures by kind", ["what"], registry=own)
         self.held = Histogram(
             "undertow_held_seconds",
-            "How long a piece of a stream stayed here",
+            "Time that a piece of a stream spent in the proxy",
             buckets=_DELAYS,
             registry=own,
         )
         self.judging = Histogram(
             "undertow_judging_seconds",
-            "How long the monitor took over new text",
+            "Time that the monitor took to judge new text",
             buckets=_DELAYS,
             registry=own,
         )

@@ -110,4 +110,4 @@ def _check_announced(request: Request, limit: int) -> None:
 
 
 def _too_long(limit: int) -> Refused:
-    return Refused(413, "body_too_large", f"the body of a request is at most {limit:,} bytes")
+    return Refused(413, "body_too_large", f"the request body is larger than {limit:,} bytes")

@@ -13,7 +13,7 @@ from .flow import Flow
 from .judge import Judge
 from .limits import Limits
 from .upstream import chunks
-from .wire import BROKE
+from .wire import BROKE, SLOW
 
 __all__ = ["stream"]
 
@@ -74,8 +74,8 @@ async def _batches(response: httpx.Response, limits: Limits, deadline: float) ->
         if events := reader.close():
             yield events
     except EventTooLong:
-        raise _Broken("the server behind undertow sent an event that is too long") from None
+        raise _Broken("the upstream server sent an event that is too large") from None
     except (httpx.TimeoutException, TimeoutError):
-        raise _Broken("the server behind undertow took too long") from None
+        raise _Broken(SLOW) from None
     except (httpx.TransportError, httpx.DecodingError):
-        raise _Broken("the server behind undertow broke off") from None
+        raise _Broken(BROKE) from None

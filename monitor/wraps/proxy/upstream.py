@@ -69,21 +69,19 @@ class Upstream:
             async with asyncio.timeout_at(deadline):
                 return await self._transport.handle_async_request(sent)
         except (httpx.TimeoutException, TimeoutError):
-            raise Refused(
-                504, "upstream_timeout", "the server behind undertow did not answer in time"
-            ) from None
+            raise Refused(504, "upstream_timeout", "the upstream server did not answer in time") from None
         except httpx.TransportError as error:
-            what = f"the server behind undertow could not be reached ({type(error).__name__})"
+            what = f"the upstream server could not be reached ({type(error).__name__})"
             raise Refused(502, "upstream_unreachable", what) from None
 
     def _url(self, request: Request) -> httpx.URL:
         path = request.scope.get("raw_path") or request.scope["path"].encode()
         query = request.scope["query_string"]
         if not path.startswith(b"/"):
-            raise Refused(400, "bad_path", "the path of a request begins with a slash")
+            raise Refused(400, "bad_path", "the request path must begin with a slash")
         if _is_ambiguous(unquote(path.decode("latin-1"))):
             raise Refused(
-                400, "bad_path", "the path of a request has no semicolon and no part that is . or .."
+                400, "bad_path", "the request path must not contain a semicolon, or . or .. as a part"
             )
         base = self._base.raw_path.rstrip(b"/")
         return self._base.copy_with(raw_path=base + path + (b"?" + query if query else b""))
@@ -132,11 +130,11 @@ def base_of(url: str) -> httpx.URL:
     try:
         base = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise UsageError(f"{url!r} is no URL: {error}") from None
+        raise UsageError(f"{url!r} is not a URL: {error}") from None
     if base.scheme not in ("http", "https") or not base.host:
-        raise UsageError(f"an upstream is a URL such as http://localhost:8000, not {url!r}")
+        raise UsageError(f"the upstream must be a URL such as http://localhost:8000, not {url!r}")
     if base.userinfo:
-        raise UsageError("an upstream's URL holds no password: clients send their own keys")
+        raise UsageError("the upstream URL must not contain a password: clients send their own keys")
     if base.query or base.fragment:
-        raise UsageError("an upstream's URL ends with its path: leave out what follows ? or #")
+        raise UsageError("the upstream URL must end with its path: remove what follows ? or #")
     return base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from .headers import STATE, Headers, for_client
 from .judge import Judge, Judged
 from .upstream import Refused, chunks
-from .wire import BROKE
+from .wire import BROKE, SLOW
 
 __all__ = ["whole"]
 
@@ -23,7 +23,7 @@ async def whole(response: httpx.Response, judged: Judged, judge: Judge, deadline
     headers = for_client(response.headers.raw, changed=True)
     found = await judged.whole(raw)
     if found is None and judge.closed:
-        raise Refused(502, "unreadable", "the server's answer could not be read, and so was not judged")
+        raise Refused(502, "unreadable", "the response could not be read, so it was not judged")
     if found is None:
         return _response(raw, response.status_code, [*headers, (STATE.encode(), b"not-judged")])
     if judged.failed is not None:
@@ -44,9 +44,9 @@ async def _read(response: httpx.Response, limit: int, deadline: float) -> bytes:
         async for chunk in chunks(response, deadline, decoded=True):
             body += chunk
             if len(body) > limit:
-                raise Refused(502, "answer_too_large", f"the server's answer is longer than {limit:,} bytes")
+                raise Refused(502, "answer_too_large", f"the response is larger than {limit:,} bytes")
     except (httpx.TimeoutException, TimeoutError):
-        raise Refused(504, "upstream_timeout", "the server behind undertow took too long") from None
+        raise Refused(504, "upstream_timeout", SLOW) from None
     except (httpx.TransportError, httpx.DecodingError):
         raise Refused(502, "upstream_broke", BROKE) from None
     finally:

@@ -10,9 +10,10 @@ from ..answers import Json
 from ..sse import Event
 from .verdicts import Verdicts
 
-__all__ = ["BROKE", "Ending", "Wire", "error_json"]
+__all__ = ["BROKE", "SLOW", "Ending", "Wire", "error_json"]
 
-BROKE = "the server behind undertow closed the connection before the answer's end"
+BROKE = "the upstream server closed the connection before the end of the response"
+SLOW = "the upstream server took too long"
 
 
 @dataclass(frozen=True)

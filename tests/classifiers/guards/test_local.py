@@ -69,7 +69,7 @@ def test_the_first_word_is_weighed(guard: GuardClassifier, llama: Path) -> None:
         shares = model(torch.tensor([safe[:fork]])).logits[0, -1, [safe[fork], unsafe[fork]]].softmax(-1)
     (row,) = guard.predict_proba([STEP])
     assert row == pytest.approx([float(shares[0]), 0, 0, float(shares[1])], abs=1e-6)
-    assert guard.note == "it tells neutral, harm; never aware or drift"
+    assert guard.note == "it gives only the labels neutral and harm, never aware or drift"
 
 
 @pytest.mark.parametrize(

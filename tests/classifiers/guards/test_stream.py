@@ -147,15 +147,15 @@ def test_by_name(folder: Path, guard: StreamGuard) -> None:
 def test_another_model_is_refused(tmp_path: Path, folder: Path) -> None:
     """A model without these heads is refused by name."""
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(WeightsError, match="no Qwen3Guard-Stream"):
+    with pytest.raises(WeightsError, match="as a Qwen3Guard-Stream"):
         StreamGuard(str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "change", "match"),
     [
-        ("config.json", (b"Unsafe", b"unsafe"), "its levels are Safe, unsafe, Controversial"),
-        ("model.safetensors", (b"{", b"zorp"), "no Qwen3Guard-Stream"),
+        ("config.json", (b"Unsafe", b"unsafe"), "its risk levels are Safe, unsafe, Controversial"),
+        ("model.safetensors", (b"{", b"zorp"), "as a Qwen3Guard-Stream"),
     ],
     ids=["levels of other names", "damaged weights"],
 )

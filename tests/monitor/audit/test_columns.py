@@ -65,7 +65,7 @@ def test_mappings_and_unknown_columns(monitor: Monitor) -> None:
     found = judge_columns({"x": [DRIFT]}, monitor=monitor)
     assert (found["undertow_flagged"], found["undertow_not_assessed"]) == ([None], ["unreadable_row"])
     assert judge_columns({}, monitor=monitor)["undertow_flagged"] == []
-    with pytest.raises(UsageError, match="one length"):
+    with pytest.raises(UsageError, match="the same length"):
         judge_columns({"a": [1], "b": []}, monitor=monitor)
 
 

@@ -59,7 +59,7 @@ def test_worse_is_beyond_chance(jsonl: Jsonl, monitor: Monitor, base: dict[str, 
 @pytest.mark.parametrize("text", ["", "flaged", "flagged>", "flagged>5", "worse>5%", "flagged>5%%"])
 def test_unknown_conditions(text: str) -> None:
     """What cannot be read is refused, with what can."""
-    with pytest.raises(UsageError, match="flagged, incomplete, worse or never"):
+    with pytest.raises(UsageError, match="flagged, incomplete, worse and never"):
         Condition.of(text)
 
 

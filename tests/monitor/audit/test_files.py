@@ -134,8 +134,8 @@ def test_an_object_that_is_a_row_is_not_searched(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         (b'[{"a": 1}, {"a": 2}, {"a": "cu', [{"a": 1}, {"a": 2}, "not JSON: Unterminated string"]),
-        (b'[{"a": 1}, {"a": 2}', [{"a": 1}, {"a": 2}, "the list is cut off, or goes on after its end"]),
-        (b'[{"a": 1}] more', [{"a": 1}, "the list is cut off, or goes on after its end"]),
+        (b'[{"a": 1}, {"a": 2}', [{"a": 1}, {"a": 2}, "the list is cut off, or followed by other text"]),
+        (b'[{"a": 1}] more', [{"a": 1}, "the list is cut off, or followed by other text"]),
         (b'[{"a": 1}, ]', [{"a": 1}, "not JSON: Expecting value"]),
         (b'[{"a": "caf\xe9"}, {"a": 2}]', ["not UTF-8", {"a": 2}]),
         (b'[{"a": 1}, ' + b"[" * 100_000, [{"a": 1}, "nested too deeply"]),

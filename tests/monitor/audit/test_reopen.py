@@ -119,15 +119,15 @@ def test_two_files_of_verdicts_on_one_transcript(saved: Saved) -> None:
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ({**DRIFT, "id": "other"}, "no longer has there what was judged"),
-        ({**DRIFT, "reasoning": "One thing first. Let me zorp the thing. More."}, "what was judged"),
-        ({**DRIFT, "reasoning": "One thing."}, "what was judged"),
-        ({**DRIFT, "reasoning": "One thing first.  Let me zorp the thing"}, "what was judged"),
-        ({**DRIFT, "reasoning": "\n" + DRIFT["reasoning"]}, "what was judged"),
-        ({**DRIFT, "reasoning": DRIFT["reasoning"] + "   "}, "what was judged"),
-        ({**DRIFT, "answer": None}, "what was judged"),
-        ({"id": "drift", "messages": []}, "what was judged"),
-        ({**DRIFT, "reasoning": 7}, "what was judged"),
+        ({**DRIFT, "id": "other"}, "has changed since it was judged"),
+        ({**DRIFT, "reasoning": "One thing first. Let me zorp the thing. More."}, "since it was judged"),
+        ({**DRIFT, "reasoning": "One thing."}, "since it was judged"),
+        ({**DRIFT, "reasoning": "One thing first.  Let me zorp the thing"}, "since it was judged"),
+        ({**DRIFT, "reasoning": "\n" + DRIFT["reasoning"]}, "since it was judged"),
+        ({**DRIFT, "reasoning": DRIFT["reasoning"] + "   "}, "since it was judged"),
+        ({**DRIFT, "answer": None}, "since it was judged"),
+        ({"id": "drift", "messages": []}, "since it was judged"),
+        ({**DRIFT, "reasoning": 7}, "since it was judged"),
     ],
     ids=["id", "longer", "shorter", "moved", "shifted", "space at the end", "answer", "format", "type"],
 )
@@ -163,7 +163,7 @@ def test_a_transcript_that_cannot_be_read(saved: Saved, change: str) -> None:
         rewrite(transcript, {"text": "x"})
     ((record, _),) = reopen(verdicts)
     assert isinstance(record, Unreadable)
-    said = "cannot be read again" if change == "format" else "--transcripts says where it is now"
+    said = "cannot read" if change == "format" else "name its place with --transcripts"
     assert said in record.problem.detail
 
 
@@ -225,7 +225,9 @@ def test_a_line_that_is_no_verdict_ends_the_reading(saved: Saved) -> None:
     good = verdicts.read_text(encoding="utf-8").splitlines()[0]
     secret = {**json.loads(good), "risk": "SECRET"}
     verdicts.write_text(f"\ufeff{good}\n\n{json.dumps(secret)}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"v\.jsonl, line 3, is no verdict \(risk: .*valid number") as caught:
+    with pytest.raises(
+        InputError, match=r"v\.jsonl: line 3 is not a verdict \(risk: .*valid number"
+    ) as caught:
         list(reopen(verdicts))
     assert "SECRET" not in str(caught.value)
 
@@ -250,28 +252,28 @@ def broken(verdict: dict[str, Any], what: str) -> dict[str, Any]:
         ("mark", "a mark in the reasoning"),
         ("numbers", "not numbered from 0"),
         ("order", "not in order"),
-        ("risk", "no probability"),
+        ("risk", "not a probability"),
     ],
 )
 def test_a_verdict_has_to_make_sense(saved: Saved, what: str, said: str) -> None:
     """Steps out of order and marks at no step are refused where they are read, with their line."""
     _, verdicts = saved(DRIFT)
     rewrite(verdicts, broken(json.loads(verdicts.read_text()), what))
-    with pytest.raises(InputError, match=rf"line 1, is no verdict \(.*{said}"):
+    with pytest.raises(InputError, match=rf"line 1 is not a verdict \(.*{said}"):
         list(read_verdicts(verdicts))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is empty"),
+        ("", "contains no verdicts"),
         ("<html>", "its first line is not JSON"),
         ("[" * 100_000, "its first line is not JSON"),
         ("[1]", "its first line is a list"),
-        ('{"messages": []}', "it looks like transcripts; `undertow audit --out"),
-        ('{"schema": "undertow.verdict/2"}', "says that it is undertow.verdict/2, and this version reads"),
+        ('{"messages": []}', "it looks like transcripts; judge them with `undertow audit --out"),
+        ('{"schema": "undertow.verdict/2"}', "its schema is undertow.verdict/2, but this version reads"),
         ('{"x": 1}', "without the schema undertow.verdict/1"),
-        ('{"schema": "undertow.verdict/1"}', "line 1, is no verdict"),
+        ('{"schema": "undertow.verdict/1"}', "line 1 is not a verdict"),
     ],
     ids=["empty", "html", "deep", "list", "transcript", "newer", "object", "half"],
 )

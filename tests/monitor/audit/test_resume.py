@@ -150,7 +150,7 @@ def test_a_damaged_journal_is_noticed(
 def test_no_journal_can_be_made(jsonl: Jsonl, monitor: Monitor, tmp_path: Path, name: str) -> None:
     """A place where no file can be made, as in a folder that is closed, is wrong usage, said in a line."""
     (tmp_path / ".v.jsonl.journal").mkdir()
-    with pytest.raises(UsageError, match=r"cannot write .*journal can be made beside it"):
+    with pytest.raises(UsageError, match=r"cannot write .*journal cannot be created beside it"):
         audit(jsonl(*ROWS), monitor=monitor, out=tmp_path / name)
 
 

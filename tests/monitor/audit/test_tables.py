@@ -229,8 +229,8 @@ def test_broken_lines_of_text(tmp_path: Path) -> None:
     path.write_bytes(b"reasoning,answer\nR,A\na,b,c\nonly\n\n\xff,A\nS,B\n")
     assert outline(path) == [
         {"reasoning": "R", "answer": "A"},
-        "line 3: 3 cells where there are 2 columns",
-        "line 4: 1 cells where there are 2 columns",
+        "line 3: 3 cells, but the header has 2 columns",
+        "line 4: 1 cells, but the header has 2 columns",
         "line 6: not UTF-8",
         {"reasoning": "S", "answer": "B"},
     ]

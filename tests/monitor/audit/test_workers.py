@@ -79,11 +79,11 @@ def test_a_classifier_that_cannot_travel(jsonl: Jsonl) -> None:
     class Here(ScriptedClassifier):
         pass
 
-    with pytest.raises(UsageError, match="its name or folder, or leave out"):
+    with pytest.raises(UsageError, match="its name or folder, or leave workers out"):
         audit(jsonl(*ROWS), monitor=scripted_monitor(Here()), workers=1)
 
 
 def test_there_is_at_least_one(jsonl: Jsonl) -> None:
     """No workers judge nothing."""
-    with pytest.raises(UsageError, match="at least one worker"):
+    with pytest.raises(UsageError, match="workers must be at least 1"):
         audit(jsonl(*ROWS), monitor=scripted_monitor(), workers=0)

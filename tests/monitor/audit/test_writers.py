@@ -99,7 +99,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, ending: str) -> Non
     else:
         sqlite3.connect(path).execute("CREATE TABLE a (b)").connection.close()
         start = b"SQLite format 3\0"
-    with pytest.raises(InputError, match="no file of verdicts"):
+    with pytest.raises(InputError, match="not a file of verdicts"):
         list(read_verdicts(path))
     path.write_bytes(start + b"and no more")
     with pytest.raises(InputError, match="cannot read"):

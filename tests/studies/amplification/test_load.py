@@ -203,7 +203,7 @@ def test_saved_verdicts_stand_for_the_monitor(tmp_path: Path) -> None:
     assert table.observations == load(judged[:2], design).observations
     assert sum(table.aside.values()) == 1
     path.write_text(json.dumps({"no": "verdict"}))
-    with pytest.raises(InputError, match="is no file of verdicts"):
+    with pytest.raises(InputError, match="is not a file of verdicts"):
         saved_verdicts(path)
 
 

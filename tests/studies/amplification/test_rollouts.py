@@ -137,7 +137,7 @@ def test_the_section_shows_no_text(found: Rollouts) -> None:
         ("observe", {"draws": 0}, "at least 1"),
         ("observe", {"batch": 0}, "at least 1"),
         ("observe", {"profile": "magistral"}, "opens the reasoning"),
-        ("observe", {"profile": "nobody's"}, "no profile"),
+        ("observe", {"profile": "nobody's"}, "unknown profile"),
     ],
 )
 def test_what_cannot_be_is_refused(model: Any, policy: str, options: dict[str, Any], why: str) -> None:
