@@ -63,11 +63,11 @@ def main() -> None:
         apart, sides = apart[~np.isnan(apart)], ((first > 0.5) == (second > 0.5))
         alike = sum(one.flagged == two.flagged for one, two in zip(shipped, on_torch, strict=True))
         print(f"{name} on {options.device}: {len(apart)} steps of {len(traces)} traces")
-        print(f"  risk apart: mean {apart.mean():.3f}, 95 % within {np.quantile(apart, 0.95):.3f}, "
-              f"99 % within {np.quantile(apart, 0.99):.3f}, most {apart.max():.3f}")  # fmt: skip
-        print(f"  on the same side of one half: {sides.mean():.1%}")
-        print(f"  flagged alike, at 5 %: {alike} of {len(traces)}")
-        print(f"  ms of processor a step: {1000 * before:.1f} as shipped, {1000 * after:.1f} on torch")
+        print(f"  difference in risk: mean {apart.mean():.3f}, 95 % within {np.quantile(apart, 0.95):.3f}, "
+              f"99 % within {np.quantile(apart, 0.99):.3f}, maximum {apart.max():.3f}")  # fmt: skip
+        print(f"  on the same side of 0.5: {sides.mean():.1%}")
+        print(f"  same flag, at 5 %: {alike} of {len(traces)}")
+        print(f"  CPU ms per step: {1000 * before:.1f} as shipped, {1000 * after:.1f} on torch")
 
 
 if __name__ == "__main__":

@@ -228,10 +228,10 @@ def show(found: tuple[Tally, Tally], studies: int) -> int:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Coverage of the study's intervals on made-up studies.")
-    parser.add_argument("--studies", type=int, default=2000, help="simulated studies of each case")
+    parser.add_argument("--studies", type=int, default=2000, help="simulated studies for each case")
     parser.add_argument("--regressions", type=int, default=500, help="the same for the regressions by GEE")
     parser.add_argument("--mixed", type=int, default=0, help="the same for the mixed-effects model")
-    parser.add_argument("--only", default="", help="the cases whose name contains this")
+    parser.add_argument("--only", default="", help="only the cases whose names contain this")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     began, failed = time.monotonic(), 0

@@ -88,7 +88,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--classifier", default=DEFAULT)
-    parser.add_argument("--most", type=int, default=1500, help="answers kept aside that are judged")
+    parser.add_argument("--most", type=int, default=1500, help="how many held-out answers to judge")
     options = parser.parse_args()
     kept(options.classifier, options.most)
     over_flagging(options.classifier)

@@ -169,9 +169,11 @@ def _resampled(values: np.ndarray, draws: int = 1000) -> list[np.ndarray]:
 def main() -> None:
     """Run the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--only", type=int, nargs="*", default=(), help="make these folds, print no table")
-    parser.add_argument("--of", type=int, nargs="*", default=(), help="print the figures of these folds")
-    parser.add_argument("--figures", type=Path, help="draw the reliability diagram into this folder")
+    parser.add_argument(
+        "--only", type=int, nargs="*", default=(), help="judge only these folds, and print no table"
+    )
+    parser.add_argument("--of", type=int, nargs="*", default=(), help="print the figures of these folds only")
+    parser.add_argument("--figures", type=Path, help="write the reliability diagram to this folder")
     options = parser.parse_args()
     cases = found_for(options.classifier, read_labelled(options.corpus), options.held_out, options.only)
     if options.only:

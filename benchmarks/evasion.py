@@ -132,16 +132,14 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.05, help="false alarms per safe trace")
-    parser.add_argument("--most", type=int, default=10_000, help="judge so many traces, at most")
-    parser.add_argument("--only", nargs="*", default=list(DISGUISES), help="these disguises")
+    parser.add_argument("--most", type=int, default=10_000, help="the maximum number of traces to judge")
+    parser.add_argument("--only", nargs="*", default=list(DISGUISES), help="only these disguises")
     options = parser.parse_args()
     traces = read_labelled(options.corpus)
     monitor = monitor_of(options.classifier, traces, options.fold, options.held_out, options.rate)
     chosen = [traces[i] for i in list(grouped_folds(traces))[options.fold][1][: options.most]]
     plain = measure(monitor, chosen, None)
-    told = (
-        f"{plain.flagged.total} unsafe traces, {plain.alarms.total} safe ones, {options.rate:.1%} asked for"
-    )
+    told = f"{plain.flagged.total} unsafe traces, {plain.alarms.total} safe ones, rate {options.rate:.1%}"
     print(f"{options.classifier}, fold {options.fold}: {plain.unsafe.total} unsafe steps, {told}\n")
     print(
         "| disguise | unsafe steps found | fall, points | safe steps called unsafe | not judged "

@@ -104,7 +104,7 @@ def tabulate(monitor: Monitor, rate: float, sources: list[str], verdicts: list[T
         pool = [rows(v, "reasoning") for v, s in zip(verdicts, sources, strict=True) if s == source]
         for length in SPLICED:
             reached = np.fromiter(spliced([some for some in pool if some], length, 100), dtype=np.float64)
-            print(f"| {source}, laid together, {length} steps | {share(reached > threshold)} |")
+            print(f"| {source}, concatenated, {length} steps | {share(reached > threshold)} |")
 
 
 def main() -> None:
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--classifier", default=DEFAULT)
     parser.add_argument("--rates", type=float, nargs="+", default=(0.05, 0.01))
-    parser.add_argument("--most", type=int, default=250, help="traces a source, at most")
+    parser.add_argument("--most", type=int, default=250, help="the maximum number of traces of each source")
     options = parser.parse_args()
     labelled = read_labelled(CORPUS)
     known = {trace.group for trace in labelled}

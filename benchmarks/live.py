@@ -206,15 +206,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--generate", action="store_true", help="only `generate`, with and without the monitor"
+        "--generate", action="store_true", help="measure only `generate`, with and without the monitor"
     )
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", choices=sorted(SIZES), default="0.5b")
-    parser.add_argument("--layers", type=int, help="other than the architecture has")
+    parser.add_argument("--layers", type=int, help="number of layers, instead of that of the architecture")
     parser.add_argument("--classifier", default="step-ensemble")
-    parser.add_argument("--steps", type=int, default=500, help="steps of which the latency is taken")
-    parser.add_argument("--length", type=int, default=10_000, help="steps of the long trace")
+    parser.add_argument("--steps", type=int, default=500, help="number of steps to measure the latency of")
+    parser.add_argument("--length", type=int, default=10_000, help="number of steps of the long trace")
     asked = parser.parse_args()
     if asked.generate:
         generating(asked.tokens, asked.repeats, asked.size, asked.layers)

@@ -117,8 +117,10 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shared", type=Path, help="the folder with transcripts/ and corpus/")
-    parser.add_argument("--count", type=int, default=1000, help="how many real traces")
-    parser.add_argument("--rows", type=int, action="append", default=[], help="rows of a made-up list")
+    parser.add_argument("--count", type=int, default=1000, help="number of real traces")
+    parser.add_argument(
+        "--rows", type=int, action="append", default=[], help="number of rows of a generated list"
+    )
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser")
     options = parser.parse_args()
     with TemporaryDirectory() as name:

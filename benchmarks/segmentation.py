@@ -231,8 +231,8 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="How well and how fast reasoning is cut into steps.")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with the labelled corpus")
-    parser.add_argument("--traces", type=int, default=200, help="labelled traces to compare with")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of which the best counts")
+    parser.add_argument("--traces", type=int, default=200, help="number of labelled traces to compare with")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs, of which the best counts")
     arguments = parser.parse_args()
     if arguments.shared.is_dir():
         print_quality(arguments.shared, arguments.traces)

@@ -129,7 +129,7 @@ class LoopTimes:
         calls, longest, late, own, slow, total = self._shared
         print(
             f"{what}: {calls:.0f}; the longest {1e3 * longest:.1f} ms, {late:.0f} over 5 ms; "
-            f"of its own processor time {1e3 * own:.1f} ms, {slow:.0f} over 5 ms, in {total:.1f} s altogether"
+            f"of its own CPU time {1e3 * own:.1f} ms, {slow:.0f} over 5 ms, in {total:.1f} s altogether"
         )
         self._shared[:] = [0.0] * 6
         while not self._slow.empty():
@@ -295,7 +295,7 @@ def _wait(url: str) -> None:
             return
         except httpx.HTTPError:
             time.sleep(0.1)
-    raise SystemExit(f"nothing answers at {url}")
+    raise SystemExit(f"no response from {url}")
 
 
 def _quantiles(name: str, delays: Sequence[float]) -> Any:
@@ -309,7 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What the proxy costs.")
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=300)
-    parser.add_argument("--pace", type=float, default=0.1, help="seconds between two tokens of a stream")
+    parser.add_argument("--pace", type=float, default=0.1, help="seconds between the tokens of a stream")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--classifier", default="step-ensemble")
     parser.add_argument("--policy", default="observe")
@@ -360,8 +360,8 @@ def _measure(
         wholes.append(whole)
     print(f"{'added':<16}" + "".join(f"{value:>10.1f}" for value in rows[1] - rows[0]))
     each = 1e6 * (processor(pid) - used) / (options.streams * options.tokens)
-    print(f"processor time of the proxy, judging included: {each:.0f} µs a token")
-    print(f"whole and unmixed: {wholes[0]} and {wholes[1]} of {options.streams}")
+    print(f"CPU time of the proxy, including judging: {each:.0f} µs per token")
+    print(f"complete and not mixed up: {wholes[0]} and {wholes[1]} of {options.streams}")
     shown("with paced streams")
     if options.requests:
         _memory(proxy, pid, options.requests)
@@ -373,11 +373,11 @@ def _memory(proxy: str, pid: int, requests: int) -> None:
     while done < requests:
         _, whole = asyncio.run(load(proxy, batch, 24, 0.0))
         if whole != batch:
-            raise SystemExit(f"{batch - whole} of {batch} streams were not whole")
+            raise SystemExit(f"{batch - whole} of {batch} streams were incomplete")
         done += batch
         if done % max(batch, requests // 5 // batch * batch) == 0:
             shown.append(f"{done:,}: {resident(pid):.0f}")
-    print("memory of the proxy after so many requests, MB: " + ", ".join(shown))
+    print("memory of the proxy by number of requests, MB: " + ", ".join(shown))
 
 
 if __name__ == "__main__":

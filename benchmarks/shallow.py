@@ -48,10 +48,10 @@ def main() -> None:
         (learned if number % KEPT else kept).add(text, request=request)
     for states in (learned, kept):
         states.read()
-    print(f"{len(learned):,} texts to learn from, {len(kept):,} kept aside", flush=True)
+    print(f"{len(learned):,} training texts, {len(kept):,} held out", flush=True)
     lower = distil(net, learned, Shallow(epochs=options.epochs), _report)
-    print(f"distance of what was learned {distance(net, lower, learned):.4f}, ", end="")
-    print(f"of what was kept aside {distance(net, lower, kept):.4f}")
+    print(f"distance on the training texts {distance(net, lower, learned):.4f}, ", end="")
+    print(f"on those held out {distance(net, lower, kept):.4f}")
     options.out.mkdir(parents=True, exist_ok=True)
     save_file(lower.state_dict(), options.out / LOWER)
 

@@ -34,9 +34,9 @@ def test_a_verdict_survives_its_json() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"assessed": "none"}, "not judged in full|nothing was judged"),
-        ({"assessed": "partial"}, "not judged in full"),
-        ({"flagged": None}, "nothing was judged"),
+        ({"assessed": "none"}, "not_assessed must be|flagged must be"),
+        ({"assessed": "partial"}, "not_assessed must be"),
+        ({"flagged": None}, "flagged must be"),
         ({"surprise": 1}, "Extra inputs"),
         ({"schema": "undertow.verdict/2"}, "undertow.verdict/1"),
     ],
