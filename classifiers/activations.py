@@ -41,7 +41,7 @@ def blocks(model: Any) -> Sequence[Any]:
 class Tap:
     """Context manager that keeps the hidden states of some layers while a model runs.
 
-    It keeps the states of everything that runs on the model meanwhile, so run one text or batch at a time.
+    It keeps the states of everything that runs on the model meanwhile, so run one text at a time.
 
     Raises:
         UsageError: if the model does not have one of the layers.
@@ -72,14 +72,9 @@ class Tap:
             hook.remove()
         self._hooks.clear()
 
-    def states(self, layer: int, row: int = 0) -> NDArray[np.float32]:
-        """Return the states of a layer for each token so far, shape (tokens, width).
-
-        Args:
-            layer: one of the layers that are kept.
-            row: index of the sequence in the batch.
-        """
-        return np.concatenate([states[row] for states in self._caught[layer]])
+    def states(self, layer: int) -> NDArray[np.float32]:
+        """Return the states of a kept layer for each token so far, shape (tokens, width)."""
+        return np.concatenate([states[0] for states in self._caught[layer]])
 
     def _keeper(self, layer: int) -> Any:
         def keep(module: Any, given: Any, output: Any) -> None:

@@ -63,9 +63,9 @@ class _Graph:
         """Add one of onnxruntime's own operators."""
         return self.op(kind, *inputs, domain=CONTRIB, **settings)
 
-    def constant(self, value: Any, kind: Any = np.int64) -> str:
+    def constant(self, value: int | Sequence[int]) -> str:
         """Add a constant: a number or a list that is not a parameter."""
-        return self.op("Constant", value=numpy_helper.from_array(np.array(value, dtype=kind)))
+        return self.op("Constant", value=numpy_helper.from_array(np.array(value, dtype=np.int64)))
 
     def tensor(self, name: str) -> str:
         """Add a parameter without quantising it."""
