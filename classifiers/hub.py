@@ -132,7 +132,7 @@ def ends_of(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Replace lone surrogates, which no tokenizer accepts."""
+    """Replace lone surrogates, which have no UTF-8 form, so that no tokenizer accepts them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

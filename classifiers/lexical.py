@@ -33,6 +33,7 @@ from sklearn.preprocessing import normalize
 from ..errors import WeightsError
 from .base import StepClassifierBase
 from .contract import LABELS, REMEMBERED, Probabilities, StepInput
+from .hub import clean
 from .normalise import normalised
 from .recent import Recent
 from .store import Manifest, unloadable, write_manifest
@@ -166,8 +167,7 @@ def grams(texts: Sequence[str], analyzer: str, buckets: int) -> sparse.csr_matri
         analyzer: `word` for 1- and 2-grams of words, `char_wb` for 2- to 5-grams inside words.
         buckets: The number of hash buckets.
     """
-    # The hash is taken of the UTF-8 form, which a lone surrogate does not have.
-    texts = [text.encode("utf-8", "replace").decode() for text in texts]
+    texts = [clean(text) for text in texts]  # the hash is taken of the UTF-8 form
     counts = _inside_words(texts, buckets) if analyzer == "char_wb" else _counts(texts, analyzer, buckets)
     counts.data = 1 + np.log(counts.data)
     return normalize(counts, copy=False)

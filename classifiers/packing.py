@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .hub import clean
 from .network import StepNet, windows
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class States:
 
     def add(self, text: str, *, request: bool = False) -> int:
         """Register a text to be read; return its number."""
-        ids = self._tokenizer.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
+        ids = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
         if len(ids) > self._room:
             half = self._room // 2
             ids = ids[:half] + ids[half - self._room :] if request else ids[: self._room]

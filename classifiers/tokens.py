@@ -9,6 +9,7 @@ from typing import TypeAlias
 from tokenizers import Tokenizer
 
 from .contract import REMEMBERED, StepInput
+from .hub import clean
 from .normalise import normalised
 from .recent import Recent
 from .store import Manifest
@@ -102,6 +103,5 @@ class Tokens:
         return tuple(ids if len(ids) <= self._window else ids[:half] + ids[half - self._window :])
 
     def _ids(self, text: str) -> list[int]:
-        clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be tokenized
-        ids: list[int] = self.tokenizer.encode(clean, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer.encode(clean(text), add_special_tokens=False).ids
         return ids
