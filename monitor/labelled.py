@@ -141,7 +141,9 @@ def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> 
         raise InputError(f"{path} contains no rows; {_FORM}")
     found = [_labelled(path, record) for record in records if _has_labels(record, path)]
     if not found:
-        raise InputError(f"{path}: no row has `step_labels`; {_FORM}")
+        raise InputError(
+            f"{path}: row {records[0].origin.row} has no `step_labels`, and no other row has any; {_FORM}"
+        )
     return found
 
 

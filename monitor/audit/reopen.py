@@ -108,7 +108,7 @@ class _Library:
         if place is None:
             return f"several of the given transcripts match {name}"
         if place.path is not None and not place.path.is_file():
-            return f"{name} no longer exists; if it was moved, name its place with --transcripts"
+            return f"{name} no longer exists; name its new place with --transcripts"
         try:
             (source,) = open_sources(place.name, format=self._format, mapping=self._mapping)
         except UndertowError as error:

@@ -84,8 +84,8 @@ def test_evaluate_writes_json(
 REASONING = f"{CALM} {BAD}"
 LABELLED = {"reasoning": REASONING, "answer": "No.", "units": [[0, 16], [17, 35]], "step_labels": ["ND"]}
 WRONG_ROWS: dict[str, tuple[dict[str, object], str]] = {
-    "no labels": ({"step_labels": ...}, "no row has `step_labels`"),
-    "labels are null": ({"step_labels": None}, "no row has `step_labels`"),
+    "no labels": ({"step_labels": ...}, "row 0 has no `step_labels`"),
+    "labels are null": ({"step_labels": None}, "row 0 has no `step_labels`"),
     "other letters": ({"step_labels": ["NX"]}, "row 0: `step_labels` must be letters"),
     "no reasoning": ({"reasoning": ...}, "row 0: the row has no `reasoning`"),
     "reasoning is a number": ({"reasoning": 3}, "row 0 cannot be read: reasoning holds a number"),

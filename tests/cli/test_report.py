@@ -60,7 +60,7 @@ def test_missing_texts_are_said(undertow: Command, capsys: pytest.CaptureFixture
     assert undertow("report", "v.jsonl") == 0
     assert capsys.readouterr().out.splitlines() == [
         "2 traces without text:",
-        "  2: t.jsonl no longer exists; if it was moved, name its place with --transcripts",
+        "  2: t.jsonl no longer exists; name its new place with --transcripts",
         "written to report.html",
     ]
     Path("there").mkdir()
@@ -105,14 +105,14 @@ def test_evidence_comes_from_the_classifier_of_the_verdicts(
     [
         (["nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["t.jsonl"], "t.jsonl is not a file of verdicts: it looks like transcripts"),
-        (["a.html"], "a.html is no file of verdicts"),
-        (["broken.jsonl"], "broken.jsonl, line 2, is no verdict"),
-        (["broken.jsonl", "--figures", "figures"], "broken.jsonl, line 2, is no verdict"),
+        (["a.html"], "a.html is not a file of verdicts"),
+        (["broken.jsonl"], "broken.jsonl: line 2 is not a verdict"),
+        (["broken.jsonl", "--figures", "figures"], "broken.jsonl: line 2 is not a verdict"),
         (["v.jsonl", "--out", "v.jsonl"], "has to end in .html"),
         (["v.jsonl", "--out", "no/such/folder.html"], "cannot go on"),
         (["v.jsonl", "--out", "p.html", "--figures", "t.jsonl"], "t.jsonl: it is a file"),
         (["v.jsonl", "--figures", "figures", "--evidence"], "give --out as well"),
-        (["v.jsonl", "--transcripts", "nowhere.jsonl"], "no such file: nowhere.jsonl"),
+        (["v.jsonl", "--transcripts", "nowhere.jsonl"], "no such file or folder: nowhere.jsonl"),
         (["v.jsonl", "--map", "reasoning"], "--map takes PART=FIELD"),
         ([], "Missing argument"),
     ],
@@ -152,7 +152,7 @@ def test_paths_cannot_forge_output(undertow: Command, capsys: pytest.CaptureFixt
     Path("v.jsonl").write_text(json.dumps(verdict))
     assert undertow("report", "v.jsonl") == 0
     shown = capsys.readouterr().out
-    assert "a\ufffd[2J[bold]\ufffdb is no longer there" in " ".join(shown.split())
+    assert "a\ufffd[2J[bold]\ufffdb no longer exists" in " ".join(shown.split())
     assert all(character.isprintable() for line in shown.splitlines() for character in line)
 
 

@@ -89,9 +89,9 @@ def test_hostile_text_is_harmless(watch: Run, capsys: pytest.CaptureFixture[str]
     [
         (["--url", "http://localhost:1/v1", "ask"], "--url needs --model"),
         (["--model", "m"], "say what to ask"),
-        (["--url", "http://localhost:1/v1", "--model", "m", "ask"], "cannot be reached"),
+        (["--url", "http://localhost:1/v1", "--model", "m", "ask"], "cannot reach"),
         (["--url", "nowhere", "--model", "m", "ask"], "not a URL such as"),
-        (["--model", "missing", "ask"], "no folder"),
+        (["--model", "missing", "ask"], "no such folder"),
     ],
     ids=["url without model", "no prompt", "away", "no url", "no model"],
 )

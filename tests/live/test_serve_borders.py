@@ -126,7 +126,7 @@ def test_an_event_has_its_limit(start: Start, http: httpx.Client) -> None:
     """An event that is too long to hold ends the stream, and says so."""
     url = start(limits=Limits(event=150))
     *_, error, end = events_of(http.post(**ask(url, "calm/reasoning", stream=True)).text)
-    assert (end, "too long" in error["error"]["message"]) == ("[DONE]", True)
+    assert (end, "too large" in error["error"]["message"]) == ("[DONE]", True)
 
 
 @pytest.mark.parametrize(("policy", "status"), [("observe", 200), ("stop", 502)])
@@ -273,7 +273,7 @@ def test_a_profile_tells_what_no_tag_does(monitor: Monitor, profile: str, channe
 
 def test_a_profile_has_to_be_one(monitor: Monitor) -> None:
     """Wrong usage is told in words, with the names there are."""
-    with pytest.raises(UsageError, match="no profile 'zorp'; there are auto, deepseek-r1"):
+    with pytest.raises(UsageError, match="unknown profile 'zorp'; known: auto, deepseek-r1"):
         create_app("http://up", monitor=monitor, profile="zorp")
 
 

@@ -11,6 +11,7 @@ from undertow.classifiers.contract import Channel
 from undertow.classifiers.registry import load_classifier
 from undertow.errors import CalibrationError
 from undertow.monitor.calibration import Calibration, calibration_for, joint_statistic
+from undertow.testing import ScriptedClassifier
 
 
 def calibration(statistics: list[float], **changes: str) -> Calibration:
@@ -76,14 +77,17 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, text: str) -> 
     """So is a broken file."""
     path = tmp_path / "calibration.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(CalibrationError, match="not a calibration"):
+    with pytest.raises(CalibrationError, match="not a calibration") as error:
         calibration_for(load_classifier("keyword"), "sentence", path)
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_no_calibration_is_an_error(tmp_path: Path) -> None:
     """There is no threshold without one."""
-    with pytest.raises(CalibrationError, match="no calibration"):
+    with pytest.raises(CalibrationError, match=r"cannot read .*none\.json: No such file"):
         calibration_for(load_classifier("keyword"), "sentence", tmp_path / "none.json")
+    with pytest.raises(CalibrationError, match="'scripted' has no calibration: make one with"):
+        calibration_for(ScriptedClassifier(), "sentence")
 
 
 def test_a_calibration_object_is_checked_as_a_file_is() -> None:
@@ -94,7 +98,7 @@ def test_a_calibration_object_is_checked_as_a_file_is() -> None:
 
 def test_statistics_are_in_order() -> None:
     """The rank of a threshold is found by position."""
-    with pytest.raises(ValueError, match="in order"):
+    with pytest.raises(ValueError, match="sorted"):
         Calibration(classifier="x", digest="d", segmenter="s", population="p", statistics=(2.0, 1.0))
 
 

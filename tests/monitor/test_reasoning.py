@@ -383,7 +383,7 @@ def test_a_closed_parser_takes_nothing() -> None:
     [
         ({"profile": "thonk"}, "think.*harmony"),
         ({"close_at": "middle"}, "'first' or 'last'"),
-        ({"lookahead": -1}, "cannot be -1"),
+        ({"lookahead": -1}, "not -1"),
     ],
     ids=["profile", "close_at", "lookahead"],
 )

@@ -163,7 +163,7 @@ def test_a_transcript_that_cannot_be_read(saved: Saved, change: str) -> None:
         rewrite(transcript, {"text": "x"})
     ((record, _),) = reopen(verdicts)
     assert isinstance(record, Unreadable)
-    said = "cannot read" if change == "format" else "name its place with --transcripts"
+    said = "cannot read" if change == "format" else "name its new place with --transcripts"
     assert said in record.problem.detail
 
 

@@ -144,7 +144,7 @@ def test_an_unknown_format_says_what_was_seen(tmp_path: Path, content: bytes, se
     ("options", "error", "message"),
     [
         ({"format": "zorp"}, UsageError, "openai-chat, sharegpt, fields"),
-        ({"format": "sharegpt", "mapping": {"reasoning": "x"}}, UsageError, "not sharegpt"),
+        ({"format": "sharegpt", "mapping": {"reasoning": "x"}}, UsageError, "not with sharegpt"),
         ({"mapping": {"zorp": "x"}}, UsageError, "prompt, reasoning, answer, model, id"),
         ({"mapping": {"reasoning": "resoning"}}, UsageError, r"no field 'resoning'.*reasoning \(text\)"),
     ],

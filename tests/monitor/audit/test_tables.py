@@ -236,6 +236,15 @@ def test_broken_lines_of_text(tmp_path: Path) -> None:
     ]
 
 
+def test_a_hostile_column_name_cannot_move_the_cursor(tmp_path: Path) -> None:
+    """A name that the detail of a record quotes has no control characters, and is short."""
+    name = "\x1b[2J" + "z" * 99
+    (tmp_path / "t.csv").write_text(f"reasoning,{name},{name}\nR,A,B\n")
+    (said,) = outline(tmp_path / "t.csv")
+    assert isinstance(said, str)
+    assert said.isprintable() and len(said) < 100
+
+
 def test_two_columns_of_one_name(tmp_path: Path) -> None:
     """No text takes another's place unsaid: a record with both is broken, one with either is read."""
     path = tmp_path / "t.csv"
