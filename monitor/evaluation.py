@@ -186,7 +186,7 @@ def _leniently(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probab
 def _strictly(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
     rows = checked(classifier, steps) if steps else np.empty((0, 4))
     if np.isnan(rows).any():
-        raise CannotJudge(f"{classifier.name} declined a labelled step")
+        raise CannotJudge(f"{classifier.name} declined a labelled step; figures without it would flatter it")
     return rows
 
 

@@ -23,7 +23,7 @@ from ..verdict import TraceVerdict
 try:
     from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
 except ImportError as error:
-    raise MissingExtra("OpenTelemetry events", "otel") from error
+    raise MissingExtra("making OpenTelemetry events", "otel") from error
 
 __all__ = ["EVENT", "EvaluationEvents", "attributes_of", "otlp"]
 

@@ -176,7 +176,10 @@ def test_the_event_loop_never_judges(replay: Any, run: Callable[..., Any], polic
 
 def test_a_profile_has_to_be_one(monitor: Monitor) -> None:
     """A profile that is not known is refused where the client is wrapped."""
-    with anthropic.Anthropic(api_key="none") as client, pytest.raises(UsageError, match="no profile 'zorp'"):
+    with (
+        anthropic.Anthropic(api_key="none") as client,
+        pytest.raises(UsageError, match="unknown profile 'zorp'"),
+    ):
         wrap(client, monitor=monitor, profile="zorp")
 
 

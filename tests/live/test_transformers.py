@@ -245,7 +245,7 @@ def test_what_moves_the_model_leaves_it_wrapped(model: Any, tokenizer: Any) -> N
 def test_a_streamer_shows_one_row(model: Any, tokenizer: Any) -> None:
     """The texts of two rows are not mixed in one stream."""
     streamer = transformers.TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=30)
-    with pytest.raises(UsageError, match="one row"):
+    with pytest.raises(UsageError, match="one prompt"):
         generate(model, tokenizer, ["calm", "late"], "stop", streamer=streamer)
     assert "".join(streamer) == ""
 

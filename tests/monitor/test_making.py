@@ -149,7 +149,7 @@ def test_a_label_of_too_few_requests_is_refused(tmp_path: Path, count: int) -> N
         for at, one in enumerate(TRACES, 1)
     ]
     assert sum("harm" in one.labels for one in few) == count
-    with pytest.raises(UsageError, match="too few requests .* have steps labelled harm"):
+    with pytest.raises(UsageError, match=r"too few requests .* have steps labelled harm"):
         make_classifier("lexical", few, tmp_path / "made", folds=0)
 
 
