@@ -74,7 +74,7 @@ _BUILT_IN = (
                    WEIGHTS / "step-robust"),
     ClassifierInfo("step-encoder", "encoder", "a small text encoder that reads a step in its context",
                    WEIGHTS / "step-encoder"),
-    ClassifierInfo("step-lexical", "lexical", "words and character sequences of a step and its context",
+    ClassifierInfo("step-lexical", "lexical", "word and character n-grams of a step and its context",
                    WEIGHTS / "step-lexical"),
     ClassifierInfo("keyword", "keyword", "lists of phrases; a weak baseline, nothing learned"),
 )  # fmt: skip
