@@ -90,7 +90,7 @@ def test_a_zip_bomb_in_a_log(tmp_path: Path, monitor: Monitor, compression: int,
     assert counts(result) == (2, 1, 0, 1)
     _, last = read_verdicts(tmp_path / "v.jsonl")
     assert last.not_assessed is not None and last.not_assessed.reason == "unreadable_row"
-    assert last.not_assessed.detail.startswith("damaged" if says else "longer than 512 MiB when unpacked")
+    assert last.not_assessed.detail.startswith("damaged" if says else "larger than 512 MiB when unpacked")
 
 
 @pytest.mark.parametrize("way", ["a file", "a folder", "nowhere"])
