@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from ..classifiers.contract import Probabilities, StepClassifier, StepInput
-from ..errors import CannotJudge, MissingExtra, UsageError, WeightsError
+from ..errors import CannotJudge, MissingExtra, UndertowError, UsageError, WeightsError, first_line
 
-__all__ = ["BATCH", "UNUSABLE", "answers", "checked", "rows_of", "shaped"]
+__all__ = ["BATCH", "UNUSABLE", "answers", "checked", "rows_of", "shaped", "tell"]
 
 BATCH = 512
 """The number of steps classified in one call, across traces."""
+
+_log = logging.getLogger("undertow")
 
 UNUSABLE = (MissingExtra, UsageError, WeightsError)
 """Errors of a classifier that cannot be used at all, whatever its input."""
@@ -22,6 +26,8 @@ def answers(
     classifier: StepClassifier, steps: Sequence[StepInput], fatal: tuple[type[Exception], ...] = ()
 ) -> Probabilities:
     """Return one row per step, shape (n, 4): NaN if the classifier declined it, infinite if it failed on it.
+
+    Each cause of a failure is logged once, as a warning.
 
     Args:
         classifier: the classifier to call.
@@ -43,9 +49,25 @@ def answers(
                     rows[index] = checked(classifier, [step])[0]
                 except fatal:
                     raise
-                except Exception:  # this step counts as failed
-                    continue
+                except Exception as error:  # this step counts as failed
+                    tell(classifier, error)
     return rows
+
+
+def tell(classifier: StepClassifier, error: Exception) -> None:
+    """Log, once for each cause, why a classifier failed.
+
+    Of an error that is not ours, only its type is logged: its message may quote the step.
+    """
+    ours = isinstance(error, UndertowError)
+    _tell(classifier.name, first_line(error) if ours else type(error).__name__)
+
+
+@lru_cache(maxsize=256)
+def _tell(name: str, cause: str) -> None:
+    from .audit.plain import plain
+
+    _log.warning("%s failed on a step: %s", plain(name), plain(cause, 500))
 
 
 def rows_of(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:

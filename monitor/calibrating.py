@@ -16,7 +16,7 @@ import numpy as np
 from ..classifiers.contract import CHANNELS, Channel, StepClassifier
 from ..classifiers.limits import languages_of
 from ..errors import CalibrationError
-from .asking import UNUSABLE, checked
+from .asking import UNUSABLE, checked, tell
 from .calibration import Calibration, joint_statistic, needed_for
 from .channel import ChannelJudge
 from .evaluation import Share, by_length
@@ -77,7 +77,8 @@ def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple
             rows = checked(classifier, judge.ask(steps))
         except UNUSABLE:
             raise
-        except Exception:  # one unjudged step rules the trace out
+        except Exception as error:  # one unjudged step rules the trace out
+            tell(classifier, error)
             return None
         judge.record(steps, rows)
         if judge.unjudged or not judge.has_words:

@@ -9,7 +9,7 @@ import pytest
 
 from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.errors import CannotJudge, MissingExtra, UsageError, WeightsError
-from undertow.monitor.asking import UNUSABLE, answers, rows_of
+from undertow.monitor.asking import UNUSABLE, _tell, answers, rows_of
 from undertow.testing import ScriptedClassifier
 
 STEPS = [StepInput("One. [neutral]"), StepInput("Two. [drift]")]
@@ -39,3 +39,18 @@ def test_a_failed_step_does_not_fail_its_neighbors() -> None:
     """Each step is asked again alone; the row of the one that fails is infinite."""
     rows = answers(ScriptedClassifier(), [*STEPS, StepInput("Three. [crash]")])
     assert np.isinf(rows).all(axis=1).tolist() == [False, False, True]
+
+
+def test_the_cause_of_a_failure_is_logged_once_and_without_the_step(caplog: pytest.LogCaptureFixture) -> None:
+    """Ours in its own words, made safe to print; of another error only the type: it may quote the step."""
+    _tell.cache_clear()
+    refused = Fails(CannotJudge("busy"), CannotJudge("no answer: refused\x1b[2J\nmore"))
+    for _ in range(2):
+        answers(refused, STEPS)
+    answers(Fails(ValueError("all"), ValueError(STEPS[0].text)), STEPS)
+    name = refused.name
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name} failed on a step: no answer: refused\N{REPLACEMENT CHARACTER}[2J",
+        f"{name} failed on a step: ValueError",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
