@@ -19,7 +19,7 @@ from ..gate import Piece
 from ..trace import NotAssessed
 from ..verdict import StepVerdict, TraceVerdict
 from .choices import Asked, Choices, asked_of
-from .dialects import Part, Reader, Text, get
+from .dialects import Place, Reader, Text, get
 
 __all__ = ["CUT_SHORT", "Answer", "Asked", "Json", "Out", "asked_of", "chief", "qualified"]
 
@@ -167,7 +167,7 @@ class Answer(Choices, ABC):
                 self.ended.add(choice)
             short = cut_short or choice not in self._finished | self.ended
             self.verdicts[choice] = qualified(
-                gate.verdict, self.reader.caveat(choice), CUT_SHORT if short else None
+                gate.verdict, self.reader.caveat(gate.trace, choice), CUT_SHORT if short else None
             )
         return rest
 
@@ -179,7 +179,7 @@ class Answer(Choices, ABC):
     def _empty(self, payload: Any) -> Json:
         """Return a response that was not streamed, without the choices that could not be read."""
 
-    def _by_part(self, texts: Iterable[Text], part: Part) -> Iterator[tuple[Part, list[Piece]]]:
+    def _by_part(self, texts: Iterable[Text], part: Place) -> Iterator[tuple[Place, list[Piece]]]:
         """Judge the texts of a whole response; yield each part, from `part` on, with what may be released."""
         self._refuse()
         for text in texts:

@@ -9,15 +9,18 @@ from typing import Any
 
 from ...classifiers.contract import Channel
 from ..gate import Piece
+from ..message import FIELDS, LISTS
 from .answers import Answer, Asked, Json, Out
 from .dialects import ChatReader, Text, get, index_of, items_of
 
 __all__ = ["ChatAnswer"]
 
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-_TEXTS = ("content", "refusal", "reasoning_content", "reasoning", "thinking")
-_LISTS = ("reasoning_details", "thinking_blocks")
-_SAID = {"reasoning.text": "text", "reasoning.summary": "summary", "thinking": "thinking"}
+_TEXTS = ("content", "refusal", *FIELDS)
+_SAID = {"reasoning.summary": "summary", "thinking": "thinking"}
+"""The field that holds the text of a reasoning detail, where it is not `text`."""
+_SPELT = ("text", "summary", "thinking", "reasoning", "content")
+"""All fields of a reasoning detail that may hold its text."""
 
 
 class ChatAnswer(Answer):
@@ -170,7 +173,7 @@ def _bare(holder: Json, *, keep_calls: bool = True) -> None:
             del holder[name]
     if holder.get("text"):
         holder["text"] = ""
-    for name in _LISTS:
+    for name in LISTS:
         parts = [_kept(part) for part in holder.pop(name, None) or ()]
         if any(parts):
             holder[name] = [part for part in parts if part]
@@ -187,11 +190,12 @@ def _untold(choice: Json) -> None:
             choice[name] = None
 
 
-def _kept(part: Json) -> Json | None:
-    """Return the parts of a reasoning detail that stay: encrypted content and signatures."""
-    if part.get("type") not in _SAID:
-        return part
-    return {**part, _SAID[part["type"]]: ""} if part.get("signature") else None
+def _kept(part: Any) -> Json | None:
+    """Return what stays of a reasoning detail: encrypted content and signatures."""
+    if not isinstance(part, dict):
+        return None
+    spelt = {name: "" for name in _SPELT if name in part}
+    return part | spelt if part.get("signature") or not spelt else None
 
 
 def _block(what: str, text: str) -> Json:
@@ -201,8 +205,8 @@ def _block(what: str, text: str) -> Json:
 def _put(holder: Json, field: str, text: str) -> Json:
     """Put a text where the reader finds it under `field`."""
     name, _, what = field.partition(":")
-    if name in _LISTS:
-        holder[name] = [{"type": what, _SAID[what]: text}, *(holder.get(name) or ())]
+    if name in LISTS:
+        holder[name] = [{"type": what, _SAID.get(what, "text"): text}, *(holder.get(name) or ())]
     elif what:
         part = {"type": "text", "text": text, "thought": True} if what == "thought" else _block(what, text)
         said = holder.get(name) or []

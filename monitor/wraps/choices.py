@@ -14,7 +14,7 @@ from ..policy import GateEvent, Policy
 from ..profiles import AUTO
 from ..reasoning import BLOCK_BREAK
 from ..verdict import StepVerdict
-from .dialects import Part, Text, get, prompt_of
+from .dialects import Place, Text, get, prompt_of
 
 __all__ = ["Asked", "Choices", "asked_of"]
 
@@ -77,7 +77,7 @@ class Choices:
         self.gates: dict[int, Gate] = {}
         self._seen: Any = {}
         """The latest payload that has the response's id and model."""
-        self._parts: dict[tuple[int, bool], Part] = {}
+        self._parts: dict[tuple[int, bool], Place] = {}
         self._broke: set[tuple[int, Channel | None]] = set()
         self._refused: set[int] = set()
         self._fed: dict[int, list[str]] = {}
@@ -117,12 +117,14 @@ class Choices:
         thinks = text.channel == "reasoning"
         last = self._parts.get((text.choice, thinks))
         self._parts[text.choice, thinks] = text.part
+        before: list[Piece] = []
         if last is not None and last != text.part:
+            before = self.pause(text.choice)  # so that the break is not within a piece, but begins one
             gate.feed(BLOCK_BREAK, text.channel)
             self._broke.add((text.choice, text.channel))
         if self.asked.holds:
             self._fed.setdefault(text.choice, []).append(text.text)
-        return self.let(text.choice, gate.feed(text.text, text.channel))
+        return before + self.let(text.choice, gate.feed(text.text, text.channel))
 
     def let(self, choice: int, pieces: list[Piece]) -> list[Piece]:
         """Record what is released, without the break that we put between two blocks; return it."""

@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...classifiers.contract import Channel
+from ..message import PLAIN, Contents, Part, Withheld, contents_of, distinct, get, joined, reasoning_tokens
 from ..profiles import AUTO
 from ..reasoning import BLOCK_BREAK, parse
-from ..trace import NotAssessed, Reason
+from ..trace import NotAssessed, Trace
 
 __all__ = [
     "ChatReader",
     "MessagesReader",
+    "Place",
     "Reader",
     "ResponsesReader",
     "Text",
@@ -28,20 +30,8 @@ __all__ = [
     "prompt_of",
 ]
 
-Part: TypeAlias = tuple[int | str, ...]
-
-_FIELDS = ("reasoning_content", "reasoning", "thinking")
-_LISTS = ("reasoning_details", "thinking_blocks")
-_DETAILS = {"reasoning.text": "text", "thinking": "thinking", "reasoning.summary": "summary"}
-_CAVEATS: Mapping[Reason, str] = {
-    "summary_only": "the provider returned a summary instead of the reasoning",
-    "encrypted": "the provider withheld or encrypted the reasoning",
-    "wrong_types": "a text field contained something other than text",
-}
-
-
-_PLAIN = (str, bytes, int, float, list, tuple)
-"""Types of values that have no fields."""
+Place: TypeAlias = tuple[int | str, ...]
+"""Which block of a response a text belongs to."""
 
 
 class Text(NamedTuple):
@@ -53,7 +43,7 @@ class Text(NamedTuple):
     text: str
     field: str
     """The field that held it: `reasoning_content`, `content`, `reasoning_details:reasoning.text`, …"""
-    part: Part = ()
+    part: Place = ()
     """The block that it belongs to, in APIs that have blocks."""
 
 
@@ -63,8 +53,8 @@ class Reader(Protocol):
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in a chunk, an event or a whole response, in order."""
 
-    def caveat(self, choice: int = 0) -> NotAssessed | None:
-        """Return why a choice cannot be judged in full, as far as the payloads so far show it."""
+    def caveat(self, trace: Trace, choice: int = 0) -> NotAssessed | None:
+        """Return why a choice cannot be judged in full, given its trace and the payloads so far."""
 
     def fields(self, choice: int = 0) -> tuple[str, ...]:
         """Return the fields that held a choice's reasoning; none if it was between tags."""
@@ -74,13 +64,6 @@ class Reader(Protocol):
 
     def unread(self) -> None:
         """Record that a payload could not be read."""
-
-
-def get(holder: Any, name: str) -> Any:
-    """Return a field of a JSON object or of an object with attributes; None if it is absent."""
-    if isinstance(holder, Mapping):
-        return holder.get(name)
-    return None if isinstance(holder, _PLAIN) else getattr(holder, name, None)
 
 
 def prompt_of(asked: Any) -> str:
@@ -118,15 +101,21 @@ class _Notes:
 
     def __init__(self, profile: str = AUTO) -> None:
         self._profile = profile
-        self._reasons: dict[int | None, dict[Reason, None]] = {}
+        self._withheld: dict[int | None, Withheld] = {}
         self._used: dict[int, dict[str, None]] = {}
         self._odd: set[int | None] = set()
 
-    def caveat(self, choice: int = 0) -> NotAssessed | None:
+    def caveat(self, trace: Trace, choice: int = 0) -> NotAssessed | None:
         """Return why a choice cannot be judged in full."""
-        reasons = self._reasons.get(choice, {}) | self._reasons.get(None, {})
-        found = next((reason for reason in _CAVEATS if reason in reasons), None)
-        return None if found is None else NotAssessed(reason=found, detail=_CAVEATS[found])
+        reasoned = bool((trace.reasoning or "").strip())
+        return self._known(choice).caveat(trace.model, reasoned=reasoned)
+
+    def _known(self, choice: int) -> Withheld:
+        """Return what is known of a choice so far."""
+        known = Withheld(given=bool(self.fields(choice)))
+        for whose in (choice, None):
+            known.add(self._withheld.get(whose, Withheld()))
+        return known
 
     def fields(self, choice: int = 0) -> tuple[str, ...]:
         """Return the fields that held a choice's reasoning."""
@@ -139,12 +128,18 @@ class _Notes:
 
     def unread(self) -> None:
         """Record that a payload could not be read."""
-        self._note(None, "wrong_types")
+        self._misread(None)
 
-    def _note(self, choice: int | None, reason: Reason) -> None:
-        self._reasons.setdefault(choice, {})[reason] = None
-        if reason == "wrong_types":
-            self._odd.add(choice)
+    def _note(self, choice: int | None, shown: Withheld) -> None:
+        self._withheld.setdefault(choice, Withheld()).add(shown)
+
+    def _misread(self, choice: int | None) -> None:
+        self._note(choice, Withheld(unread=True))
+        self._odd.add(choice)
+
+    def _spent(self, usage: Any) -> None:
+        if usage is not None:
+            self._note(None, Withheld(tokens=reasoning_tokens(usage)))
 
     def _use(self, text: Text) -> Text:
         if text.channel == "reasoning":
@@ -154,113 +149,89 @@ class _Notes:
     def _text(self, choice: int, holder: Any, name: str) -> str:
         value = get(holder, name)
         if value is not None and not isinstance(value, str):
-            self._note(choice, "wrong_types")
+            self._misread(choice)
         return value if isinstance(value, str) else ""
 
     def _several(self, choice: int | None, holder: Any, name: str) -> Sequence[Any]:
         """Return a field that holds a list of objects."""
         value = get(holder, name)
         if value is not None and not isinstance(value, list | tuple):
-            self._note(choice, "wrong_types")
+            self._misread(choice)
         items = items_of(holder, name)
-        if any(item is None or isinstance(item, _PLAIN) for item in items):
-            self._note(choice, "wrong_types")
+        if any(item is None or isinstance(item, PLAIN) for item in items):
+            self._misread(choice)
         return items
 
     def _number(self, choice: int | None, holder: Any, name: str) -> int:
         value = get(holder, name)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value or 0
-        self._note(choice, "wrong_types")
+        self._misread(choice)
         return 0
 
 
 class ChatReader(_Notes):
-    """Reads chat completions and text completions, of OpenAI and all compatible servers."""
+    """Reads chat completions and text completions, of OpenAI and all compatible servers.
+
+    A whole message is read as an audit reads it. In a chunk, where a part may go on in the next one,
+    texts follow each other without a break.
+    """
 
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in a chunk or in a whole completion."""
         found = []
+        self._spent(get(payload, "usage"))
         for position, choice in enumerate(self._several(None, payload, "choices")):
             index = index_of(choice, position)
             found += [self._use(text) for text in self._choice(index, choice, get(payload, "model"))]
         return found
 
     def _choice(self, index: int, choice: Any, model: Any) -> Iterator[Text]:
-        message = get(choice, "delta")
-        whole = message is None
-        message = get(choice, "message") if whole else message
-        if message is None:  # a text completion; LiteLLM's have reasoning beside the text
-            yield from self._reasoning(index, choice)
-            if text := self._text(index, choice, "text"):
-                yield Text(index, "answer" if self.fields(index) else None, text, "text")
-            return
-        if isinstance(message, _PLAIN):
-            self._note(index, "wrong_types")
-        yield from self._reasoning(index, message)
-        for channel, text, field in self._visible(index, message):
-            own: Channel | None = channel
-            if channel is None and (self._untagged(text, model) if whole else self.fields(index)):
-                own = "answer"
-            yield Text(index, own, text, field)
+        delta, message = get(choice, "delta"), get(choice, "message")
+        if delta is not None:
+            yield from self._chunk(index, self._contents(index, delta), "content")
+        elif message is not None:
+            yield from self._whole(index, self._contents(index, message), model)
+        else:  # a text completion; LiteLLM's have reasoning beside the text
+            yield from self._chunk(index, self._contents(index, choice, "text"), "text")
 
-    def _reasoning(self, index: int, message: Any) -> Iterator[Text]:
-        """Yield the reasoning in fields of its own; text that two fields repeat is yielded once."""
-        seen = set()
-        for field, text in [*self._plain(index, message), *self._listed(index, message)]:
-            if text and text not in seen:
-                seen.add(text)
-                yield Text(index, "reasoning", text, field)
+    def _contents(self, index: int, message: Any, name: str = "content") -> Contents:
+        found = contents_of(message, (name,))
+        if found.odd or isinstance(message, PLAIN):
+            self._misread(index)
+        self._note(index, found)
+        return found
 
-    def _plain(self, index: int, message: Any) -> Iterator[tuple[str, str]]:
-        for name in _FIELDS:
-            yield name, self._text(index, message, name)
+    def _chunk(self, index: int, found: Contents, name: str) -> Iterator[Text]:
+        """Yield the texts of a chunk; text that two fields repeat is yielded once."""
+        texts: dict[str, str] = {}
+        for source, text in found.parts:
+            texts[source] = texts.get(source, "") + text
+        for text in dict.fromkeys(filter(None, texts.values())):
+            field = next(source for source, said in texts.items() if said == text)
+            yield Text(index, "reasoning", text, field)
+        if text := "".join(found.visible):
+            yield Text(index, "answer" if self.fields(index) else None, text, name)
+        if found.refusal:
+            yield Text(index, "answer", found.refusal, "refusal")
 
-    def _listed(self, index: int, message: Any) -> Iterator[tuple[str, str]]:
-        for name in _LISTS:
-            texts: dict[str, str] = {}
-            for part in self._several(index, message, name):
-                what = str(get(part, "type"))
-                if what in _DETAILS:
-                    texts[what] = texts.get(what, "") + self._text(index, part, _DETAILS[what])
-                if what in ("reasoning.encrypted", "redacted_thinking"):
-                    self._note(index, "encrypted")
-                elif what == "reasoning.summary":
-                    self._note(index, "summary_only")
-            yield from ((f"{name}:{what}", text) for what, text in texts.items())
-
-    def _visible(self, index: int, message: Any) -> Iterator[tuple[Channel | None, str, str]]:
-        content = get(message, "content")
-        for part in self._several(index, message, "content") if isinstance(content, list | tuple) else ():
-            yield from self._part(index, part)
-        if not isinstance(content, list | tuple) and (text := self._text(index, message, "content")):
-            yield None, text, "content"
-        if text := self._text(index, message, "refusal"):
-            yield "answer", text, "refusal"
-
-    def _part(self, index: int, part: Any) -> Iterator[tuple[Channel | None, str, str]]:
-        """Yield the texts in one part of a list content, such as Mistral's."""
-        what = str(get(part, "type"))
-        if get(part, "thought") is True:  # of Gemini, which gives summaries
-            self._note(index, "summary_only")
-            if text := self._text(index, part, "text"):
-                yield "reasoning", text, "content:thought"
-        elif what in ("thinking", "reasoning"):
-            inner = get(part, what)
-            texts = [inner] if isinstance(inner, str) else []
-            for one in () if texts else self._several(index, part, what):
-                texts.append(self._text(index, one, "text"))
-            for text in texts:
-                if text:
-                    self._used.setdefault(index, {})[f"content:{what}"] = None
-                    yield "reasoning", text, f"content:{what}"
-        elif text := self._text(index, part, "refusal" if what == "refusal" else "text"):
-            yield None, text, "content"
-
-    def _untagged(self, text: str, model: Any) -> bool:
-        """Whether a whole text has no reasoning tag; the model's name alone proves nothing."""
+    def _whole(self, index: int, found: Contents, model: Any) -> Iterator[Text]:
+        """Yield the texts of a message: reasoning that is not repeated, and the answer without it."""
+        own, visible = distinct(found.parts), [text for text in found.visible if text.strip()]
+        text, field = joined(visible) or "", own[0].source if own else ""
         parsed = parse(text, self._profile, model=model if isinstance(model, str) else None)
-        return text in (parsed.answer, parsed.reasoning)
+        tagged = text not in (parsed.answer, parsed.reasoning)  # the model's name alone proves nothing
+        if tagged and own:
+            own = distinct([*own, Part("tags", parsed.reasoning)])
+            visible = [parsed.answer] if parsed.answer.strip() else []
+        elif tagged:
+            visible = [text]
+        for source, thought in own:
+            yield Text(index, "reasoning", thought, field if source == "tags" else source, (source,))
+        for place, said in enumerate(visible):
+            yield Text(index, None if tagged and not own else "answer", said, "content", ("content", place))
+        if found.refusal:
+            yield Text(index, "answer", found.refusal, "refusal", ("refusal",))
 
 
 _DELTAS: Mapping[str, tuple[Channel | None, str]] = {
@@ -286,13 +257,14 @@ class ResponsesReader(_Notes):
 
     def __init__(self, profile: str = AUTO) -> None:
         super().__init__(profile)
-        self._seen: set[Part] = set()
-        self._spelt = False
+        self._seen: set[Place] = set()
+        self._spelt: dict[int | str, bool] = {}
 
     def texts(self, payload: Any) -> list[Text]:
         """Return the texts in an event, or in a whole response."""
         event = str(get(payload, "type") or "")
         if not event.startswith("response."):
+            self._spent(get(payload, "usage"))
             return self._kept(self._items(self._several(0, payload, "output")))
         name, _, end = event.rpartition(".")
         if name in _DELTAS and end in ("delta", "done"):
@@ -301,6 +273,7 @@ class ResponsesReader(_Notes):
             where = self._number(0, payload, "output_index")
             return self._kept(self._item(where, get(payload, "item")), again=True)
         response = get(payload, "response")
+        self._spent(get(response, "usage"))
         if response is not None and end in ("completed", "incomplete", "failed"):
             return self._kept(self._items(self._several(0, response, "output")), again=True)
         return []
@@ -309,18 +282,22 @@ class ResponsesReader(_Notes):
         kept = []
         for text in texts:
             if text.text and not (again and text.part in self._seen):
-                self._weigh(text.field)
+                self._weigh(text)
                 kept.append(self._use(self._apart(text)))
         self._seen |= {text.part for text in kept}
         return kept
 
-    def _weigh(self, field: str) -> None:
-        """Note that a summary is not the reasoning, unless the reasoning itself is present too."""
-        if field == "reasoning_text":
-            self._spelt = True
-            self._reasons.get(0, {}).pop("summary_only", None)
-        elif field == "reasoning_summary_text" and not self._spelt:
-            self._note(0, "summary_only")
+    def _known(self, choice: int) -> Withheld:
+        """Return what is known so far; a summary beside the reasoning itself withholds nothing."""
+        known = super()._known(choice)
+        known.summarised = not all(self._spelt.values())
+        return known
+
+    def _weigh(self, text: Text) -> None:
+        """Note which items give their reasoning, and which only a summary of it."""
+        if text.channel == "reasoning":
+            spelt = text.field == "reasoning_text"
+            self._spelt[text.part[0]] = spelt or self._spelt.get(text.part[0], False)
 
     def _apart(self, text: Text) -> Text:
         """Assign text to the answer channel if the reasoning has fields of its own."""
@@ -339,18 +316,20 @@ class ResponsesReader(_Notes):
             yield from self._item(where, item)
 
     def _item(self, where: int, item: Any) -> Iterator[Text]:
-        bare = True
+        bare, kind = True, get(item, "type")
         for name in ("summary", "content"):
-            own = get(item, "type") in ("reasoning", "message")
+            own = kind in ("reasoning", "message")
             for index, part in enumerate(self._several(0, item, name) if own else items_of(item, name)):
                 what = str(get(part, "type"))
+                if what == "text":  # some servers call every text so
+                    what = "reasoning_text" if kind == "reasoning" else "output_text"
                 if what in _PARTS:
                     channel, field, said = _PARTS[what]
                     text = self._text(0, part, said)
                     bare = bare and not text
                     yield Text(0, channel, text, field, (where, field, index))
-        if get(item, "type") == "reasoning" and bare and get(item, "encrypted_content"):
-            self._note(0, "encrypted")
+        if kind == "reasoning" and bare:
+            self._note(0, Withheld(encrypted=True))
 
 
 _BLOCKS: Mapping[str, tuple[Channel | None, str]] = {
@@ -368,6 +347,7 @@ class MessagesReader(_Notes):
         """Return the texts in an event, or in a whole message."""
         event = get(payload, "type")
         index = self._number(0, payload, "index")
+        self._spent(get(payload, "usage"))
         if event == "content_block_start":
             found = self._block(index, get(payload, "content_block"))
         elif event == "content_block_delta":
@@ -382,7 +362,9 @@ class MessagesReader(_Notes):
     def _block(self, index: int, block: Any) -> list[Text]:
         what = str(get(block, "type"))
         if what == "redacted_thinking":
-            self._note(0, "encrypted")
+            self._note(0, Withheld(encrypted=True))
+        if get(block, "signature"):  # in a stream, it comes after the text
+            self._note(0, Withheld(signed=True))
         if what not in _BLOCKS:
             return []
         channel, field = _BLOCKS[what]

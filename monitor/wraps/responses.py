@@ -9,7 +9,7 @@ from typing import Any
 from ...classifiers.contract import Channel
 from ..gate import Piece
 from .answers import Answer, Asked, Json, Out
-from .dialects import Part, ResponsesReader, Text, get
+from .dialects import Place, ResponsesReader, Text, get
 
 __all__ = ["ResponsesAnswer"]
 
@@ -31,8 +31,8 @@ class ResponsesAnswer(Answer):
         super().__init__(asked)
         self._response: Json = {}
         self._items: dict[int, Json] = {}
-        self._left: dict[Part, list[str]] = {}
-        self._deltas: dict[Channel | None, tuple[Part, Json]] = {}
+        self._left: dict[Place, list[str]] = {}
+        self._deltas: dict[Channel | None, tuple[Place, Json]] = {}
         self._number = -1
 
     def _read(self, payload: Any) -> list[Text]:
@@ -45,7 +45,7 @@ class ResponsesAnswer(Answer):
         return self.reader.texts(payload)
 
     def _whole(self, payload: Any) -> Any:
-        part: Part = ()
+        part: Place = ()
         for part, pieces in self._by_part(self.read(payload), ()):
             self._place(part, pieces)
         if not self.asked.holds or not self.changed(0):
@@ -60,7 +60,7 @@ class ResponsesAnswer(Answer):
         kept = {name: value for name, value in payload.items() if name not in ("output", "output_text")}
         return {**kept, **self._outcome()}
 
-    def _place(self, part: Part, pieces: Iterable[Piece]) -> None:
+    def _place(self, part: Place, pieces: Iterable[Piece]) -> None:
         self._left.setdefault(part, []).extend(piece.text for piece in pieces)
 
     def _last(self, payload: Any) -> bool:
@@ -139,7 +139,7 @@ class ResponsesAnswer(Answer):
         index: int = (
             payload["summary_index"] if "summary_index" in payload else payload.get("content_index", 0)
         )
-        part: Part = (payload["output_index"], field, index)
+        part: Place = (payload["output_index"], field, index)
         return "".join(self._left.get(part, ()))
 
     def _item(self, where: int, item: Json) -> Json:

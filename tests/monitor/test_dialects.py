@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from undertow.monitor.trace import Trace
 from undertow.monitor.wraps.dialects import ChatReader, ResponsesReader, Text, prompt_of
 
 SAME = "I look."
@@ -102,7 +103,7 @@ def test_caveats(payload: dict[str, Any], reason: str | None) -> None:
     """What the provider kept back is said, and so is a field that could not be read."""
     reader = ChatReader()
     reader.texts(payload)
-    caveat = reader.caveat()
+    caveat = reader.caveat(Trace())
     assert (caveat and caveat.reason) == reason
 
 
@@ -136,9 +137,9 @@ def test_a_summary_beside_the_reasoning_is_no_caveat() -> None:
     """Only a summary without the reasoning itself keeps a response from being judged in full."""
     reader = ResponsesReader()
     reader.texts(delta("reasoning_summary_text", "Short.", summary_index=0))
-    assert reader.caveat()
+    assert reader.caveat(Trace())
     reader.texts(delta("reasoning_text", "Long."))
-    assert reader.caveat() is None
+    assert reader.caveat(Trace()) is None
 
 
 PROMPTS = {

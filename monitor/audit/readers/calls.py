@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...message import reasoning_tokens
 from ...trace import NotAssessed, Origin, Trace, Unreadable
 from ..files import json_within
 from .contract import JsonObject
-from .messages import conversation, reasoning_tokens
+from .messages import conversation
 
 __all__ = ["call", "choices", "question", "renumbered", "replies", "response_message", "unanswered"]
 
@@ -125,7 +126,7 @@ def choices(value: JsonObject) -> Iterator[JsonObject]:
             message = choice.get("message", choice.get("text"))
             beside = {name: value for name, value in choice.items() if name.startswith("reasoning")}
             own = message if isinstance(message, dict) else {"content": message, **beside}
-            yield {"role": "assistant", **own}
+            yield {"role": "assistant", "usage": value.get("usage"), **own}
 
 
 def response_message(response: JsonObject) -> JsonObject:
@@ -142,14 +143,17 @@ def response_message(response: JsonObject) -> JsonObject:
 
 
 def _thoughts(item: JsonObject) -> list[object]:
-    """Return the text of a reasoning item as parts, else its summary, else a part marked as encrypted."""
-    content, summary = item.get("content"), item.get("summary")
-    texts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    if any(part.get("text") for part in texts):
-        return [{"type": "reasoning", "text": part.get("text")} for part in texts]
-    sums = [part for part in summary if isinstance(part, dict)] if isinstance(summary, list) else []
-    found: list[object] = [{"type": "reasoning.summary", "summary": part.get("text")} for part in sums]
+    """Return the texts of a reasoning item as parts; as summaries if it holds nothing else."""
+    spelt, short = _texts(item.get("content")), _texts(item.get("summary"))
+    if any(spelt):
+        return [{"type": "reasoning", "text": text} for text in (*short, *spelt)]
+    found: list[object] = [{"type": "reasoning.summary", "summary": text} for text in short]
     return found or [{"type": "reasoning.encrypted"}]
+
+
+def _texts(parts: object) -> list[object]:
+    listed = parts if isinstance(parts, list) else []
+    return [part.get("text") for part in listed if isinstance(part, dict)]
 
 
 def question(value: object, depth: int = 0) -> object:

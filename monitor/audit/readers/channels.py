@@ -7,20 +7,13 @@ kept in the order in which they were found; duplicates are kept once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...reasoning import BLOCK_BREAK, Parsed, parse, profile_for
+from ...message import Part, distinct, joined
+from ...reasoning import Parsed, parse, profile_for
 
-__all__ = ["Channels", "Part", "assemble", "joined", "unwrap"]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of reasoning, and the field or tags that it comes from."""
-
-    source: str
-    text: str
+__all__ = ["Channels", "assemble", "unwrap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +37,12 @@ def assemble(
         prompt: The request; a raw prompt may end with the tag that opens the reasoning.
         model: The model's name, if known.
     """
-    found = _by_source(parts)
+    found = distinct(parts)
     parsed = None if answer is None else _parsed(answer, "" if found else prompt, model)
     if parsed is not None:
         found.append(Part(f"tags:{parsed.profile}", parsed.reasoning))
         answer = parsed.answer
-    kept = _different(found)
+    kept = distinct(found)
     return Channels(
         reasoning=joined(part.text for part in kept),
         answer=joined([answer]),
@@ -78,28 +71,3 @@ def _parsed(text: str, prompt: str, model: str | None) -> Parsed | None:
     parsed = parse(text, prompt=prompt, model=model)
     untagged = text in (parsed.answer, parsed.reasoning)
     return None if untagged and profile_for(None, prompt).channel != "reasoning" else parsed
-
-
-def joined(texts: Iterable[str | None]) -> str | None:
-    """Join the texts that are not blank with an empty line; return None if there are none."""
-    return BLOCK_BREAK.join(text for text in texts if text and not text.isspace()) or None
-
-
-def _by_source(parts: Iterable[Part]) -> list[Part]:
-    """Merge the parts of each source into one; sources are few, parts may be many."""
-    texts: dict[str, list[str]] = {}
-    for part in parts:
-        texts.setdefault(part.source, []).append(part.text)
-    return [Part(source, joined(own) or "") for source, own in texts.items()]
-
-
-def _different(parts: Sequence[Part]) -> list[Part]:
-    """Drop blank parts and parts contained in another part, ignoring differences in whitespace."""
-    kept: list[tuple[str, Part]] = []
-    for part in parts:
-        bare = " ".join(part.text.split())
-        if any(bare in other for other, _ in kept):
-            continue
-        kept = [(other, earlier) for other, earlier in kept if other not in bare]
-        kept.append((bare, part))
-    return [part for bare, part in kept if bare]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ....errors import UsageError
+from ...message import Part, joined
 from ...trace import NotAssessed, Origin, Trace, Unreadable
-from .channels import Part, assemble, joined, unwrap
+from .channels import assemble, unwrap
 from .contract import JsonObject, first_held, name_of, text_of
 
 __all__ = ["ROLES", "FieldsReader"]

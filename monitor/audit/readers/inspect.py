@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from ...message import reasoning_tokens
 from ...trace import Origin, Trace, Unreadable
 from .contract import JsonObject, name_of
-from .messages import conversation, reasoning_tokens, turns_of
+from .messages import conversation, turns_of
 
 __all__ = ["InspectReader", "ScoutReader"]
 

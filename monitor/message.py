@@ -1,0 +1,257 @@
+"""What a model's message holds: its reasoning, its visible text, and what a provider withheld.
+
+The readers of saved transcripts and the wraps of live calls both read messages here, so that a text is
+reasoning, a summary or an answer for both, or for neither. A message, a chunk's delta and a content
+part are JSON objects, or the objects that a client library made of them.
+
+The APIs of some models return a summary as if it were the reasoning: only the model's name shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .reasoning import BLOCK_BREAK
+from .trace import NotAssessed
+
+__all__ = [
+    "FIELDS",
+    "LISTS",
+    "PLAIN",
+    "Contents",
+    "Part",
+    "Withheld",
+    "contents_of",
+    "distinct",
+    "get",
+    "joined",
+    "reasoning_tokens",
+]
+
+FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a message that hold reasoning, in order of precedence."""
+
+LISTS = ("reasoning_details", "thinking_blocks")
+"""Fields that hold reasoning as a list of parts."""
+
+PLAIN = (str, bytes, int, float, list, tuple)
+"""Types of values that have no fields."""
+
+_THINKING: Mapping[str, Sequence[str]] = {
+    "thinking": ("thinking",),
+    "reasoning": ("reasoning", "text", "content"),
+    "reasoning.text": ("text",),
+}
+"""The fields that hold the text of a part of reasoning, by its type."""
+
+_ENCRYPTED = frozenset({"reasoning.encrypted", "redacted_thinking"})
+_SPENT = re.compile("reasoning|thinking|thoughts")
+_SUMMARISES = re.compile(
+    r"(?:^|[/.:@~])(?:claude(?!-(?:[123]\b|v[123]|instant)|.*3[-.]7)|gemini|o[134](?![\w.])|gpt-5)", re.I
+)
+"""Matches models whose API gives a summary as the reasoning: Claude from version 4 on, Gemini, OpenAI's."""
+
+
+class Part(NamedTuple):
+    """A piece of reasoning, and the field or tags that it comes from."""
+
+    source: str
+    text: str
+
+
+class Odd(NamedTuple):
+    """A field that holds something else than it should."""
+
+    name: str
+    value: object
+    expected: str
+
+
+@dataclass
+class Withheld:
+    """What is known of reasoning that a provider or a log did not give as the model wrote it."""
+
+    summarised: bool = False
+    """Whether a part is a summary."""
+    encrypted: bool = False
+    """Whether a part is encrypted or was left out."""
+    signed: bool = False
+    """Whether a part has a signature but no text."""
+    given: bool = False
+    """Whether a field of its own holds reasoning."""
+    unread: bool = False
+    """Whether a part was of a type that cannot be read."""
+    tokens: int = 0
+    """The number of reasoning tokens according to the provider; 0 if unknown."""
+
+    def add(self, other: Withheld) -> None:
+        """Add what another part of the response shows."""
+        for name in ("summarised", "encrypted", "signed", "given", "unread"):
+            setattr(self, name, getattr(self, name) or getattr(other, name))
+        self.tokens = max(self.tokens, other.tokens)
+
+    def caveat(self, model: str | None, *, reasoned: bool) -> NotAssessed | None:
+        """Return why the reasoning cannot be judged in full, or None.
+
+        Args:
+            model: The model's name.
+            reasoned: Whether there is any reasoning, in a field of its own or in the text.
+        """
+        if self.summarised or (self.given and _SUMMARISES.search((model or "").lower())):
+            return NotAssessed(reason="summary_only", detail="a summary was given instead of the reasoning")
+        if self.encrypted or (self.signed and not self.given):
+            return NotAssessed(reason="encrypted", detail="the reasoning was encrypted or left out")
+        if self.unread:
+            return NotAssessed(reason="wrong_types", detail="a text field contained something other than text")
+        if self.tokens and not reasoned:
+            detail = f"the model spent {self.tokens} tokens on reasoning; none of it was given"
+            return NotAssessed(reason="reasoning_stripped", detail=detail)
+        return None
+
+
+@dataclass
+class Contents(Withheld):
+    """The contents of a message, in the order in which its fields are read."""
+
+    parts: list[Part] = field(default_factory=list)
+    """The reasoning in fields of its own."""
+    visible: list[str] = field(default_factory=list)
+    """The texts of the content; they may contain reasoning between tags."""
+    refusal: str = ""
+    odd: list[Odd] = field(default_factory=list)
+    """The fields of a wrong type."""
+
+    def text(self, holder: Any, name: str, path: str) -> str:
+        """Return the text in a field; empty if there is none."""
+        value = get(holder, name)
+        if value is not None and not isinstance(value, str):
+            self.odd.append(Odd(f"{path}{name}", value, "text"))
+        return value if isinstance(value, str) else ""
+
+    def think(self, source: str, text: str) -> None:
+        """Add reasoning."""
+        self.given |= bool(text.strip())
+        self.parts.append(Part(source, text))
+
+    def take(self, part: Any, source: str, path: str) -> None:
+        """Add one part of the content, or of a list of reasoning, according to its type."""
+        if isinstance(part, str):
+            self.think(source, part) if source in LISTS else self.visible.append(part)
+            return
+        if part is None or isinstance(part, PLAIN):
+            self.odd.append(Odd(path, part, "an object"))
+            return
+        what, path = str(get(part, "type")), f"{path}."
+        if what in _ENCRYPTED:
+            self.encrypted = True
+        elif what == "reasoning.summary" or (what == "reasoning" and get(part, "redacted")):
+            # Only the summary of a redacted part is readable; the rest is encrypted.
+            summary = self.text(part, "summary", path)
+            elsewhere = what == "reasoning.summary" and get(part, "summary") is None
+            self.encrypted, self.summarised = True, self.summarised or elsewhere or bool(summary.strip())
+            self.think(f"{source}:{'summary' if what == 'reasoning' else what}", summary)
+        elif get(part, "thought") is True:  # from the Gemini API, which returns summaries
+            text = self.text(part, "text", path)
+            self.summarised |= bool(text.strip())
+            self.think(f"{source}:thought", text)
+        elif what in _THINKING:
+            self.think(f"{source}:{what}", self._thought(part, _THINKING[what], path))
+        elif source in LISTS:
+            self.think(f"{source}:{what}", self.text(part, "text", path))
+        else:
+            plain = "content" if isinstance(get(part, "content"), str) else "text"
+            self.visible.append(self.text(part, what if what == "refusal" else plain, path))
+
+    def _thought(self, part: Any, names: Sequence[str], path: str) -> str:
+        """Return the text of a part of reasoning, else its summary."""
+        name = next((name for name in names if get(part, name) is not None), "text")
+        inner, short = get(part, name), get(part, "summary")
+        if isinstance(inner, list | tuple):  # Mistral's thinking is a list of texts
+            said = "".join(self._inner(one, f"{path}{name}[]") for one in inner)
+        else:
+            said = self.text(part, name, path)
+        if not said.strip() and isinstance(short, str) and short.strip():
+            self.summarised, said = True, short
+        self.signed |= not said.strip() and bool(get(part, "signature"))
+        return said
+
+    def _inner(self, part: Any, path: str) -> str:
+        if part is None or isinstance(part, PLAIN):
+            self.odd.append(Odd(path, part, "an object"))
+            return ""
+        return self.text(part, "text", f"{path}.")
+
+
+def get(holder: Any, name: str) -> Any:
+    """Return a field of a JSON object or of an object with attributes; None if it is absent."""
+    if isinstance(holder, Mapping):
+        return holder.get(name)
+    return None if isinstance(holder, PLAIN) else getattr(holder, name, None)
+
+
+def contents_of(message: Any, names: Sequence[str] = ("content",)) -> Contents:
+    """Return the contents of a message or of a chunk's delta.
+
+    Args:
+        message: The message.
+        names: The fields that may hold its content, in order of precedence.
+    """
+    found = Contents()
+    for name in FIELDS:
+        if text := found.text(message, name, ""):
+            found.think(name, text)
+    for name in LISTS:
+        value = get(message, name)
+        if value is not None and not isinstance(value, list | tuple):
+            found.odd.append(Odd(name, value, "a list"))
+        for index, part in enumerate(value if isinstance(value, list | tuple) else ()):
+            found.take(part, name, f"{name}[{index}]")
+    name = next((name for name in names if get(message, name) not in (None, "")), names[0])
+    content = get(message, name)
+    if isinstance(content, list | tuple):
+        for index, part in enumerate(content):
+            found.take(part, "content", f"{name}[{index}]")
+    else:
+        found.visible.append(found.text(message, name, ""))
+    found.refusal = found.text(message, "refusal", "")
+    return found
+
+
+def joined(texts: Iterable[str | None]) -> str | None:
+    """Join the texts that are not blank with an empty line; return None if there are none."""
+    return BLOCK_BREAK.join(text for text in texts if text and not text.isspace()) or None
+
+
+def distinct(parts: Iterable[Part]) -> list[Part]:
+    """Join the parts of each source; drop what is blank, or contained in what another source holds.
+
+    Sources are few, parts may be many. Differences in white space do not count, since one field may repeat
+    the parts of another without the breaks between them.
+    """
+    texts: dict[str, list[str]] = {}
+    for source, text in parts:
+        texts.setdefault(source, []).append(text)
+    kept: list[tuple[str, Part]] = []
+    for source, own in texts.items():
+        part = Part(source, joined(own) or "")
+        bare = "".join(part.text.split())
+        if not any(bare in other for other, _ in kept):
+            kept = [(other, earlier) for other, earlier in kept if other not in bare]
+            kept.append((bare, part))
+    return [part for bare, part in kept if bare]
+
+
+def reasoning_tokens(usage: Any) -> int:
+    """Return the number of reasoning tokens in the usage reported by any API; 0 if unknown."""
+    if hasattr(usage, "model_dump"):
+        usage = usage.model_dump(warnings=False)
+    if isinstance(usage, list):
+        return max(map(reasoning_tokens, usage), default=0)
+    if not isinstance(usage, dict):
+        return 0
+    named = (value for name, value in usage.items() if _SPENT.search(name))
+    counts = [int(value) for value in named if isinstance(value, int | float) and 0 < value < 10**12]
+    return max([*counts, *(reasoning_tokens(value) for value in usage.values())], default=0)
