@@ -134,6 +134,7 @@ _TABLE = (
     Profile("qwen3-thinking", (*_tag("think"), *_tool_call()), r"qwen-?3.*thinking", opened=True),
     Profile("qwen3", (*_tag("think"), *_tool_call()), r"qwen-?3"),
     Profile("think", _tag("think"), r"nemotron|phi-?4.*reason|smollm3|glm-(?:4|z1)|magistral.*2506|kimi-k2"),
+    Profile("longcat", _tag("longcat_think"), r"longcat.*thinking", opened=True),
     Profile("seed", _tag("seed:think"), r"seed-?_?oss"),
     Profile("minimax", _tag("mm:think"), r"minimax-m3"),
     Profile("kimi", _pair("◁think▷", "◁/think▷"), r"kimi-(?:vl|dev)"),

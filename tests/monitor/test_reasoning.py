@@ -173,6 +173,7 @@ CASES = {
     "a tag begun again inside itself": Case("<think<think>a</th</think>4", ("a</th",), "<think4"),
     "broken unicode and NUL": Case("<think>\x00\ud800</think>\udfff", ("\x00\ud800",), "\udfff"),
     # other families
+    "longcat": Case("<longcat_think>plan</longcat_think>4", ("plan",), "4", profile="longcat"),
     "seed": Case("<seed:think>plan</seed:think>4", ("plan",), "4", profile="seed"),
     "minimax": Case("<mm:think>plan</mm:think>4", ("plan",), "4", profile="minimax"),
     "kimi": Case("◁think▷plan◁/think▷4", ("plan",), "4", profile="kimi"),
