@@ -44,10 +44,12 @@ _THINKING: Mapping[str, Sequence[str]] = {
     "thinking": ("thinking",),
     "reasoning": ("reasoning", "text", "content"),
     "reasoning.text": ("text",),
+    "reasoning_content": ("reasoning_content",),
 }
-"""The fields that hold the text of a part of reasoning, by its type."""
+"""The fields that hold the text of a part of reasoning, by its type; the last is Bedrock's."""
 
 _ENCRYPTED = frozenset({"reasoning.encrypted", "redacted_thinking"})
+_SECRET = ("encrypted_content", "redacted_content")
 _SPENT = re.compile("reasoning|thinking|thoughts")
 _SUMMARISES = re.compile(
     r"(?:^|[/.:@~])(?:claude(?!-(?:[123]\b|v[123]|instant)|.*3[-.]7)|gemini|o[134](?![\w.])|gpt-5)", re.I
@@ -167,15 +169,22 @@ class Contents(Withheld):
 
     def _thought(self, part: Any, names: Sequence[str], path: str) -> str:
         """Return the text of a part of reasoning, else its summary."""
-        name = next((name for name in names if get(part, name) is not None), "text")
-        inner, short = get(part, name), get(part, "summary")
+        name = next((name for name in names if get(part, name) is not None), names[-1])
+        inner, where = get(part, name), f"{path}{name}"
         if isinstance(inner, list | tuple):  # Mistral's thinking is a list of texts
-            said = "".join(self._inner(one, f"{path}{name}[]") for one in inner)
+            said = "".join(self._inner(one, f"{where}[]") for one in inner)
+        elif name == "reasoning_content" and isinstance(inner, Mapping):
+            said = self.text(inner, "text", f"{where}.")
         else:
             said = self.text(part, name, path)
+        short = get(part, "summary")
+        if isinstance(short, list | tuple):
+            short = joined(self._inner(one, f"{path}summary[]") for one in short)
         if not said.strip() and isinstance(short, str) and short.strip():
             self.summarised, said = True, short
-        self.signed |= not said.strip() and bool(get(part, "signature"))
+        if not said.strip():
+            self.signed |= any(get(holder, "signature") for holder in (part, inner))
+            self.encrypted |= any(get(holder, name) for holder in (part, inner) for name in _SECRET)
         return said
 
     def _inner(self, part: Any, path: str) -> str:

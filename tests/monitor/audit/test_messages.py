@@ -49,6 +49,10 @@ def thinking(text: str, **more: object) -> dict[str, object]:
          "content:reasoning"),
         ({"content": [{"type": "reasoning", "reasoning": "R"}, "A"]}, "content:reasoning"),
         ({"content": [{"type": "reasoning", "content": "R"}, "A"]}, "content:reasoning"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "R"}]}, "A"]},
+         "content:thinking"),
+        ({"content": [{"type": "reasoning_content", "reasoning_content": {"text": "R"}}, "A"]},
+         "content:reasoning_content"),
         ({"content": [{"type": "text", "text": "<think>R</think>A"}]}, "tags:think"),
         ({"reasoning": "R", "content": None, "refusal": "A"}, "reasoning"),
         ({"reasoning": "R", "content": [{"type": "refusal", "refusal": "A"}]}, "reasoning"),
@@ -57,8 +61,8 @@ def thinking(text: str, **more: object) -> dict[str, object]:
     ids=[
         "reasoning_content", "reasoning", "thinking", "tags", "three times the same", "first is null",
         "reasoning_details", "thinking_blocks", "thinking block", "reasoning part, text",
-        "reasoning part, reasoning", "reasoning part, content", "tags in a part", "refusal", "refusal part",
-        "unknown parts",
+        "reasoning part, reasoning", "reasoning part, content", "Mistral's", "Bedrock's", "tags in a part",
+        "refusal", "refusal part", "unknown parts",
     ],
 )  # fmt: skip
 def test_reasoning_is_found_wherever_it_is_saved(message: dict[str, Any], source: str) -> None:
@@ -100,10 +104,15 @@ def test_any_number_of_parts() -> None:
          "summary_only", "S"),
         ({"content": [{"type": "reasoning", "reasoning": "x", "redacted": True}]}, "encrypted", None),
         ({"content": [thinking("", signature="x")]}, "encrypted", None),
+        ({"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "S"}]}]},
+         "summary_only", "S"),
+        ({"content": [{"type": "reasoning", "summary": [], "encrypted_content": "x"}]}, "encrypted", None),
+        ({"content": [{"type": "reasoning_content", "reasoning_content": {"redacted_content": "x"}}]},
+         "encrypted", None),
     ],
     ids=[
         "summary", "summary twice", "encrypted", "text and encrypted", "redacted block",
-        "redacted with summary", "redacted", "left out",
+        "redacted with summary", "redacted", "left out", "item summed up", "item encrypted", "Bedrock's",
     ],
 )  # fmt: skip
 def test_reasoning_that_cannot_be_read_in_full(
