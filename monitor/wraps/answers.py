@@ -64,7 +64,10 @@ class Answer(Choices, ABC):
     def read(self, payload: Any) -> list[Text]:
         """Return the texts in a payload. Call it once per payload."""
         try:
-            return self._read(payload)
+            texts = self._read(payload)
+            model = get(self._seen, "model")
+            self._model = model if isinstance(model, str) and model else self._model
+            return texts
         except Exception:  # whatever the provider sends, the caller's call must not fail
             self.reader.unread()
             return []
@@ -166,9 +169,9 @@ class Answer(Choices, ABC):
             if self.cut(choice):
                 self.ended.add(choice)
             short = cut_short or choice not in self._finished | self.ended
-            self.verdicts[choice] = qualified(
-                gate.verdict, self.reader.caveat(gate.trace, choice), CUT_SHORT if short else None
-            )
+            # A stream may name its model only in its first chunk, or in its last.
+            caveat = self.reader.caveat(gate.trace.model_copy(update={"model": self._model}), choice)
+            self.verdicts[choice] = qualified(gate.verdict, caveat, CUT_SHORT if short else None)
         return rest
 
     @abstractmethod

@@ -76,7 +76,8 @@ class Choices:
         self.asked = asked
         self.gates: dict[int, Gate] = {}
         self._seen: Any = {}
-        """The latest payload that has the response's id and model."""
+        """The latest payload that has the response's id."""
+        self._model = asked.model
         self._parts: dict[tuple[int, bool], Place] = {}
         self._broke: set[tuple[int, Channel | None]] = set()
         self._refused: set[int] = set()
@@ -97,14 +98,13 @@ class Choices:
         if choice not in self.gates:
             asked, name = self.asked, get(self._seen, "id")
             name = name if isinstance(name, str) else ""
-            model = get(self._seen, "model")
             self.gates[choice] = Gate(
                 asked.monitor,
                 asked.policy.model_copy(update={"callback": self._callback}),
                 prompt=asked.prompt,
                 raw_prompt=asked.raw_prompt,
                 id=name if asked.choices == 1 else f"{name}#{choice}",
-                model=model if isinstance(model, str) and model else asked.model,
+                model=self._model,
                 profile=asked.profile,
             )
         return self.gates[choice]

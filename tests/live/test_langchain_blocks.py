@@ -163,6 +163,31 @@ def test_what_was_kept_back_is_told(monitor: Monitor, block: Any, reason: str | 
 
 
 @both
+@pytest.mark.parametrize("by_handler", [False, True], ids=["wrap", "handler"])
+def test_the_model_tells_a_summary(monitor: Monitor, stream: bool, by_handler: bool) -> None:
+    """Claude's thinking is a summary, whichever chunk of a stream names the model."""
+    block = {"type": "thinking", "thinking": CALM, "index": 0}
+
+    class Named(Written):
+        def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            named = AIMessageChunk(content=[], response_metadata={"model_name": "claude-opus-4-5"}, id="m")
+            yield ChatGenerationChunk(message=named)
+            yield from super()._stream(messages, *args, **kwargs)
+
+    metadata = None if stream else {"model_name": "claude-opus-4-5"}
+    model = Named(parts=[block, {"type": "text", "text": SAFE}], metadata=metadata)
+    if by_handler:
+        handler = UndertowHandler(monitor)
+        config: Any = {"callbacks": [handler]}
+        _ = list(model.stream(PROMPT, config)) if stream else model.invoke(PROMPT, config)
+        (verdict,) = handler.verdicts.values()
+    else:
+        _, verdict = ask(wrap(model, monitor=monitor), stream=stream)
+    assert verdict.not_assessed
+    assert (verdict.assessed, verdict.not_assessed.reason) == ("partial", "summary_only")
+
+
+@both
 @pytest.mark.parametrize("block", [CALM, {"type": "text", "text": CALM}], ids=["alone", "beside a block"])
 def test_plain_text_in_a_list(monitor: Monitor, block: Any, stream: bool) -> None:
     """It is answer like any other: judged, held back, and put back as text."""
