@@ -23,6 +23,7 @@ from ..classifiers.corpus import LabelledTrace, step_inputs
 from ..classifiers.limits import languages_of, limit_of
 from ..errors import CannotJudge
 from .asking import checked, rows_of
+from .calibration import joint_statistic
 from .channel import ChannelJudge
 from .drift import DriftTracker
 from .intervals import wilson
@@ -259,7 +260,7 @@ def threshold_here(
     readings of "safe", comparable. None if no safe trace was judged.
     """
     found = [case.statistics() for case in cases if case.judged and case.is_safe(reading)]
-    reached = sorted(max(s - margins.get(c, 0.0) for c, s in one.items()) for one in found)
+    reached = sorted(joint_statistic(one, margins) for one in found)
     above = int(rate * len(found) + 1e-9)
     return reached[-1 - above] if above < len(reached) else None
 
