@@ -57,7 +57,7 @@ def call(
         metadata: Other fields of the row.
     """
     answers = list(replies(got))
-    tokens = reasoning_tokens(usage) or (reasoning_tokens(got.get("usage")) if isinstance(got, dict) else 0)
+    tokens = reasoning_tokens(usage)
     if not answers:
         yield unanswered(name, origin, "the row contains no reply of a model")
         return
@@ -139,7 +139,8 @@ def response_message(response: JsonObject) -> JsonObject:
         elif isinstance(item, dict) and item.get("type") == "message":
             content = item.get("content")
             parts += content if isinstance(content, list) else [content]
-    return {"role": "assistant", "content": parts, "model": response.get("model")}
+    said = {name: response.get(name) for name in ("model", "usage")}
+    return {"role": "assistant", "content": parts, **said}
 
 
 def _thoughts(item: JsonObject) -> list[object]:

@@ -188,8 +188,11 @@ def test_what_holds_no_reply_is_a_record(
         lambda: observation(output="A", usage_details={"output_reasoning_tokens": 9}),
         lambda: run(outputs={"choices": [{"message": {"role": "assistant", "content": "A"}}],
                              "usage_metadata": {"output_token_details": {"reasoning": 9}}}),
+        lambda: {"call_type": "responses", "request_id": "x", "spend": 0.1, "response": json.dumps(
+            {"object": "response", "usage": {"output_tokens_details": {"reasoning_tokens": 9}}, "output": [
+                {"type": "message", "content": [{"type": "output_text", "text": "A"}]}]})},
     ],
-    ids=["otel", "langfuse", "langsmith"],
+    ids=["otel", "langfuse", "langsmith", "litellm, JSON within"],
 )  # fmt: skip
 def test_reasoning_that_was_counted_but_not_saved(jsonl: Jsonl, make: Callable[[], dict[str, Any]]) -> None:
     """Where the tokens say that the model reasoned and the log has none of it, the trace says so."""
