@@ -129,9 +129,11 @@ class Contents(Withheld):
     def text(self, holder: Any, name: str, path: str) -> str:
         """Return the text in a field; empty if there is none."""
         value = get(holder, name)
-        if value is not None and not isinstance(value, str):
+        if isinstance(value, str):
+            return value
+        if value is not None:
             self.odd.append(Odd(f"{path}{name}", value, "text"))
-        return value if isinstance(value, str) else ""
+        return ""
 
     def think(self, source: str, text: str) -> None:
         """Add reasoning."""
@@ -214,11 +216,14 @@ def contents_of(message: Any, names: Sequence[str] = ("content",)) -> Contents:
             found.think(name, text)
     for name in LISTS:
         value = get(message, name)
-        if value is not None and not isinstance(value, list | tuple):
+        if isinstance(value, list | tuple):
+            for index, part in enumerate(value):
+                found.take(part, name, f"{name}[{index}]")
+        elif value is not None:
             found.odd.append(Odd(name, value, "a list"))
-        for index, part in enumerate(value if isinstance(value, list | tuple) else ()):
-            found.take(part, name, f"{name}[{index}]")
-    name = next((name for name in names if get(message, name) not in (None, "")), names[0])
+    name = names[0]
+    if len(names) > 1:
+        name = next((name for name in names if get(message, name) not in (None, "")), name)
     content = get(message, name)
     if isinstance(content, list | tuple):
         for index, part in enumerate(content):

@@ -199,7 +199,8 @@ class ChatReader(_Notes):
         found = contents_of(message, (name,))
         if found.odd or isinstance(message, PLAIN):
             self._misread(index)
-        self._note(index, found)
+        if found.summarised or found.encrypted or found.signed:
+            self._note(index, found)
         return found
 
     def _chunk(self, index: int, found: Contents, name: str) -> Iterator[Text]:
@@ -207,9 +208,11 @@ class ChatReader(_Notes):
         texts: dict[str, str] = {}
         for source, text in found.parts:
             texts[source] = texts.get(source, "") + text
-        for text in dict.fromkeys(filter(None, texts.values())):
-            field = next(source for source, said in texts.items() if said == text)
-            yield Text(index, "reasoning", text, field)
+        seen = {""}
+        for source, text in texts.items():
+            if text not in seen:
+                seen.add(text)
+                yield Text(index, "reasoning", text, source)
         if text := "".join(found.visible):
             yield Text(index, "answer" if self.fields(index) else None, text, name)
         if found.refusal:
