@@ -107,7 +107,7 @@ class Withheld:
         if self.encrypted or (self.signed and not self.given):
             return NotAssessed(reason="encrypted", detail="the reasoning was encrypted or left out")
         if self.unread:
-            return NotAssessed(reason="wrong_types", detail="a text field contained something other than text")
+            return NotAssessed(reason="wrong_types", detail="a text field did not contain text")
         if self.tokens and not reasoned:
             detail = f"the model spent {self.tokens} tokens on reasoning; none of it was given"
             return NotAssessed(reason="reasoning_stripped", detail=detail)
