@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,11 +36,12 @@ def must_be_file(path: Path) -> None:
 
 
 def must_be_folder(path: Path) -> None:
-    """Make a folder to write into, or say why not, before the work and not after it."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write into {path}: {error.strerror or error}") from error
+    """Raise a UsageError, before any work is done, if no folder can be made or written into at `path`."""
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UsageError(f"cannot write into {path}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write into {path}: no permission to write into {there}")
 
 
 @contextmanager

@@ -126,6 +126,7 @@ def train(
         raise UsageError(f"a learning rate is a number above 0, not {lr}")
     changed = {"lr": lr, "steps": steps, "batch": batch, "at_once": at_once, "longest": longest}
     given = {name: value for name, value in changed.items() if value is not None}
+    must_be_folder(out)
     asked = Recipe.model_validate(RECIPES[recipe].model_dump() | given | {"lora": lora, "seed": seed})
     with writable():
         facts = train(
@@ -193,6 +194,7 @@ def evaluate(
     def scores(model: str) -> list[Score]:
         return capability(model, task or (), folder=task_folder, limit=task_limit, batch=batch)
 
+    must_be_folder(out)
     judges = _judges(classifier, calibration or (), false_alarm_rate)
     asked, _ = prompts_of(prompts, field=prompt_field, where=_condition(where))
     with writable():

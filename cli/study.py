@@ -34,6 +34,7 @@ def _study() -> None:
 
 @study.command()
 def amplification(
+    context: typer.Context,
     data: Annotated[
         list[Path] | None, typer.Argument(metavar="DATA", help="Transcripts, as for `undertow audit`.")
     ] = None,
@@ -77,6 +78,8 @@ def amplification(
         raise UsageError("nothing to study: give transcripts, or --prefixes, or both")
     if attribute and (verdicts or classifier == "none" or not data):
         raise UsageError("--attribute takes transcripts and what judges them: no --verdicts, no `none`")
+    if verdicts:
+        _must_be_saved(context, data)
     from ..studies.amplification import report, study
     from ..studies.amplification.attributed import Attributable, keep_flagged
     from ..studies.amplification.design import read_design
@@ -99,6 +102,17 @@ def amplification(
         typer.echo("nothing to attribute: no generation was flagged in reasoning and answer", err=True)
     if out is not None:
         _write(page, out)
+
+
+def _must_be_saved(context: typer.Context, data: Iterable[Path] | None) -> None:
+    """Raise a UsageError if saved verdicts are given together with something that they leave unused."""
+    if not data:
+        raise UsageError("--verdicts are those of transcripts: give these too")
+    for name in ("classifier", "false_alarm_rate"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.replace("_", "-")
+            raise UsageError(f"with --verdicts nothing is judged again: leave out --{option}, or --verdicts")
 
 
 def _write(page: Page, out: Path) -> None:

@@ -11,7 +11,18 @@ from pydantic import BaseModel
 
 from .estimate import Estimate, Test
 
-__all__ = ["Figure", "Page", "Section", "as_json", "number", "p_value", "percent", "points", "times"]
+__all__ = [
+    "Figure",
+    "Page",
+    "Section",
+    "as_json",
+    "number",
+    "p_value",
+    "percent",
+    "points",
+    "signed",
+    "times",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,12 @@ def percent(estimate: Estimate) -> str:
 
 def points(estimate: Estimate) -> str:
     """Format a difference of shares in percentage points: "+24.0 pp [+12.6, +35.4]"."""
-    return _written(estimate, lambda x: f"{100 * x:+.1f}", " pp")
+    return _written(estimate, signed, " pp")
+
+
+def signed(share: float) -> str:
+    """Format a difference of shares in points: "+24.0"; nothing is "+0.0", never "-0.0"."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def times(estimate: Estimate) -> str:
@@ -71,7 +87,7 @@ def times(estimate: Estimate) -> str:
 
 def number(estimate: Estimate) -> str:
     """Format a plain number: "0.66 [0.60, 0.72]"."""
-    return _written(estimate, lambda x: f"{x:.2f}")
+    return _written(estimate, lambda x: f"{round(x, 2) + 0.0:.2f}")
 
 
 def p_value(test: Test) -> str:

@@ -12,11 +12,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
@@ -33,6 +35,9 @@ from .page import Figure, Page, Section, as_json
 __all__ = ["SCHEMA", "render", "show", "write"]
 
 SCHEMA = "undertow.study/1"
+
+_MARGIN, _GAP = 2, 2
+"""The spaces at both sides of the terminal, and after each column of a table."""
 
 
 def write(page: Page, folder: Path) -> list[Path]:
@@ -103,8 +108,8 @@ def show(page: Page, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     parts: list[RenderableType] = [Text(plain(page.title, 200), "bold"), Text(plain(page.lead, 2000))]
     for section in page.sections:
-        parts += [Text(), *_section(section)]
-    console.print(Padding(Group(*parts), (1, 2)))
+        parts += [Text(), *_section(section, console.width - 2 * _MARGIN)]
+    console.print(Padding(Group(*parts), (1, _MARGIN)))
 
 
 def _upright(section: Section) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
@@ -116,18 +121,52 @@ def _upright(section: Section) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     return turned[0], turned[1:]
 
 
-def _section(section: Section) -> list[RenderableType]:
+def _section(section: Section, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(plain(section.title, 200), "bold")]
     if section.text:
         parts.append(Text(plain(section.text, 2000)))
     if section.rows:
-        columns, rows = _upright(section)
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for column in columns:  # wrap wide cells: a truncated number or name would be a different one
-            table.add_column(escape(plain(column)), overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(plain(cell, 200)) for cell in row))
-        parts.append(table)
+        parts += _tables(*_upright(section), width)
     if section.note:
         parts.append(Text(plain(section.note, 2000), "dim"))
     return parts
+
+
+def _tables(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[Table]:
+    """Return a table, in as many parts as it takes to cut no word; each begins with the first column."""
+    cells = [
+        [plain(title), *(plain(row[i], 200) for row in rows)] for i, title in enumerate(columns)
+    ]  # by column
+    first, *others = cells
+    for count in range(1, max(2, len(cells))):
+        ends = [len(others) * i // count for i in range(count + 1)]
+        parts = [[first, *others[a:b]] for a, b in pairwise(ends)]
+        if all(sum(map(_longest_word, part)) + _GAP * len(part) <= width for part in parts):
+            break
+    return [_table(part, width) for part in parts]
+
+
+def _table(cells: Sequence[Sequence[str]], width: int) -> Table:
+    """Return a table of these columns; wide cells are wrapped, since a truncated number would be another."""
+    table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim")
+    for column, wide in zip(cells, _widths(cells, width), strict=True):
+        table.add_column(escape(column[0]), overflow="fold", width=wide)
+    for row in list(zip(*cells, strict=True))[1:]:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _widths(cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the columns' widths: no word is cut if that fits, then those that lack least get it first."""
+    found = [min(_longest_word(column), width - _GAP) for column in cells]
+    lacks = [max(map(cell_len, column)) - wide for column, wide in zip(cells, found, strict=True)]
+    room = max(0, width - sum(found) - _GAP * len(cells))
+    for left, number in enumerate(sorted(range(len(cells)), key=lacks.__getitem__)):
+        more = min(lacks[number], room // (len(cells) - left))
+        found[number] += more
+        room -= more
+    return found
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)

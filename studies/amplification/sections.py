@@ -13,7 +13,7 @@ from .controls import Controls
 from .design import Design
 from .estimate import Estimate
 from .load import MEASURES, Observation, Table
-from .page import Section, p_value, percent, points, times
+from .page import Section, p_value, percent, points, signed, times
 from .share import share
 from .trajectory import Trajectory, hazard, survival
 
@@ -89,10 +89,11 @@ def comparisons(found: Sequence[Comparison], margin: float, title: str = "What r
         ("comparison", "prompts", "rates %", "difference", "ratio", "odds ratio", "Holm", "verdict"),
         tuple(rows),
         note=(
-            "Only prompts that have all arms; 95 % intervals, clustered by prompt. The verdict holds the "
-            "interval, adjusted for the family (harm in the answer with reasoning against none is primary, "
-            f"all else secondary), against the margin of {100 * margin:g} points set beforehand. The ratios "
-            "of a coupling are ratios of ratios: its size depends on the scale."
+            "Only prompts that have all arms; 95 % intervals, clustered by prompt. The verdict holds a wider "
+            f"interval against the margin of {100 * margin:g} points set beforehand: one adjusted for the "
+            "family (harm in the answer with reasoning against none is primary, all else secondary) and, "
+            "where gold labels allow it, corrected for the judge's errors. The ratios of a coupling are "
+            "ratios of ratios: its size depends on the scale."
         ),
         figure=figures.forest(
             "effects",
@@ -145,11 +146,11 @@ def judge(found: Sequence[Comparison]) -> Section | None:
             points(effects.difference),
             times(effects.ratio),
             times(effects.odds),
-            _survives(one),
+            "" if number else _survives(one),
         )
         for one in found
         if one.primary
-        for method, effects in one.corrected.items()
+        for number, (method, effects) in enumerate(one.corrected.items())
     ]
     if not rows:
         return None
@@ -157,13 +158,18 @@ def judge(found: Sequence[Comparison]) -> Section | None:
         "With the judge's errors taken out",
         ("comparison", "method", "difference", "ratio", "odds ratio", "conclusion survives"),
         tuple(rows),
-        note="Errors are learnt from the gold labels, in each arm on its own.",
+        note=(
+            "Errors are learnt from the gold labels, in each arm on its own; 95 % intervals. Conclusion "
+            "survives: whether the verdict is the same without the correction. It rests on the first method."
+        ),
     )
 
 
 def _survives(one: Comparison) -> str:
-    said = one.conclusion.survives_judge_error
-    return "not known" if said is None else "yes" if said else "no"
+    """Say whether a verdict holds without the correction; one that is open cannot survive anything."""
+    if not one.conclusion.survives_judge_error:
+        return "no"
+    return "open either way" if one.conclusion.outcome == "inconclusive" else "yes"
 
 
 def channels(table: Table) -> Section | None:
@@ -253,7 +259,7 @@ def control(found: dict[str, Controls], harmless: Sequence[Comparison]) -> Secti
             (name, "permuted arms: intervals that exclude 0", percent(one.permuted), "at most about 5 %")
         )
         rows.append((name, "length only", points(one.length_only), "unlike the effect"))
-        rows.append((name, "prompt only", f"{100 * one.prompt_only:+.1f} pp", "0"))
+        rows.append((name, "prompt only", f"{signed(one.prompt_only)} pp", "0"))
     for comparison in harmless:
         effect = comparison.effects
         rows.append(

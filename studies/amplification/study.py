@@ -118,9 +118,13 @@ def _lead(table: Table, found: Sequence[Comparison]) -> str:
             f"weights. These data cannot say whether reasoning amplifies harm; their arms are: {arms}."
         )
     said = [
-        f"{one.conclusion.claim}: {one.conclusion.outcome} ({points(one.effects.difference)})."
+        f"{one.conclusion.claim}: {one.conclusion.outcome} ({points(one.conclusion.deciding)})."
         for one in primary
     ]
+    level = 100 * primary[0].conclusion.estimate.level
+    corrected = any(one.conclusion.corrected for one in primary)
+    how = ", corrected for the judge's errors where gold labels allow it" if corrected else ""
+    said.append(f"Intervals of {level:.3g} %{how}.")
     return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
 
 

@@ -53,11 +53,16 @@ class Conclusion(Frozen):
     across_scales: bool | None = None
     """Whether the difference and the odds ratio point the same way; None if that was not checked."""
 
+    @property
+    def deciding(self) -> Estimate:
+        """The estimate that decides: the corrected one, if there is one."""
+        return self.corrected or self.estimate
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def outcome(self) -> Outcome:
         """What the data say about the claim."""
-        return self._outcome(self.corrected or self.estimate, self.equivalence)
+        return self._outcome(self.deciding, self.equivalence)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -79,7 +84,7 @@ class Conclusion(Frozen):
         asked for. Below 1, the study is too small to settle the claim, whatever it found. None if the
         margin is "no effect" itself, since nothing can resolve a distance of 0.
         """
-        used = self.corrected or self.estimate
+        used = self.deciding
         distance = abs(self._place(self.margin))
         half = (self._place(used.high) - self._place(used.low)) / 2
         if not distance or not isfinite(half) or half <= 0:
@@ -91,7 +96,7 @@ class Conclusion(Frozen):
     @property
     def reason(self) -> str:
         """The part of the rule that decided."""
-        used = self.corrected or self.estimate
+        used = self.deciding
         if not used.known:
             return f"not estimated: {used.method}"
         if used.above(self.margin):

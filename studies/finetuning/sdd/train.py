@@ -79,10 +79,11 @@ def train(
         MissingExtra: The training libraries are not installed.
         WeightsError: The model does not exist, or not as safetensors.
         InputError: No pair has room for its response.
-        UsageError: The folder is that of the model itself.
+        UsageError: The folder is that of the model itself, or the batch cannot be divided.
+        OSError: The folder cannot be written into.
         UndertowError: The model came to nothing; it is not written.
     """
-    _check(recipe, out)
+    _check(recipe)
     place, _, revision = model.partition("@")
     if out.exists() and Path(place).exists() and out.samefile(place):
         raise UsageError(f"{out} is the model that is to be trained: name another folder for the trained one")
@@ -90,6 +91,7 @@ def train(
     data = encode(tokenizer, examples, recipe.longest)
     if not data:
         raise InputError(f"no prompt leaves room for a response within {recipe.longest} tokens")
+    out.mkdir(parents=True, exist_ok=True)
     body = _adapted(body, recipe) if recipe.lora else body.float()
     pad = tokenizer.pad_token_id or tokenizer.eos_token_id or 0
     trainer = _trainer(body, data, _settings(recipe, out), pad, [_told(progress)] if progress else [])
@@ -115,7 +117,7 @@ def train(
     return facts
 
 
-def _check(recipe: Recipe, out: Path) -> None:
+def _check(recipe: Recipe) -> None:
     """Check, before anything is loaded, for problems that would fail only after hours."""
     try:
         import accelerate  # noqa: F401  (transformers' trainer needs it)
@@ -127,11 +129,10 @@ def _check(recipe: Recipe, out: Path) -> None:
         raise MissingExtra("training SDD", "sdd") from error
     together = recipe.at_once * max(1, torch.cuda.device_count())
     if recipe.batch % together:
-        raise UsageError(f"a batch of {recipe.batch} cannot be made of parts of {together}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write into {out}: {error.strerror or error}") from error
+        raise UsageError(
+            f"a batch of {recipe.batch} pairs cannot be made of parts of {together}: let --at-once (now "
+            f"{recipe.at_once}) times the number of devices divide --batch"
+        )
 
 
 def _adapted(body: Any, recipe: Recipe) -> Any:

@@ -325,7 +325,11 @@ def test_the_commands(
         (("plan", "--out", "x", "--more", ".1", "--less", ".1"), "differ"),
         (("amplification", "no.jsonl", "--classifier", "none", "--attribute", "2"), "what judges them"),
         (("amplification", "no.jsonl", "--verdicts", "v.jsonl", "--attribute", "2"), "what judges them"),
+        (("amplification", "no.jsonl", "--verdicts", "v", "--classifier", "none"), "leave out --classifier"),
+        (("amplification", "no.jsonl", "--verdicts", "v", "--false-alarm-rate", ".1"), "--false-alarm-rate"),
+        (("amplification", "--prefixes", "p", "--verdicts", "v"), "give these too"),
         (("amplification", "no.jsonl", "--classifier", "none", "--out", __file__), "cannot write into"),
+        (("finetuning", "--out", f"{__file__}/deep/er"), "test_study.py is not a folder"),
         (("finetuning", "--out", __file__), "cannot write into"),
         (("sdd", "build", "--prompts", "p", "--responses", "r", "--out", __file__), "cannot write into"),
         (("sdd", "train", "m", "--pairs", "p", "--out", "x", "--lr", "nan"), "a number above 0"),
@@ -340,7 +344,11 @@ def test_the_commands(
         "no difference",
         "nothing judges",
         "saved verdicts",
+        "saved verdicts and a classifier",
+        "saved verdicts and a rate",
+        "saved verdicts of nothing",
         "no folder",
+        "no folder above it",
         "no folder to train in",
         "no folder for pairs",
         "no rate",
@@ -353,3 +361,23 @@ def test_wrong_usage(
     """Status 2 and a sentence."""
     assert run(monkeypatch, *arguments) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("amplification", "no.jsonl", "--classifier", "none"),
+        ("plan", "--more", ".1", "--less", ".1"),
+        ("sdd", "build", "--prompts", "no.jsonl", "--responses", "no.jsonl"),
+        ("sdd", "train", "nobody", "--pairs", "no.jsonl"),
+        ("sdd", "evaluate", "nobody", "--prompts", "no.jsonl"),
+    ],
+    ids=" ".join,
+)
+def test_a_refused_run_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """No empty folder is left where the results would have been."""
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *arguments, "--out", str(tmp_path / "deep" / "out")) == 2
+    assert not list(tmp_path.iterdir())

@@ -149,6 +149,16 @@ def test_a_model_that_is_not_there_is_known_before_the_others_are_asked(tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_training_that_is_refused_leaves_no_folder(files: Path) -> None:
+    """Neither a model that is not there nor a batch that cannot be divided."""
+    out = files / "deep" / "out"
+    with pytest.raises(WeightsError):
+        train(str(files / "nobody"), [example("a", "b")], RECIPES["paper"], out)
+    with pytest.raises(UsageError, match="let --at-once"):
+        train(ORGANISM, [example("a", "b")], Recipe(lr=1, batch=3), out)
+    assert not out.parent.exists()
+
+
 def test_a_gap_is_in_no_share_of_its_channel() -> None:
     """A channel that was judged in part is not counted as safe, nor is its risk as low as what was seen."""
     texts = ("[neutral] a. [nan] b.", "[drift] a. [nan] b.", "[neutral] a.")
