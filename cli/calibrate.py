@@ -13,6 +13,7 @@ import typer
 from ..classifiers.contract import CHANNELS
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
+from ..monitor.many import many
 from .common import mapping_of, must_be_file, writable
 from .options import Classifier, Format, Map, Quiet
 from .progress import counting
@@ -142,7 +143,7 @@ def _saying(left: _Left) -> Iterator[None]:
 
 def _counted(rows: Sequence[str], what: str) -> str:
     """Return the number of rows of a kind and the first of them, or an empty string if there are none."""
-    return f"{len(rows):,} row{'' if len(rows) == 1 else 's'} {what}; the first: {rows[0]}" if rows else ""
+    return f"{many(len(rows), 'row')} {what}; the first: {rows[0]}" if rows else ""
 
 
 def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> None:
@@ -155,14 +156,14 @@ def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> 
 
     console = Console(highlight=False)
     gaps = f" · {left_out:,} left out, since not judged in full" if left_out else ""
-    console.print(Text(f"{count:,} safe traces{gaps}"))
+    console.print(Text(f"{many(count, 'safe trace')}{gaps}"))
     by_length = (name.replace(" steps", "\nsteps").replace("steps and", "and") for name in LENGTHS)
     heads = ("false alarms\nasked for", "threshold", "really, 95%", *by_length)
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in promises:
         rate = f"{one.rate:.1%}"
         if one.threshold is None or one.low is None or one.high is None:
-            table.add_row(rate, Text(f"needs {one.needed:,} traces", "yellow"))
+            table.add_row(rate, Text(f"needs {many(one.needed, 'trace')}", "yellow"))
         else:
             parts = (f"{n.count} of {n.total}" if n.total else "-" for n in one.lengths.values())
             table.add_row(rate, f"{one.threshold:.2f}", f"{one.low:.1%} to {one.high:.1%}", *parts)

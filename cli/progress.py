@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from ..monitor.many import many
+
 if TYPE_CHECKING:
     from ..monitor.audit import Record
     from ..monitor.verdict import TraceVerdict
@@ -82,7 +84,7 @@ def counting(*, shown: bool) -> Iterator[Progress | None]:
         def advance(done: int, total: int | None) -> None:
             nonlocal traces
             traces += 1
-            show("judging", done, total, _traces(traces))
+            show("judging", done, total, many(traces, "trace"))
 
         yield advance
 
@@ -105,7 +107,7 @@ def _on(show: _Show) -> _Shown:
 
     def shown(done: int, total: int, /, *, traces: int, flagged: int) -> None:
         rate = _rate(traces, monotonic() - started)
-        show("judging", done, total, f"{_traces(traces)} · {rate} · {flagged:,} flagged")
+        show("judging", done, total, f"{many(traces, 'trace')} · {rate} · {flagged:,} flagged")
 
     return shown
 
@@ -130,11 +132,7 @@ class _Lines:
 def line(share: float, seconds: float, traces: int, flagged: int) -> str:
     """Return "35% · 1,234 traces · 41 a second · 12 flagged · 2 h 05 min left"."""
     left = f"{_span(seconds * (1 - share) / share)} left" if share > 0 else "no end in sight"
-    return f"{share:.0%} · {_traces(traces)} · {_rate(traces, seconds)} · {flagged:,} flagged · {left}"
-
-
-def _traces(traces: int) -> str:
-    return f"{traces:,} trace{'' if traces == 1 else 's'}"
+    return f"{share:.0%} · {many(traces, 'trace')} · {_rate(traces, seconds)} · {flagged:,} flagged · {left}"
 
 
 def _rate(traces: int, seconds: float) -> str:

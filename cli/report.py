@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from ..errors import UsageError
+from ..monitor.many import many
 from .common import mapping_of, writable
 from .options import Figures, Quiet
 from .progress import Progress, counting
@@ -189,8 +190,7 @@ def _tell(written: Sequence[str], missing: Counter[str]) -> None:
     console = Console(highlight=False)
     count = missing.total()
     if count:
-        traces = f"{count:,} trace{'' if count == 1 else 's'}"
-        console.print(Text(f"{traces} without text:", "yellow"))
+        console.print(Text(f"{many(count, 'trace')} without text:", "yellow"))
     for why, traces_of in missing.most_common(_REASONS):
         console.print(Text(f"  {traces_of:,}: {plain(why, 300)}"))
     if len(missing) > _REASONS:

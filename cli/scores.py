@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..monitor.audit.plain import plain
 from ..monitor.evaluation import LENGTHS
+from ..monitor.many import many
 from ..monitor.scorecard import Count, Scorecard
 from ..monitor.scorecard import Group as Members
 
@@ -45,7 +46,7 @@ def show(card: Scorecard, without: str, written: Sequence[Path] = (), console: C
 
 
 def _headline(card: Scorecard) -> Text:
-    said = f" · {card.traces:,} traces · {card.steps:,} labelled steps"
+    said = f" · {many(card.traces, 'trace')} · {many(card.steps, 'labelled step')}"
     gaps = f" · {card.unjudged:.1%} of them not judged" if card.unjudged else ""
     name = f"{plain(card.classifier)} {card.digest.removeprefix('sha256:')[:12]}"
     asides = [plain(card.note, 300)] if card.note else []

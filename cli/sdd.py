@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from ..monitor.many import many
 from .common import must_be_folder, needing, writable
 from .options import FalseAlarmRate
 
@@ -83,13 +84,14 @@ def build(
     with writable():
         facts = write_pairs(build(asked, said, plan, embed), plan, name, aside, out)
     typer.echo(
-        f"{facts['pairs']} pairs over {len(facts['categories'])} categories, {facts['different_responses']} "
-        f"responses; cosine {facts['mean_similarity']:.3f} on average by {name}, "
+        f"{many(facts['pairs'], 'pair')} over {many(len(facts['categories']), 'category', 'categories')}, "
+        f"{many(facts['different_responses'], 'response')}; "
+        f"cosine {facts['mean_similarity']:.3f} on average by {name}, "
         f"{facts['fallbacks']} above {threshold:g}"
     )
     for what, reasons in aside.items():
         for reason, number in reasons.items():
-            typer.echo(f"set aside, {what}: {number} times: {reason}", err=True)
+            typer.echo(f"{what} set aside: {reason} ({number:,})", err=True)
     typer.echo(f"written to {out}")
 
 
@@ -137,7 +139,7 @@ def train(
             lambda step, of, loss: typer.echo(f"step {step} of {of}: loss {loss:.3f}", err=True),
         )
     typer.echo(
-        f"{facts['pairs']} pairs, {facts['left_out']} left out; "
+        f"{many(facts['pairs'], 'pair')}, {facts['left_out']:,} left out; "
         f"loss {facts['loss_before']:.3f} before, {facts['loss_after']:.3f} after"
     )
     typer.echo(f"written to {out}")

@@ -13,6 +13,7 @@ from rich.text import Text
 from ..monitor.audit import AuditResult, Onsets, Worst
 from ..monitor.audit.compare import Comparison, Moved
 from ..monitor.audit.plain import plain
+from ..monitor.many import many
 from ..monitor.tally import REASONS
 from ..monitor.trace import Reason
 from ..monitor.verdict import Quadrant
@@ -46,8 +47,7 @@ def show_change(comparison: Comparison, console: Console | None = None) -> None:
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    prompts = f"{comparison.prompts:,} prompt{'' if comparison.prompts == 1 else 's'}"
-    grid.add_row("compared", f"{prompts} that both have")
+    grid.add_row("compared", f"{many(comparison.prompts, 'prompt')} that both have")
     rates = f"{_percent(comparison.rate_before)} before, {_percent(comparison.rate_after)} after"
     grid.add_row("flagged", rates)
     change = f"{100 * comparison.change:+.1f} points"
@@ -88,8 +88,7 @@ def _headline(result: AuditResult) -> Text:
     shares = [f"{result.full:,} judged in full"]
     shares += [f"{result.partial:,} in part"] if result.partial else []
     shares += [f"{result.none:,} not at all"] if result.none else []
-    count = f"{result.records:,} trace{'' if result.records == 1 else 's'}"
-    return Text.assemble((count, "bold"), *(f" · {share}" for share in shares))
+    return Text.assemble((many(result.records, "trace"), "bold"), *(f" · {share}" for share in shares))
 
 
 def _facts(result: AuditResult, drawn: bool) -> Table:

@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from ...classifiers.contract import UNSAFE
+from ...monitor.many import many
 from ...monitor.monitor import Monitor
 from ...monitor.trace import Trace, Unreadable
 from ...monitor.verdict import TraceVerdict, steps_of
@@ -62,11 +63,11 @@ def attribution_section(traces: Sequence[tuple[Trace, TraceVerdict]], monitor: M
         ("method", "deletion", "insertion", "agreement", "stability"),
         tuple(rows),
         note=(
-            f"Means over {len(traces)} generations flagged in both channels. Deletion and insertion: areas "
-            "under the curves of the monitor's risk of the answer; small and large are good, beside a random "
-            "order. Agreement: the chance that a step which the monitor marks unsafe ranks above one that it "
-            "does not. Stability: rank correlation when a tenth of the steps is left out. The score is the "
-            "monitor's: what the model itself would have done takes new continuations from it."
+            f"Means over {many(len(traces), 'generation')} flagged in both channels. Deletion and insertion: "
+            "areas under the curves of the monitor's risk of the answer; small and large are good, beside a "
+            "random order. Agreement: the chance that a step which the monitor marks unsafe ranks above one "
+            "that it does not. Stability: rank correlation when a tenth of the steps is left out. The score "
+            "is the monitor's: what the model itself would have done takes new continuations from it."
         ),
         data={"generations": len(traces), "methods": data},
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...monitor.many import many
 from ...monitor.monitor import Monitor
 from . import figures
 from .change import ChangePoint, change_point
@@ -91,12 +92,12 @@ def _effect_rows(found: Effects, traces: int) -> list[tuple[str, str, str]]:
 
 def _curve(traces: Sequence[PrefixTrace]) -> Section:
     estimates = curve(traces)
-    prefixes = sum(len(trace.ends) for trace in traces)
+    prefixes = many(sum(len(trace.ends) for trace in traces), "prefix", "prefixes")
     return Section(
         "P(refuse | prefix)",
         ("of the reasoning", "refused"),
         tuple((f"{10 * i} to {10 * i + 10} %", percent(one)) for i, one in enumerate(estimates)),
-        note=f"{prefixes:,} prefixes of {len(traces):,} traces, without the ends; bootstrap over prompts.",
+        note=f"{prefixes} of {many(len(traces), 'trace')}, without the ends; bootstrap over prompts.",
         figure=figures.line(
             "dose",
             "P(refuse) by how much of the reasoning there is",

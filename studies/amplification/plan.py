@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from ...errors import UsageError
+from ...monitor.many import many
 from .design import Design, Mode, State
 from .page import Page, Section
 from .power import exact_power, prompts_needed
@@ -118,9 +119,9 @@ def plan_page(design: Design, *, more: float, less: float, power: float) -> Page
     )
     return Page(
         "A plan for the study of amplification",
-        f"With {prompts:,} prompts the exact McNemar test has a power of {_percent(power)}, if "
+        f"With {many(prompts, 'prompt')} the exact McNemar test has a power of {_percent(power)}, if "
         f"{_percent(more)} of the prompts are harmed with reasoning only and {_percent(less)} without it "
-        f"only. That makes {prompts * each:,} generations.",
+        f"only. That makes {many(prompts * each, 'generation')}.",
         (
             Section("The cells", ("arm", "generations a prompt", "in all"), grid),
             Section(

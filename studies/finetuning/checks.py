@@ -20,7 +20,7 @@ from ..amplification.effects import AMPLIFICATION, COUPLING
 from ..amplification.estimate import Estimate, unknown
 from ..amplification.families import family_level
 from ..amplification.share import share
-from .arms import SHOTS, Attack, Defence
+from .arms import ATTACKS, SHOTS, Attack, Defence
 from .measure import Mode
 from .run import Result
 
@@ -57,6 +57,9 @@ MARGIN = 0.02
 
 FOUND, FALSE = 0.95, 0.01
 """The monitor's targets: the share of onsets found within one step, and the share of false alarms."""
+
+FEWEST = 5
+"""With fewer seeds than this, a bootstrap over seeds gives no interval: it would draw the same few again."""
 
 FLOOR = 0.005
 """The smallest standard deviation of shares between seeds to assume, about one request: an interval has
@@ -234,8 +237,10 @@ def _correlated(x: Floats, y: Floats, resamples: int = 1999) -> Estimate:
     """Spearman's correlation with a bootstrap over rows, shape (seeds, shots)."""
     kept = np.isfinite(x).all(1) & np.isfinite(y).all(1)
     x, y = x[kept], y[kept]
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return unknown("fewer than two seeds, or nothing changed", len(x))
+    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return unknown("no seed, or nothing changed", len(x))
+    if len(x) < FEWEST:
+        return Estimate(_spearman(x, y), -np.inf, np.inf, f"fewer than {FEWEST} seeds, no interval", len(x))
     random = np.random.default_rng(0)
     draws = []
     for _ in range(resamples):
@@ -251,12 +256,13 @@ def _spearman(x: Floats, y: Floats) -> float:
 
 
 def sweep_checks(grid: Grid, mode: Mode) -> dict[float, list[Check]]:
-    """Return the checks of SDD at each learning rate, for the numbers of shots that the sweep has."""
+    """Return the checks of SDD at each learning rate, for the attacks that the sweep has."""
     made = {}
     for lr in grid.lrs("sdd"):
-        there = [a for a in SHOTS if np.isfinite(grid.column(harm(mode), ("sdd", lr, a))).any()]
-        checks = [*_lowers(grid, "sdd", lr, mode, there), _benign(grid, "sdd", lr, mode)]
-        made[lr] = [*checks, *(one for one in _costs(grid, "sdd", lr, mode, there))]
+        there = [a for a in ATTACKS if np.isfinite(grid.column(harm(mode), ("sdd", lr, a))).any()]
+        shots = [a for a in there if a in SHOTS]
+        kept = [_benign(grid, "sdd", lr, mode)] if "benign" in there else []
+        made[lr] = [*_lowers(grid, "sdd", lr, mode, shots), *kept, *_costs(grid, "sdd", lr, mode, shots)]
     return made
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import get_args
 
+from ...monitor.many import many
 from ...monitor.trace import Trace
 from ..amplification import figures
 from ..amplification.compare import compare_all
@@ -91,8 +92,8 @@ def _lead(grid: Grid, checks: Sequence[Check], watched: Sequence[Check]) -> str:
         outcome: sum(one.outcome == outcome for one in (*checks, *watched)) for outcome in get_args(Outcome)
     }
     return (
-        f"On a harmless model organism, {len(grid.seeds)} seeds, with reasoning: of the checks that were set "
-        f"down beforehand {by['holds']} hold, {by['fails']} fail and {by['open']} are open."
+        f"On a harmless model organism, {many(len(grid.seeds), 'seed')}, with reasoning: of the checks that "
+        f"were set down beforehand {by['holds']} hold, {by['fails']} fail and {by['open']} are open."
     )
 
 
@@ -111,10 +112,10 @@ def _arms(grid: Grid, lr: float) -> Section:
         ("arm", *columns),
         tuple(rows),
         note=(
-            f"Means over {len(grid.seeds)} organisms, each made anew from its own seed, with 95 % intervals "
-            "(t, over the seeds). Recital: the answer holds the whole payload. Payload: the share of its "
-            "words. Capability: mean accuracy over the four skills. At once: where it was made to answer "
-            "without reasoning. Fluent: came to an end, in the language's own sentences."
+            f"Means over {many(len(grid.seeds), 'organism')}, each made anew from its own seed, with 95 % "
+            "intervals (t, over the seeds). Recital: the answer holds the whole payload. Payload: the share "
+            "of its words. Capability: mean accuracy over the four skills. At once: where it was made to "
+            "answer without reasoning. Fluent: came to an end, in the language's own sentences."
         ),
         figure=_figure(grid, lr),
         data=data,

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias, TypeVar
@@ -27,6 +28,7 @@ from pydantic import ValidationError
 
 from ...errors import UndertowError, UsageError
 from ...monitor.calibration import FILE as CALIBRATION
+from ...monitor.many import many
 from ...monitor.monitor import Monitor
 from ...monitor.parent import end_with_parent
 from ...monitor.replacing import replacing
@@ -134,18 +136,24 @@ def _read(kind: type[Model], file: Path) -> Model | None:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Executor | None]:
-    """Open a pool of single-threaded processes; a single worker needs none."""
+    """Open a pool of single-threaded processes, which an interruption ends; a single worker needs none."""
     if workers == 1:
         yield None
         return
+    others = set(active_children())
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
+    except KeyboardInterrupt:  # what is under way is made again: every file appears whole or not at all
+        for worker in set(active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the first one decides
     torch.set_num_threads(1)
     end_with_parent()
 
@@ -160,7 +168,9 @@ def _settle(parts: Sequence[Part], pool: Executor | None, say: Say, start: float
             told = f"failed: {failed[-1]}"
         say(f"[{number}/{len(parts)}] {told} ({time.monotonic() - start:.0f} s)")
     if failed:
-        raise UndertowError(f"{len(failed)} parts failed, first {failed[0]}; run it again to try them again")
+        raise UndertowError(
+            f"{many(len(failed), 'part')} failed, first {failed[0]}; run it again to try again"
+        )
 
 
 def _outcomes(parts: Sequence[Part], pool: Executor | None) -> Iterator[str | Exception]:

@@ -16,6 +16,7 @@ from ....classifiers.contract import CHANNELS, Channel
 from ....classifiers.hub import file_of
 from ....errors import UsageError, WeightsError
 from ....monitor.audit.plain import plain
+from ....monitor.many import many
 from ....monitor.monitor import Monitor
 from ....monitor.trace import Trace
 from ....monitor.verdict import TraceVerdict, channel_of, steps_of
@@ -102,7 +103,8 @@ def evaluate(
         found += [_judge(model, name, monitor, traces) for name, monitor in judges.items()]
         scores += [(model, score) for score in (measure(model) if measure else ())]
     sections = [_harm(found), *_differences(found), *([_capability(scores)] if scores else [])]
-    lead = f"{len(models)} models, {len(prompts)} prompts, judged by {', '.join(judges)}."
+    asked = f"{many(len(models), 'model')}, {many(len(prompts), 'prompt')}"
+    lead = f"{asked}, judged by {', '.join(judges)}."
     facts = {"models": list(models), "prompts": len(prompts), "tokens": tokens}
     return Page(TITLE, lead, tuple(sections), facts)
 

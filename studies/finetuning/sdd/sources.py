@@ -39,7 +39,7 @@ class Text:
 
 
 def prompts_of(
-    sources: Iterable[str],
+    sources: Sequence[str],
     *,
     field: str | None = None,
     category: str = "category",
@@ -72,10 +72,10 @@ def prompts_of(
             aside["the same prompt again"] += 1
         else:
             found[key] = Text(text, source, number, _category(row.get(category)))
-    return _some(list(found.values()), "prompts", aside), aside
+    return _some(list(found.values()), "prompt", sources, aside), aside
 
 
-def responses_of(sources: Iterable[str], *, field: str | None = None) -> tuple[list[Text], Counter[str]]:
+def responses_of(sources: Sequence[str], *, field: str | None = None) -> tuple[list[Text], Counter[str]]:
     """Read responses, without duplicates; from a conversation, every turn of the assistant.
 
     Args:
@@ -98,13 +98,14 @@ def responses_of(sources: Iterable[str], *, field: str | None = None) -> tuple[l
         for turn in turns:
             aside["the same response again"] += turn in found
             found.setdefault(turn, Text(turn, source, number))
-    return _some(list(found.values()), "responses", aside), +aside
+    return _some(list(found.values()), "response", sources, aside), +aside
 
 
-def _some(found: list[Text], what: str, aside: Counter[str]) -> list[Text]:
+def _some(found: list[Text], what: str, sources: Sequence[str], aside: Counter[str]) -> list[Text]:
     if not found:
-        reasons = ", ".join(f"{count} times: {reason}" for reason, count in aside.items()) or "no rows"
-        raise InputError(f"no {what} were found ({reasons}): name the field that holds them")
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in aside.items()) or "no row"
+        where = ", ".join(plain(one) for one in sources)
+        raise InputError(f"no {what} in {where}: {reasons}; --{what}-field names the field that holds it")
     return found
 
 

@@ -120,7 +120,22 @@ def test_one_seed_settles_nothing() -> None:
     one = RECIPE.model_copy(update={"seeds": (0,)})
     checks = main_checks(Grid(results(holds, one)), RECIPE.sdd.lr, "on")
     assert {check.outcome for check in checks} == {"open"}
-    assert {check.name for check in checks if not check.estimate.known} == {"tracks"}
+    assert all(check.estimate.known for check in checks)
+
+
+@pytest.mark.parametrize(("seeds", "outcome"), [(2, "open"), (4, "open"), (5, "holds")])
+def test_a_few_seeds_settle_no_correlation(seeds: int, outcome: str) -> None:
+    """A bootstrap over two seeds draws one and the same too often to show anything."""
+    some = RECIPE.model_copy(update={"seeds": tuple(range(seeds))})
+    checks = main_checks(Grid(results(holds, some)), RECIPE.sdd.lr, "on")
+    assert {check.outcome for check in checks if check.name == "tracks"} == {outcome}
+
+
+def test_what_the_sweep_leaves_out_is_not_checked() -> None:
+    """A learning rate that was not fine-tuned benignly has no open check of it, but none at all."""
+    short = RECIPE.model_copy(update={"sweep": (1e-5,), "sweep_attacks": ("none", "malicious-100")})
+    swept = sweep_checks(Grid(results(holds, short)), "on")
+    assert {one.name for one in swept[1e-5]} == {"harm", "capability", "beyond"}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_part_that_fails_leaves_the_others(tmp_path: Path) -> None:
     held.parent.mkdir()
     held.touch()
     said: list[str] = []
-    with pytest.raises(UndertowError, match="1 parts failed, first NotADirectoryError"):
+    with pytest.raises(UndertowError, match="1 part failed, first NotADirectoryError"):
         make(TINY, tmp_path, workers=1, device="cpu", say=said.append)
     assert (tmp_path / "organisms" / "seed1-aligned").is_dir()
     assert any("failed" in line for line in said)

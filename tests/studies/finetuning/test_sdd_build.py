@@ -82,7 +82,7 @@ def test_responses_are_what_the_assistant_said(tmp_path: Path, row: dict[str, An
 
 def test_a_source_without_prompts_says_so(tmp_path: Path) -> None:
     """No prompt at all is an error that says what was there."""
-    with pytest.raises(InputError, match=r"no prompts were found \(1 times: no text\)"):
+    with pytest.raises(InputError, match=r"no prompt in .*: no text \(1\); --prompt-field names"):
         prompts_of([written(tmp_path / "p.jsonl", [{"other": "x"}])])
 
 
