@@ -211,7 +211,7 @@ def read_design(path: Path | None) -> Design:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {error}") from error
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, Mapping):
         raise UsageError(f"{path} holds no design: its first level must be names, such as `fields:`")
     try:
