@@ -20,6 +20,9 @@ __all__ = ["bars", "forest", "line", "panels", "survival_curves"]
 
 INK, FAINT, RULE = "#22262b", "#68707a", "#dedbd3"
 COLOURS = ("#c8432b", "#1f5f8b", "#3fa39b", "#eeb03c", "#68707a")
+DASHES = ("-", (0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
+"""One for each line, so that a line under another one can be seen."""
+
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "undertow",
     "svg.fonttype": "none",
@@ -137,6 +140,7 @@ def panels(
                     [100 * e.value for e in found],
                     yerr=[[100 * error for error in errors] for errors in _errors(found)],
                     color=COLOURS[number % len(COLOURS)],
+                    linestyle=DASHES[number % len(DASHES)],
                     marker="o",
                     markersize=4,
                     elinewidth=1,
@@ -172,14 +176,15 @@ def survival_curves(name: str, alt: str, arms: Sequence[tuple[str, Survival]]) -
     """Draw the share of reasonings that have not drifted after a number of steps."""
     with _drawing(name, alt) as canvas:
         axes = canvas.axes
-        for (label, curve), colour in zip(arms, (*COLOURS, *COLOURS), strict=False):
+        styles = zip((*COLOURS, *COLOURS), (*DASHES, *DASHES, *DASHES), strict=False)
+        for (label, curve), (colour, dashes) in zip(arms, styles, strict=False):
             x = [0, *curve.steps, curve.longest]  # the curve is constant after the last onset
             middle, low, high = (
                 [1.0, *(getattr(e, end) for e in curve.share)] for end in ("value", "low", "high")
             )
             for ends in (middle, low, high):
                 ends.append(ends[-1])
-            axes.step(x, middle, where="post", color=colour, label=label)
+            axes.step(x, middle, where="post", color=colour, linestyle=dashes, label=label)
             axes.fill_between(x, low, high, step="post", color=colour, alpha=0.12, linewidth=0)
         axes.set(xlabel="steps of the reasoning", ylabel="not drifted", ylim=(0, 1.02))
         axes.set_xlim(left=0)

@@ -8,6 +8,7 @@ transcript.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -35,6 +36,9 @@ from .page import Figure, Page, Section, as_json
 __all__ = ["SCHEMA", "render", "show", "write"]
 
 SCHEMA = "undertow.study/1"
+
+_WORDS = re.compile(r"(?:p )?\S+(?: (?:%|pp)(?!\S))?")
+"""The words of a cell; a number keeps its unit, and a p value its p."""
 
 _MARGIN, _GAP = 2, 2
 """The spaces at both sides of the terminal, and after each column of a table."""
@@ -88,7 +92,7 @@ def render(page: Page) -> str:
         )
     )
     template = environment.from_string(_read("study.html.j2"))
-    return template.render(page=page, style=Markup(style), policy=policy, image=_image)
+    return template.render(page=page, style=Markup(style), policy=policy, image=_image, upright=_upright)
 
 
 def _read(name: str) -> str:
@@ -169,4 +173,4 @@ def _widths(cells: Sequence[Sequence[str]], width: int) -> list[int]:
 
 
 def _longest_word(cells: Sequence[str]) -> int:
-    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+    return max((cell_len(word) for cell in cells for word in _WORDS.findall(cell)), default=0)
