@@ -169,7 +169,8 @@ def finetuning(
         from ..studies.finetuning.study import recipe_for, study
 
     recipe = recipe_for(quick=quick, seeds=seeds)
-    page = study(recipe, out, workers=workers, device=device, say=lambda text: typer.echo(text, err=True))
+    with writable():
+        page = study(recipe, out, workers=workers, device=device, say=lambda text: typer.echo(text, err=True))
     report.show(page)
     _write(page, out)
 

@@ -210,7 +210,7 @@ def _sweep(grid: Grid, recipe: Recipe) -> Section:
             "learning rate",
             "recital before",
             "capability before",
-            *(f"{name}, {part}" for name, part in names),
+            *(", ".join(dict.fromkeys(name)) for name in names),
         ),
         tuple(rows),
         note=(

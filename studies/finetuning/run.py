@@ -27,7 +27,6 @@ import torch
 from pydantic import ValidationError
 
 from ...errors import UndertowError, UsageError
-from ...monitor.calibration import FILE as CALIBRATION
 from ...monitor.many import many
 from ...monitor.monitor import Monitor
 from ...monitor.parent import end_with_parent
@@ -89,20 +88,20 @@ def make(
         say: Called with a line for each part that is done.
 
     Raises:
-        UsageError: The folder holds another recipe's results.
+        UsageError: The folder holds another recipe's results, or there is no such device.
         UndertowError: A part failed; the other results are there, and another call retries it.
     """
+    device_for(device)
     _claim(out, recipe)
     wanted = runs(recipe)
-    missing = [one for one in wanted if not _is_there(out, one)]
+    missing = [one for one in wanted if not _is_there(recipe, out, one)]
     workers = min(workers or os.cpu_count() or 1, max(1, len(missing)))
     start = time.monotonic()
     say(f"{len(wanted) - len(missing)} of {len(wanted)} organisms are measured, {len(missing)} to go")
     groups: dict[tuple[int, Defence, float | None], list[Run]] = {}
     for one in missing:
         groups.setdefault((one.seed, one.defence, one.lr), []).append(one)
-    monitored = (out / MONITOR / CALIBRATION).is_file()
-    first = [] if monitored else [partial(_monitor, recipe, out)]
+    first = [] if _has_monitor(out) else [partial(_monitor, recipe, out)]
     seeds = sorted({one.seed for one in missing})
     first += [partial(_prepare, recipe, out, device, seed) for seed in seeds]
     then = [partial(_group, recipe, out, device, some) for some in groups.values()]
@@ -120,10 +119,24 @@ def _claim(out: Path, recipe: Recipe) -> None:
     _write(file, recipe.model_dump_json(indent=1) + "\n")
 
 
-def _is_there(out: Path, one: Run) -> bool:
-    """Whether a run has its responses and a readable result; otherwise, it is run again."""
+def _is_there(recipe: Recipe, out: Path, one: Run) -> bool:
+    """Whether a run has all of its responses and a readable result; otherwise, it is run again."""
     result = _file(out, one)
-    return _transcript(out, one).is_file() and result.is_file() and _read(Result, result) is not None
+    try:
+        rows = [json.loads(line) for line in _transcript(out, one).read_bytes().splitlines()]
+    except (FileNotFoundError, ValueError):
+        return False
+    whole = len(rows) == len(MODES) * (recipe.forbidden_requests + recipe.skill_requests)
+    return whole and result.is_file() and _read(Result, result) is not None
+
+
+def _has_monitor(out: Path) -> bool:
+    """Whether the monitor can be opened; otherwise, it is made, or made again."""
+    try:
+        open_monitor(out / MONITOR)
+    except UndertowError:
+        return False
+    return True
 
 
 def _read(kind: type[Model], file: Path) -> Model | None:

@@ -19,7 +19,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from ....errors import WeightsError
+from ....errors import UsageError, WeightsError
 from .tokens import make_tokenizer
 
 __all__ = ["Architecture", "Organism", "device_for", "fresh", "load", "save"]
@@ -51,9 +51,18 @@ class Organism:
 
 
 def device_for(name: str = "auto") -> torch.device:
-    """Return the named device; `auto` is a GPU if there is one."""
+    """Return the named device; `auto` is a GPU if there is one.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UsageError(f"no device {name!r} here: {reason}; give cpu, cuda or auto") from error
     return torch.device(name)
 
 

@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from undertow.errors import UndertowError, UsageError
 from undertow.studies.amplification.report import write
 from undertow.studies.finetuning.arms import QUICK, Recipe, runs
 from undertow.studies.finetuning.organism.train import Schedule
-from undertow.studies.finetuning.run import make, read_results
+from undertow.studies.finetuning.run import _pool, make, read_results
 from undertow.studies.finetuning.study import study
 
 
@@ -102,15 +104,35 @@ def test_what_a_break_left_half_written_is_made_again(made: Path, tmp_path: Path
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-10])
     (out / "transcripts" / f"{wanted[-1].name}.jsonl").unlink()
+    (out / "monitor" / "calibration.json").write_text("{")
+    for number, text in ((1, '{"half'), (2, "")):
+        (out / "transcripts" / f"{wanted[number].name}.jsonl").write_text(text)
     said: list[str] = []
     again = make(TINY, out, workers=1, device="cpu", say=said.append)
-    assert said[0] == "32 of 34 organisms are measured, 2 to go"
+    assert said[0] == "30 of 34 organisms are measured, 4 to go"
     bare = [
         [one.model_copy(update={"seconds": 0.0}) for one in found]
         for found in (again, read_results(made, wanted))
     ]
     assert bare[0] == bare[1]
     study(TINY, out, workers=1, device="cpu", say=said.append)
+
+
+def test_an_interruption_ends_the_parts_under_way() -> None:
+    """Ctrl-C, or a signal to the first process alone, does not wait for hours of training."""
+    with pytest.raises(KeyboardInterrupt), _pool(2) as pool:
+        assert pool
+        part = pool.submit(time.sleep, 60)
+        raise KeyboardInterrupt
+    with pytest.raises(BrokenProcessPool):
+        part.result()
+
+
+def test_a_device_that_is_not_there_is_known_first(tmp_path: Path) -> None:
+    """Nothing is trained, and nothing written, before that is said."""
+    with pytest.raises(UsageError, match=r"no device .nonsense. here: .*; give cpu, cuda or auto"):
+        make(TINY, tmp_path / "out", device="nonsense")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_recipe_that_cannot_be_read_is_another(tmp_path: Path) -> None:
