@@ -14,6 +14,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__
@@ -23,7 +24,7 @@ from ..classifiers.corpus import LabelledTrace
 from ..classifiers.recipes import RECIPES, Progress, Train
 from ..classifiers.registry import load_classifier
 from ..classifiers.store import MANIFEST, read_manifest, write_manifest
-from ..errors import UsageError
+from ..errors import UndertowError, UsageError
 from .calibrating import RATES, calibration_of
 from .calibration import Calibration, needed_for
 from .evaluation import Followed
@@ -36,6 +37,9 @@ __all__ = ["WORK", "make_classifier"]
 
 WORK = "work"
 """The subfolder that holds the folds; it is not needed once the classifier is complete."""
+
+PLAN = "plan.json"
+"""The file in it that says what is trained, so that only the same training goes on."""
 
 
 def make_classifier(
@@ -77,13 +81,12 @@ def make_classifier(
         )
     train = recipe or RECIPES[kind]
     work = _claim(folder, kind, traces, folds)
-    cases: list[Followed] = []
-    if folds:
-        found = held_out(traces, lambda *given: _fit(train, *given), work, folds, report=progress)
-        cases = [case for _, case in found]
+    try:
+        cases = _learned(train, traces, work, folds, progress)
+    except UndertowError:
+        _give_up(work)
+        raise
     made = work / "all"
-    if not (made / MANIFEST).is_file():
-        train(traces, made, lambda what, done, total: progress(f"all traces: {what}", done, total))
     temperature = _temperature(made, cases)
     _put(made, folder, name or folder.resolve().name, temperature)
     classifier = load_classifier(folder)
@@ -104,7 +107,7 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
         [t.id, t.prompt, t.reasoning, t.answer, t.units, t.labels, t.trace_label, t.group] for t in traces
     ]
     plan = hashlib.sha256(json.dumps([kind, folds, said]).encode("utf-8", "replace")).hexdigest()
-    path = work / "plan.json"
+    path = work / PLAN
     if path.is_file():
         if _planned(path) != plan:
             raise UsageError(
@@ -124,6 +127,15 @@ def _claim(folder: Path, kind: str, traces: Sequence[LabelledTrace], folds: int)
     return work
 
 
+def _give_up(work: Path) -> None:
+    """Free a folder in which nothing was trained, for another try with other traces."""
+    if [*work.iterdir()] == [work / PLAN]:
+        (work / PLAN).unlink()
+        for place in (work, work.parent):
+            with suppress(OSError):  # it holds something of its own
+                place.rmdir()
+
+
 def _planned(path: Path) -> object:
     """Return the plan in a file; None if the file is damaged."""
     try:
@@ -131,6 +143,19 @@ def _planned(path: Path) -> object:
     except ValueError:
         return None
     return said.get("plan") if isinstance(said, dict) else None
+
+
+def _learned(
+    train: Train, traces: Sequence[LabelledTrace], work: Path, folds: int, progress: Progress
+) -> list[Followed]:
+    """Train on each fold's complement and on everything; return the held-out judgements."""
+    found = (
+        held_out(traces, lambda *given: _fit(train, *given), work, folds, report=progress) if folds else ()
+    )
+    cases = [case for _, case in found]
+    if not (work / "all" / MANIFEST).is_file():
+        train(traces, work / "all", lambda what, done, total: progress(f"all traces: {what}", done, total))
+    return cases
 
 
 def _fit(train: Train, traces: Sequence[LabelledTrace], folder: Path, progress: Progress) -> StepClassifier:
