@@ -189,7 +189,7 @@ def evaluate(
     with needing("measuring SDD", "sdd"):
         from ..studies.amplification import report
     from ..studies.finetuning.sdd.build import choose
-    from ..studies.finetuning.sdd.capability import Score, capability
+    from ..studies.finetuning.sdd.capability import Score, capability, must_exist
     from ..studies.finetuning.sdd.evaluate import evaluate
     from ..studies.finetuning.sdd.sources import prompts_of
 
@@ -197,6 +197,8 @@ def evaluate(
         return capability(model, task or (), folder=task_folder, limit=task_limit, batch=batch)
 
     must_be_folder(out)
+    if task:
+        must_exist(task, task_folder)
     judges = _judges(classifier, calibration or (), false_alarm_rate)
     asked, _ = prompts_of(prompts, field=prompt_field, where=_condition(where))
     with writable():

@@ -74,7 +74,7 @@ def _roc(steps: Scored, risks: Mapping[str, NDArray[np.float64]], path: Path) ->
                 {"name": name, "false_alarms": x, "found": y}
                 for x, y in zip(alarms.tolist(), found.tolist(), strict=True)
             ]
-        axes.set(xscale="log", xlim=(_LOWEST, 1), ylim=(0, 1), ylabel="Unsafe traces found")
+        axes.set(xscale="log", xlim=(_LOWEST, 1), ylim=(-0.02, 1.02), ylabel="Unsafe traces found")
         axes.set_xlabel("Safe traces with a false alarm (by the riskiest step)")
         legend(axes, "needs safe traces and unsafe ones")
     return files(path, table)
@@ -87,8 +87,8 @@ def _curve(steps: Scored, risk: NDArray[np.float64]) -> tuple[NDArray[np.float64
     unsafe = np.sort(highest[seen & (steps.trace_labels == 2)])
     if not len(safe) or not len(unsafe):
         return np.empty(0), np.empty(0)
-    found = 1.0 - np.searchsorted(unsafe, safe, side="right") / len(unsafe)
-    return np.maximum(_LOWEST, np.arange(len(safe)) / len(safe)), found
+    found = np.append(1.0 - np.searchsorted(unsafe, safe, side="right") / len(unsafe), 1.0)
+    return np.maximum(_LOWEST, np.arange(len(safe) + 1) / len(safe)), found
 
 
 def _onsets(errors: Sequence[int], path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from ....classifiers.hub import load
 from ....errors import MissingExtra, UsageError
 from ...amplification.estimate import Estimate
 
-__all__ = ["Score", "capability"]
+__all__ = ["Score", "capability", "must_exist"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,10 @@ def capability(
         UsageError: A task does not exist.
         WeightsError: The model does not exist.
     """
-    try:
-        import lm_eval
-        from lm_eval.models.huggingface import HFLM
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise MissingExtra("measuring capability", "sdd") from error
-    known = _manager(TaskManager, tasks, folder)
+    known = must_exist(tasks, folder)
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+
     place, _, revision = model.partition("@")
     body, tokenizer = load("AutoModelForCausalLM", place, revision or None)
     found = lm_eval.simple_evaluate(
@@ -70,7 +67,18 @@ def capability(
     return [score for task in tasks for score in _scores(task, found["results"][task], counts.get(task, {}))]
 
 
-def _manager(make: Any, tasks: Sequence[str], folder: Path | None) -> Any:
+def must_exist(tasks: Sequence[str], folder: Path | None = None) -> Any:
+    """Return the harness's manager of these tasks, or say which is missing, before hours of generation.
+
+    Raises:
+        MissingExtra: The harness is not installed.
+        UsageError: A task does not exist.
+    """
+    try:
+        import lm_eval.models.huggingface  # noqa: F401  (needs more than the tasks do)
+        from lm_eval.tasks import TaskManager as make
+    except ImportError as error:
+        raise MissingExtra("measuring capability", "sdd") from error
     own = make(include_path=str(folder), include_defaults=False) if folder else None
     if own is not None and set(tasks) <= set(own.all_tasks):
         return own

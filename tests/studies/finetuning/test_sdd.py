@@ -199,6 +199,27 @@ def test_capability_by_a_task_of_ones_own(run: Run, files: Path) -> None:
     assert "sums" in shown
 
 
+def test_a_task_that_does_not_exist_is_known_first(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No model is asked before that is said, and nothing is written."""
+    pytest.importorskip("lm_eval.tasks")
+    asked = [
+        "--prompts",
+        str(files / "prompts.jsonl"),
+        "--out",
+        str(files / "page"),
+        "--task",
+        "no_such_task",
+    ]
+    monkeypatch.setattr("sys.argv", ["undertow", "study", "sdd", "evaluate", "nobody", *asked])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "no task no_such_task" in capsys.readouterr().err
+    assert not (files / "page").exists()
+
+
 def test_the_loss_is_on_the_response_alone() -> None:
     """A pair begins as the model is asked, its reasoning closed, and ends where a response ends."""
     from transformers import AutoTokenizer
