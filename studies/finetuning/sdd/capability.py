@@ -29,7 +29,6 @@ def capability(
     *,
     folder: Path | None = None,
     limit: int | None = None,
-    shots: int | None = None,
     batch: int = 8,
 ) -> list[Score]:
     """Run tasks of lm-evaluation-harness on a model.
@@ -40,7 +39,6 @@ def capability(
         folder: A folder with definitions of your own tasks; the harness's tasks are then searched only
             if a name is not among yours.
         limit: The maximum number of questions per task.
-        shots: The number of examples before each question; the task's own number if not given.
         batch: The number of questions at once.
 
     Raises:
@@ -59,7 +57,6 @@ def capability(
         tasks=list(tasks),
         task_manager=known,
         limit=limit,
-        num_fewshot=shots,
         bootstrap_iters=1000,
         verbosity="ERROR",
     )
