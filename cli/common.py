@@ -7,9 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import typer
+
 from ..errors import MissingExtra, UndertowError, UsageError
 
-__all__ = ["mapping_of", "must_be_file", "must_be_folder", "needing", "writable"]
+__all__ = ["given", "mapping_of", "must_be_file", "must_be_folder", "needing", "writable"]
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Return whether the user gave an option; if so, it has to have an effect."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def mapping_of(pairs: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
+from .common import given
 from .options import Classifier, FalseAlarmRate
 
 if TYPE_CHECKING:
@@ -20,8 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["watch"]
 
+_SOURCES = {
+    "demo": "--demo",
+    "server": "--url",
+    "local": "--model FOLDER",
+    "text": "a text on standard input",
+}
+
+_ONLY_FOR = {
+    "key_from": ("server",),
+    "max_tokens": ("server", "local"),
+    "reasoning": ("text",),
+    "classifier": ("server", "local", "text"),
+}
+"""The sources with which an option has an effect; the others have it with all."""
+
 
 def watch(
+    context: typer.Context,
     prompt: Annotated[
         str,
         typer.Argument(metavar="PROMPT", help="The prompt; for a text on stdin, the prompt that it answers."),
@@ -45,9 +62,15 @@ def watch(
         bool, typer.Option("--reasoning", help="The text on stdin is all reasoning, without tags.")
     ] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Watch a tiny, harmless model drift; it ships with undertow.")
+        bool,
+        typer.Option(
+            "--demo", help="Watch a tiny, harmless model drift; it and its monitor ship with undertow."
+        ),
     ] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="End the generation at the alarm.")] = False,
+    stop: Annotated[
+        bool,
+        typer.Option("--stop", help="End the generation at the alarm, or at a step that cannot be judged."),
+    ] = False,
     false_alarm_rate: FalseAlarmRate = 0.05,
     classifier: Classifier = DEFAULT,
 ) -> None:
@@ -59,12 +82,17 @@ def watch(
     """
     if demo and (url is not None or model is not None):
         raise UsageError("--demo has a model of its own: leave --url and --model out")
-    if url is None and model is None and not demo and sys.stdin.isatty():
+    source = "demo" if demo else "server" if url is not None else "local" if model is not None else "text"
+    if source == "text" and sys.stdin.isatty():
         raise UsageError("pipe a text in, or give --url and --model, or --model FOLDER, or --demo")
-    if url is not None and model is None:
+    if source == "server" and model is None:
         raise UsageError("--url needs --model: the name of the server's model")
-    if (url is not None or model is not None) and not prompt:
+    if source in ("server", "local") and not prompt:
         raise UsageError("say what to ask: undertow watch … PROMPT")
+    for name, sources in _ONLY_FOR.items():
+        if source not in sources and given(context, name):
+            option, places = f"--{name.replace('_', '-')}", " or ".join(_SOURCES[one] for one in sources)
+            raise UsageError(f"{option} has no effect with {_SOURCES[source]}: it is for {places}")
     from rich.console import Console
 
     from ..monitor.gate import Gate
@@ -76,7 +104,7 @@ def watch(
 
     policy = Policy(action="stop" if stop else "observe")
     if demo:
-        return _watch_demo(prompt, policy)
+        return _watch_demo(prompt, policy, false_alarm_rate if given(context, "false_alarm_rate") else None)
     asked = Asked(Monitor(classifier, false_alarm_rate=false_alarm_rate), policy, prompt=prompt, model=model)
     with LiveView(Console(highlight=False)) as view:
         if url is not None:
@@ -93,7 +121,7 @@ def watch(
     raise typer.Exit(_status(verdict))
 
 
-def _watch_demo(prompt: str, policy: Policy) -> None:
+def _watch_demo(prompt: str, policy: Policy, rate: float | None) -> None:
     """Watch the demo model that ships with undertow, with a monitor trained on its steps."""
     from rich.console import Console
 
@@ -103,7 +131,7 @@ def _watch_demo(prompt: str, policy: Policy) -> None:
     from ..studies.finetuning.demo import PROMPT, demo_monitor, load_demo, stream_demo
 
     asked = prompt or PROMPT
-    gate = Gate(demo_monitor(), policy, prompt=asked)
+    gate = Gate(demo_monitor(**({} if rate is None else {"rate": rate})), policy, prompt=asked)
     with LiveView(Console(highlight=False)) as view:
         deltas = stream_demo(load_demo(), asked, stop=lambda: gate.stopped)
         verdict = sources.follow_deltas(deltas, gate, view.show)

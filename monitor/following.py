@@ -222,12 +222,24 @@ class Following(Session):
         self._record_ahead(fork, fork.cut("", last=True))
         self.judged.append(Judged(judge.channel, length))
 
+    def ended(self, channel: Channel) -> ChannelJudge | None:
+        """Return the judge of a channel as if the channel ended here; None if it has not begun."""
+        if channel not in self._channels:
+            return None
+        fork = self._channels[channel].fork()
+        self._judge_ahead(fork, fork.cut("", last=True))
+        return fork
+
     def _record_ahead(self, judge: ChannelJudge, steps: list[Step]) -> None:
+        """Judge steps ahead of time, and note what they mean for the text."""
+        self._note(judge, self._judge_ahead(judge, steps))
+
+    def _judge_ahead(self, judge: ChannelJudge, steps: list[Step]) -> list[StepVerdict]:
         """Judge steps ahead of time, and remember the classifier's rows."""
         inputs = judge.ask(steps)
         rows = self._rows(inputs)
         self._known |= zip(inputs, rows, strict=True)
-        self._note(judge, judge.record(steps, rows))
+        return judge.record(steps, rows)
 
     def _rows(self, steps: list[StepInput]) -> Probabilities:
         """Return the classifier's rows, without asking again for steps that were judged ahead."""

@@ -167,6 +167,19 @@ class Gate:
         return ahead if ahead and ahead.channel == channel else self._session.channels[channel]
 
     @property
+    def at(self) -> Channel | None:
+        """The channel of the latest text; None while it is not known."""
+        return None if self._session.ahead else self._session.at
+
+    def ended(self, channel: Channel) -> ChannelJudge | None:
+        """Return the judge of a channel as if the channel ended here; None if it has not begun.
+
+        Reasoning rarely goes on after its end, but it may, so `steps` waits for the end of the generation.
+        """
+        with self._lock:
+            return self._session.ended(channel)
+
+    @property
     def channels(self) -> Mapping[Channel, ChannelJudge]:
         """The judge of each channel so far."""
         return self._session.channels

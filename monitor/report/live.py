@@ -8,6 +8,7 @@ colours. Without a terminal, each step is one line.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...classifiers.contract import CHANNELS, Channel
+from ..channel import ChannelJudge
 from ..gate import Gate
 from ..tally import REASONS
 from ..verdict import StepVerdict, TraceVerdict
@@ -54,6 +56,11 @@ class LiveView:
         self._first: Channel | None = None
         """The channel of the first step, as far as it was known when it was shown."""
         self._open = ""
+        self._early: dict[tuple[Channel, int], int] = {}
+        """The end of each step that was shown before it was certain to be complete."""
+        self._lengths: dict[Channel, int] = {}
+        """The length at which a channel was shown to its end."""
+        self._stopped = False
         self._risks: deque[StepVerdict] = deque(maxlen=512)
         self._live = Live(
             console=console,
@@ -84,27 +91,51 @@ class LiveView:
         new = steps[self._seen :]
         self._seen += len(new)
         self._first = steps[0].channel if steps else None
-        for step in new:
-            self._print(step, (getattr(trace, step.channel) or "")[step.start : step.end])
-            judge = gate.judge(step.channel)
-            if judge.alarm_step == step.index:
-                self._alarm(step.channel, step.index, judge.onset_step)
-        for channel in CHANNELS:
+        for at, step in enumerate(new):
+            self._show_end(gate, _other(step.channel), new[at:])
+            if self._early.get((step.channel, step.index)) != step.end:
+                self._show_step(gate, gate.judge(step.channel), step)
+        if gate.at is not None:
+            self._show_end(gate, _other(gate.at), ())
+        for channel in CHANNELS if gate.at is None else (gate.at,):
             text = getattr(trace, channel) or ""
             ends = [step.end for step in gate.steps if step.channel == channel]
             if rest := text[ends[-1] if ends else 0 :].strip():
                 self._open = rest[-_OPEN:]
+        self._stopped = gate.stopped
 
-    def conclude(self, verdict: TraceVerdict, note: str = "") -> None:
+    def conclude(self, verdict: TraceVerdict) -> None:
         """Show the verdict: what was found, what was not judged, and why."""
         lines = [_headline(verdict)]
-        if verdict.not_assessed is not None:
-            how = "not judged" if verdict.assessed == "none" else "judged in part"
-            lines.append(Text(f"{how}: {REASONS[verdict.not_assessed.reason]}", "yellow"))
-        if note:
-            lines.append(Text(clean(note), "yellow"))
+        missing = verdict.not_assessed
+        if self._stopped:
+            where = "at the alarm" if verdict.flagged else "where it could not be judged"
+            lines.append(Text(f"stopped {where}: the generation was not followed to its end", "yellow"))
+        cut = self._stopped and missing is not None and missing.reason == "truncated"
+        if missing is not None and verdict.assessed == "partial" and not cut:
+            lines.append(Text(f"judged in part: {REASONS[missing.reason]}", "yellow"))
         self._console.print()
         self._console.print(Group(*lines))
+
+    def _show_end(self, gate: Gate, channel: Channel, coming: Sequence[StepVerdict]) -> None:
+        """Show the last steps of a channel once the text goes on in the other one."""
+        length = len(getattr(gate.trace, channel) or "")
+        if gate.at in (None, channel) or any(step.channel == channel for step in coming):
+            return
+        judge = None if self._lengths.get(channel) == length else gate.ended(channel)
+        if judge is None:
+            return
+        self._lengths[channel] = length
+        for step in judge.steps[len(gate.judge(channel).steps) :]:
+            if self._early.get((channel, step.index)) != step.end:
+                self._early[channel, step.index] = step.end
+                self._show_step(gate, judge, step)
+
+    def _show_step(self, gate: Gate, judge: ChannelJudge, step: StepVerdict) -> None:
+        """Print a step, and the alarm if the step raised it."""
+        self._print(step, (getattr(gate.trace, step.channel) or "")[step.start : step.end])
+        if judge.alarm_step == step.index:
+            self._alarm(step.channel, step.index, judge.onset_step)
 
     def _print(self, step: StepVerdict, text: str) -> None:
         """Print a closed step under the heading of its channel."""
@@ -148,13 +179,16 @@ class LiveView:
         return "?" if risk is None else self._blocks[min(int(risk * len(self._blocks)), most)]
 
 
+def _other(channel: Channel) -> Channel:
+    return "answer" if channel == "reasoning" else "reasoning"
+
+
 def _headline(verdict: TraceVerdict) -> Text:
     """Return a line such as "flagged · highest risk 0.98 · unsafe reasoning, safe answer"."""
-    words = {
-        True: ("flagged", "bold red"),
-        False: ("not flagged", "bold green"),
-        None: ("not judged", "yellow"),
-    }
+    if verdict.flagged is None:
+        why = f": {REASONS[verdict.not_assessed.reason]}" if verdict.not_assessed else ""
+        return Text(f"not judged{why}", "yellow")
+    words = {True: ("flagged", "bold red"), False: ("not flagged", "bold green")}
     parts = [] if verdict.risk is None else [f"highest risk {verdict.risk:.2f}"]
     parts += [] if verdict.quadrant is None else [verdict.quadrant.replace("-", " ").replace("/", ", ")]
     parts += ["recovered"] if verdict.recovered else []

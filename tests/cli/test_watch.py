@@ -52,7 +52,7 @@ def test_steps_alarm_and_verdict(watch: Run, capsys: pytest.CaptureFixture[str])
         ("<think>All is well. Some murk here.</think>Yes.", (), 3, "judged in part: "),
         ("<think>All is well. And then", (), 3, "judged in part: "),
         ("Now secret zorp.", ("--reasoning",), 1, "flagged"),
-        ("", (), 3, "not judged: "),
+        ("", (), 3, "not judged: no text"),
     ],
     ids=["safe", "gap", "cut off", "reasoning without tags", "nothing"],
 )
@@ -73,6 +73,12 @@ def test_stop_ends_at_the_alarm(watch: Run, capsys: pytest.CaptureFixture[str]) 
     """With --stop nothing that comes after the flagged step is read."""
     assert watch("Now secret zorp. " + "All is well. " * 2000, "--reasoning", "--stop") == 1
     assert len(lines(capsys)) < 500
+
+
+def test_what_was_not_judged_is_said_once(watch: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A text of which nothing could be judged has one line that says so, and why."""
+    watch("")
+    assert lines(capsys) == ["not judged: no text"]
 
 
 def test_hostile_text_is_harmless(watch: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +141,33 @@ def test_the_demo_drifts_before_ones_eyes(
     assert ("answer" in shown) is not bool(stop)
 
 
-def test_the_demo_has_a_model_of_its_own(command: Run) -> None:
-    """It takes no other one."""
-    assert command("watch", "--demo", "--model", "x", "Hi") == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--demo", "--model", "x", "Hi"),
+        ("--demo", "--max-tokens", "5"),
+        ("--demo", "--classifier", "keyword"),
+        ("--demo", "--reasoning"),
+        ("--url", "http://localhost:1/v1", "--model", "m", "--reasoning", "Hi"),
+        ("--model", "m", "--key-from", "KEY", "Hi"),
+        ("--max-tokens", "5"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_has_an_effect_or_is_refused(
+    command: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    """An option that would change nothing is wrong usage, even with the value that is its default."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"A text.")))
+    assert command("watch", *arguments) == 2
+    assert capsys.readouterr().err.startswith("undertow: --")
+
+
+def test_the_demo_keeps_the_rate_that_is_asked_for(command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rate that the demo's monitor cannot promise is refused, as with any other monitor."""
+    pytest.importorskip("torch", reason="the demo's model needs the extra `finetuning`")
+    assert command("watch", "--demo", "--false-alarm-rate", "0.0000001") == 2
+    assert "needs at least" in capsys.readouterr().err

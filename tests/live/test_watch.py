@@ -94,6 +94,73 @@ def feed(view: LiveView, monitor: Monitor, text: str) -> None:
 TALE = "<think>All [neutral]. Now the zorp [drift]. Then [harm]. Wait [aware].</think>No [neutral]."
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_reasoning_is_complete_before_the_answer(monitor: Monitor, at_once: bool) -> None:
+    """Its last sentence, which may yet go on, stands under its own heading, judged, and only once."""
+    console = Console(file=io.StringIO(), force_terminal=False)
+    gate, view = Gate(monitor), LiveView(console)
+    text = "<think>All [neutral]. Now the zorp [drift]</think>No [neutral]. Sorry [neutral]."
+    with view:
+        for start in range(0, len(text), len(text) if at_once else 7):
+            gate.feed(text[start : start + len(text) if at_once else start + 7])
+            view.show(gate)
+        gate.close()
+        view.show(gate)
+    lines = [line.strip() for line in written(console).splitlines() if line.strip()]
+    assert [line for line in lines if line[0] != "…" and not line.startswith("risk")] == [
+        "reasoning",
+        "1 n 0.02  All [neutral].",
+        "2 d 0.98  Now the zorp [drift]",
+        "!! ALARM: the reasoning drifts, known at step 2",
+        "answer",
+        "1 n 0.02  No [neutral].",
+        "2 n 0.02  Sorry [neutral].",
+    ]
+
+
+def test_reasoning_that_goes_on_is_shown_again(monitor: Monitor) -> None:
+    """A sentence that a second block of reasoning continues was shown as it stood, and is as it ends."""
+    console = terminal(no_color=True, color_system=None)
+    gate, view = Gate(monitor), LiveView(console)
+    with view:
+        for text in (
+            "<think>All is",
+            "</think>No [neutral]. And",
+            "<think>well [neutral].</think> So [neutral].",
+        ):
+            gate.feed(text)
+            view.show(gate)
+        gate.close()
+        view.show(gate)
+    assert gate.verdict
+    shown = written(console)
+    assert all(f"{step.index + 1} n 0.02" in shown for step in gate.verdict.steps)
+    assert shown.index("All is") < shown.index("No [neutral]") < shown.rindex("well [neutral]")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Now the zorp [drift].", "stopped at the alarm"),
+        ("What [nan]?", "stopped where it could not be judged"),
+    ],
+)
+def test_a_stop_is_said(monitor: Monitor, text: str, said: str) -> None:
+    """What the policy ended was not cut off by somebody else."""
+    console = terminal(no_color=True, color_system=None)
+    gate, view = Gate(monitor, "stop"), LiveView(console)
+    with view:
+        gate.feed(f"<think>All [neutral]. {text} And then")
+        view.show(gate)
+        gate.close()
+        view.show(gate)
+    assert gate.stopped
+    assert gate.verdict
+    view.conclude(gate.verdict)
+    assert said in written(console)
+    assert "cut off" not in written(console)
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_lines_fit_the_terminal(monitor: Monitor, width: int) -> None:
     """From 80 columns on nothing is wider than the terminal, however long a step is."""
