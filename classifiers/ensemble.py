@@ -21,7 +21,7 @@ from .contract import Probabilities, StepClassifier, StepInput
 from .salience import Salience
 from .store import Manifest, read_manifest, unloadable, write_manifest
 
-__all__ = ["EnsembleClassifier", "pool", "save_ensemble"]
+__all__ = ["EnsembleClassifier", "member_folder", "pool", "save_ensemble"]
 
 _TINY = 1e-9
 
@@ -90,14 +90,22 @@ class EnsembleClassifier(StepClassifierBase):
         return temper(rows, self.manifest.settings["temperature"])
 
 
+def member_folder(folder: Path, name: str) -> Path | None:
+    """Return the folder of a member: inside the ensemble's, beside it, or that of a known classifier."""
+    from .registry import available
+
+    if Path(name).name != name or name in (".", ".."):
+        return None
+    known = {info.name: info.folder for info in available()}
+    places = (folder / name, folder.parent / name, known.get(name))
+    return next((one for one in places if one is not None and one.is_dir()), None)
+
+
 def _member(folder: Path, name: str, digest: str, device: str | None = None) -> StepClassifier:
     """Load a member from its folder or by its name, and check its digest."""
     from .registry import ON_DEVICE, available, load_classifier
 
-    plain = Path(name).name == name and name not in (".", "..")
-    known = {info.name: info.folder for info in available()}
-    places = (folder / name, folder.parent / name, known.get(name))
-    place = next((one for one in places if plain and one is not None and one.is_dir()), None)
+    place = member_folder(folder, name)
     if place is not None:
         kind = read_manifest(place).kind
         if name == folder.name or kind == "ensemble":
@@ -105,7 +113,7 @@ def _member(folder: Path, name: str, digest: str, device: str | None = None) -> 
                 f"{folder}: its member {name!r} is an ensemble; an ensemble cannot contain one"
             )
         member = load_classifier(place, device if kind in ON_DEVICE else None)
-    elif name in known:
+    elif name in {info.name for info in available()}:
         member = load_classifier(name)
     else:
         raise WeightsError(

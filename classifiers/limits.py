@@ -180,12 +180,13 @@ def languages_of(classifier: StepClassifier) -> tuple[str, ...] | None:
     """Return the languages that a classifier reads; None if it is not limited.
 
     A classifier declares them in an attribute `languages`. Weights that undertow trained read English,
-    unless the settings in their manifest name other languages, or none. A cascade has the languages of
-    its first member, or, if that one is not limited, of its second.
+    unless the settings in their manifest name other languages, or none. A cascade reads what each of
+    its members reads, since either may decide on a step.
     """
-    for member in (getattr(classifier, "first", None), getattr(classifier, "second", None)):
-        if isinstance(member, StepClassifier) and (languages := languages_of(member)) is not None:
-            return languages
+    members = (getattr(classifier, "first", None), getattr(classifier, "second", None))
+    limits = [languages_of(member) for member in members if isinstance(member, StepClassifier)]
+    if found := [limit for limit in limits if limit is not None]:
+        return tuple(one for one in found[0] if all(one in limit for limit in found))
     manifest = getattr(classifier, "manifest", None)
     if manifest is not None:
         said = manifest.settings.get("languages", ("en",))

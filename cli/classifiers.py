@@ -29,11 +29,20 @@ def classifiers() -> None:
 
 
 def _weights(info: ClassifierInfo) -> str:
-    """Return the size of the weights, or a dash if the classifier has none of its own."""
+    """Return the size of the weights, including those of members; a dash if it has no folder of its own."""
+    from ..classifiers.ensemble import member_folder
+    from ..classifiers.store import read_manifest
+    from ..errors import WeightsError
+
     if info.folder is None:
         return "-"
-    size = sum(path.stat().st_size for path in info.folder.rglob("*") if path.is_file())
-    return f"{size / 1e6:.1f} MB"
+    try:
+        members = read_manifest(info.folder).settings.get("members") or ()
+    except WeightsError:  # shown in place of the digest
+        members = ()
+    folders = [info.folder, *filter(None, (member_folder(info.folder, name) for name in members))]
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB"
 
 
 def _digest(info: ClassifierInfo) -> str:

@@ -17,6 +17,7 @@ from ..errors import MissingExtra, UndertowError, UsageError
 from .options import Classifier, FalseAlarmRate
 
 if TYPE_CHECKING:
+    import uvicorn
     from uvicorn.server import ServerState
 
     from ..classifiers.contract import StepClassifier
@@ -109,7 +110,7 @@ def serve(
         timeout_graceful_shutdown=_GRACE,
         timeout_notify=_TICK,
     )
-    server = uvicorn.Server(config)
+    server = _server(config)
     config.callback_notify = _Tidying(server.server_state)
     config.load()  # imports the server's modules now, so that they are among the objects frozen below
     _spare_the_event_loop()
@@ -117,6 +118,27 @@ def serve(
         server.run()
     except SystemExit as end:  # uvicorn has logged why it cannot start; its status would read as a verdict
         raise UndertowError(f"cannot serve at {host}, port {port}: the log says why") from end
+
+
+def _server(config: uvicorn.Config) -> uvicorn.Server:
+    """Return a server that says, once it listens, which base URL the clients need."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                place = _place(config.host, self.servers[0].sockets[0].getsockname()[1])
+                said = "clients use the base URL %s/v1, and Anthropic's use %s"
+                logging.getLogger("undertow.serve").info(said, place, place)
+
+    return Server(config)
+
+
+def _place(host: str, port: int) -> str:
+    """Return where a client on this machine finds the proxy; an address for all interfaces is none."""
+    name = "localhost" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
 
 
 def _classifier(name: str) -> str | StepClassifier:

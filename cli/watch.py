@@ -89,9 +89,9 @@ def watch(
         raise UsageError("--url needs --model: the name of the server's model")
     if source in ("server", "local") and not prompt:
         raise UsageError("say what to ask: undertow watch … PROMPT")
-    for name, sources in _ONLY_FOR.items():
-        if source not in sources and given(context, name):
-            option, places = f"--{name.replace('_', '-')}", " or ".join(_SOURCES[one] for one in sources)
+    for name, fitting in _ONLY_FOR.items():
+        if source not in fitting and given(context, name):
+            option, places = f"--{name.replace('_', '-')}", " or ".join(_SOURCES[one] for one in fitting)
             raise UsageError(f"{option} has no effect with {_SOURCES[source]}: it is for {places}")
     from rich.console import Console
 
@@ -131,7 +131,8 @@ def _watch_demo(prompt: str, policy: Policy, rate: float | None) -> None:
     from ..studies.finetuning.demo import PROMPT, demo_monitor, load_demo, stream_demo
 
     asked = prompt or PROMPT
-    gate = Gate(demo_monitor(**({} if rate is None else {"rate": rate})), policy, prompt=asked)
+    monitor = demo_monitor() if rate is None else demo_monitor(rate=rate)
+    gate = Gate(monitor, policy, prompt=asked)
     with LiveView(Console(highlight=False)) as view:
         deltas = stream_demo(load_demo(), asked, stop=lambda: gate.stopped)
         verdict = sources.follow_deltas(deltas, gate, view.show)

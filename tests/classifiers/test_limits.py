@@ -102,6 +102,15 @@ def test_classifiers_say_what_they_read() -> None:
     assert languages_of(CascadeClassifier(ScriptedClassifier(), ScriptedClassifier())) is None
 
 
+def test_a_cascade_reads_what_both_members_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either may decide on a step, so neither is asked about a language that it does not know."""
+    both = ScriptedClassifier()
+    monkeypatch.setattr(both, "languages", ("de", "en"), raising=False)
+    assert languages_of(CascadeClassifier(both, KeywordClassifier())) == ("en",)
+    assert languages_of(CascadeClassifier(KeywordClassifier(), both)) == ("en",)
+    assert languages_of(CascadeClassifier(both, ScriptedClassifier())) == ("de", "en")
+
+
 def test_real_reasoning_in_english_is_read(shared: Path) -> None:
     """Of labelled steps, which are English, next to none is refused."""
     traces = read_labelled(shared / "corpus" / "steps_train.jsonl")[::20]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -183,6 +184,15 @@ def test_classifiers_shows_digests(
         assert info.name in shown
         if info.kind != "entry-point":
             assert undertow.load_classifier(info.name).digest[:19] in shown
+
+
+def test_classifiers_counts_members(capsys: pytest.CaptureFixture[str], run: Run) -> None:
+    """An ensemble has no weights of its own; its size is that of the members it needs."""
+    assert run("classifiers") == 0
+    rows = [re.findall(r"(step-\w+) .* ([\d.]+) MB", line) for line in capsys.readouterr().out.splitlines()]
+    sizes = {name: float(size) for row in rows for name, size in row}
+    assert sizes["step-ensemble"] == pytest.approx(sizes["step-encoder"] + sizes["step-lexical"], abs=0.2)
+    assert sizes["step-robust"] > sizes["step-encoder"]
 
 
 def test_classifiers_shows_whole_names(

@@ -14,9 +14,10 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
+import uvicorn
 from uvicorn.server import ServerState
 
-from undertow.cli.serve import _PATIENT, _spare_the_event_loop, _Tidying
+from undertow.cli.serve import _PATIENT, _place, _server, _spare_the_event_loop, _Tidying
 
 
 class Knot:
@@ -107,3 +108,33 @@ def test_a_port_in_use_is_wrong_usage(
     error = capsys.readouterr().err
     assert "in use" in error
     assert f"undertow: cannot serve at 127.0.0.1, port {port}" in error
+
+
+@pytest.mark.usefixtures("logs")
+def test_it_says_which_address_clients_need(caplog: pytest.LogCaptureFixture) -> None:
+    """The port is the one that it listens on, also where it chose one itself."""
+
+    async def nothing(_scope: Any, _receive: Any, _send: Any) -> None: ...
+
+    async def run() -> int:
+        server = _server(uvicorn.Config(nothing, "127.0.0.1", 0, lifespan="off", log_config=None))
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup()
+        port: int = server.servers[0].sockets[0].getsockname()[1]
+        await server.shutdown()
+        return port
+
+    with caplog.at_level(logging.INFO, "undertow.serve"):
+        port = asyncio.run(run())
+    url = f"http://127.0.0.1:{port}"
+    assert f"clients use the base URL {url}/v1, and Anthropic's use {url}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:1"), ("::1", "http://[::1]:1"), ("0.0.0.0", "http://localhost:1")],
+)
+def test_the_address_can_be_called(host: str, url: str) -> None:
+    """What stands for all interfaces is no address, and one with colons has brackets."""
+    assert _place(host, 1) == url
