@@ -67,4 +67,5 @@ def writable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UndertowError(f"cannot go on: {error}") from error
+        where = f"{error.filename}: " if error.filename else ""
+        raise UndertowError(f"cannot go on: {where}{error.strerror or error}") from error

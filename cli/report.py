@@ -13,7 +13,7 @@ import typer
 
 from ..errors import UsageError
 from ..monitor.many import many
-from .common import mapping_of, writable
+from .common import mapping_of, must_be_file, writable
 from .options import Figures, Quiet
 from .progress import Progress, counting
 
@@ -88,10 +88,24 @@ def report(
     page = out or (None if figures else _PAGE)
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"cannot write the page to {page}: its name has to end in .html")
-    if evidence and page is None:
-        raise UsageError("--evidence is shown on the page: give --out as well")
+    options = {
+        "redact": redact,
+        "evidence": evidence,
+        "transcripts": transcripts,
+        "format": format,
+        "map": map,
+    }
+    idle = [name for name, asked in options.items() if asked and page is None]
+    if idle:
+        raise UsageError(
+            f"--{idle[0]} is for the page, which --figures alone does not make: give --out as well"
+        )
+    if classifier and not evidence:
+        raise UsageError("--classifier names who is asked for --evidence: give --evidence as well")
     if labels and not figures:
         raise UsageError("--labels is for a figure: give --figures as well")
+    if page is not None:
+        must_be_file(page)
     from ..monitor.audit.reopen import reopen
     from ..monitor.audit.verdicts import read_verdicts
     from ..monitor.report import write_report
@@ -137,6 +151,8 @@ def _seen(
         if advance is not None:
             advance(0, None)
         yield record, verdict
+    if plots is not None:
+        plots.check()  # before the page is written, and not after it
 
 
 def _explained(

@@ -67,8 +67,9 @@ class Plots:
             The paths of the files; existing ones are replaced.
 
         Raises:
-            UsageError: There are labels, but no judged step has one.
+            UsageError: There are labels, but no judged step has one; nothing is written then.
         """
+        self.check()
         self._folder.mkdir(parents=True, exist_ok=True)
         return [
             *self._drift_curves(self._folder / "drift-curves"),
@@ -77,13 +78,15 @@ class Plots:
             *self._reliability(),
         ]
 
+    def check(self) -> None:
+        """Raise a UsageError if there are labels, but none for a judged step so far."""
+        if self._labelled is not None and not len(self._labelled.scored().judged().labels):
+            raise UsageError(
+                "no judged step of the verdicts has a label: labels have to be of traces with the same ids"
+            )
+
     def _reliability(self) -> list[Path]:
-        if self._labelled is None:
-            return []
-        steps = self._labelled.scored()
-        if not len(steps.judged().labels):
-            raise UsageError("no judged step of the verdicts has a label: are the labels of the same ids?")
-        return reliability_figure(steps, self._folder)
+        return [] if self._labelled is None else reliability_figure(self._labelled.scored(), self._folder)
 
     def _drift_curves(self, path: Path) -> list[Path]:
         table: list[Mapping[str, object]] = []

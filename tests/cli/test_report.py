@@ -109,16 +109,24 @@ def test_evidence_comes_from_the_classifier_of_the_verdicts(
         (["broken.jsonl"], "broken.jsonl: line 2 is not a verdict"),
         (["broken.jsonl", "--figures", "figures"], "broken.jsonl: line 2 is not a verdict"),
         (["v.jsonl", "--out", "v.jsonl"], "has to end in .html"),
-        (["v.jsonl", "--out", "no/such/folder.html"], "cannot go on"),
+        (["v.jsonl", "--out", "no/such/folder.html"], "its folder does not exist"),
         (["v.jsonl", "--out", "p.html", "--figures", "t.jsonl"], "t.jsonl: it is a file"),
         (["v.jsonl", "--figures", "figures", "--evidence"], "give --out as well"),
+        (["v.jsonl", "--figures", "figures", "--redact"], "--redact is for the page"),
+        (["v.jsonl", "--figures", "figures", "--transcripts", "t.jsonl"], "--transcripts is for the page"),
+        (["v.jsonl", "--classifier", "scripted"], "give --evidence as well"),
+        (["v.jsonl", "--labels", "labels.jsonl"], "give --figures as well"),
+        (["v.jsonl", "--figures", "figures", "--labels", "labels.jsonl"], "with the same ids"),
+        (["v.jsonl", "--out", "p.html", "--figures", "figures", "--labels", "labels.jsonl"], "the same ids"),
         (["v.jsonl", "--transcripts", "nowhere.jsonl"], "no such file or folder: nowhere.jsonl"),
         (["v.jsonl", "--map", "reasoning"], "--map takes PART=FIELD"),
         ([], "Missing argument"),
     ],
     ids=[
         "missing", "transcript", "page", "broken", "broken figures", "out ending", "out folder",
-        "figures file", "evidence without page", "transcripts", "map", "no path",
+        "figures file", "evidence without page", "redact without page", "transcripts without page",
+        "classifier without evidence", "labels without figures", "other labels", "other labels and a page",
+        "transcripts", "map", "no path",
     ],
 )  # fmt: skip
 def test_wrong_usage(
@@ -126,6 +134,7 @@ def test_wrong_usage(
 ) -> None:
     """What cannot be is said on standard error, with status 2, and nothing is written."""
     Path("broken.jsonl").write_text(Path("v.jsonl").read_text().splitlines()[0] + "\n{}\n")
+    Path("labels.jsonl").write_text(json.dumps({**DRIFT, "id": "another", "step_labels": ["ND"]}) + "\n")
     before = sorted(Path().iterdir())
     assert undertow("report", *arguments) == 2
     shown = capsys.readouterr()
