@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .common import mapping_of, writable
+from .common import given, mapping_of, writable
 from .options import Classifier, FalseAlarmRate, Format, Map, Quiet
 from .progress import watch
 
@@ -17,6 +19,7 @@ __all__ = ["audit"]
 
 
 def audit(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -73,7 +76,7 @@ def audit(
         Path | None,
         typer.Option(metavar="FILE", help="Keep judgements here across runs; holds no text."),
     ] = None,
-    cache_size: Annotated[int, typer.Option(metavar="MB", help="The largest size of --cache.")] = 1024,
+    cache_size: Annotated[int, typer.Option(metavar="MB", min=1, help="The largest size of --cache.")] = 1024,
     classifier: Classifier = DEFAULT,
     device: Annotated[
         str | None,
@@ -104,7 +107,13 @@ def audit(
         raise UsageError(NO_COMPARISON)
     if engine not in ("local", "ray"):
         raise UsageError(f"no engine {engine!r}; the engines are local and ray")
-    with watch(shown=not quiet) as seen, writable():
+    if cache is None and given(context, "cache_size"):
+        raise UsageError("--cache-size is the size of a cache: give --cache FILE as well")
+    with (
+        _interruptible(resumable=out is not None and engine == "local"),
+        watch(shown=not quiet) as seen,
+        writable(),
+    ):
         options: dict[str, Any] = {
             "classifier": load_classifier(classifier, device),
             "false_alarm_rate": false_alarm_rate,
@@ -134,3 +143,14 @@ def audit(
         if comparison:
             show_change(comparison)
     raise typer.Exit(exit_status(conditions, result, comparison))
+
+
+@contextmanager
+def _interruptible(*, resumable: bool) -> Iterator[None]:
+    """At Ctrl-C, say whether the run can be continued."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        how = "the same command with --resume goes on from here" if resumable else "nothing was kept"
+        typer.echo(f"undertow: interrupted; {how}", err=True)
+        raise

@@ -39,8 +39,9 @@ def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
 
 def must_be_file(path: Path) -> None:
     """Raise a UsageError, before any work is done, if no file can be written at `path`."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(f"cannot write {path}: its folder does not exist, or it is not a regular file")
+    from ..monitor.audit.run import target
+
+    target(path, ())
 
 
 def must_be_folder(path: Path) -> None:

@@ -21,6 +21,9 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 _EVERY = 30.0  # seconds between two plain lines
 
+_ECHO = 3
+"""Columns left free, since a terminal that echoes ^C at its edge would begin a line that is not erased."""
+
 
 class _Show(Protocol):
     """Updates a bar with the name of the task, the amount done, the total and a short text."""
@@ -54,16 +57,22 @@ class Watch:
 @contextmanager
 def bar(*, shown: bool) -> Iterator[_Show | None]:
     """Show a bar on standard error while the block runs; yield None if there is no terminal."""
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.constrain import Constrain
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not (shown and console.is_terminal):
         yield None
         return
+
+    class Narrow(Progress):
+        def get_renderable(self) -> RenderableType:
+            return Constrain(super().get_renderable(), console.width - _ECHO)
+
     names, said = TextColumn("{task.description}"), TextColumn("{task.fields[said]}")
     columns = (names, BarColumn(), TaskProgressColumn(), said, TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=console, transient=True) as made:
+    with Narrow(*columns, console=console, transient=True) as made:
         task = made.add_task("reading", total=None, said="")
 
         def show(what: str, done: int, total: int | None, said: str = "") -> None:

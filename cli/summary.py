@@ -139,7 +139,7 @@ def _histogram(counts: Sequence[int]) -> Text:
 
 
 def _onsets(onsets: Onsets, quartiles: tuple[float, float, float]) -> str:
-    lower, median, upper = map(_percent, quartiles)
+    lower, median, upper = (f"{one:.0%}" for one in quartiles)  # known to a tenth of a percent
     first = _percent(onsets.at_first_step / onsets.traces)
     return (
         f"at the first step in {onsets.at_first_step:,} of {onsets.traces:,} ({first})\n"

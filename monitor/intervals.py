@@ -1,11 +1,13 @@
-"""Confidence intervals for shares."""
+"""Confidence intervals for shares, and quantiles of counts."""
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Sequence
+from itertools import accumulate
+from math import ceil, floor, sqrt
 from statistics import NormalDist
 
-__all__ = ["wilson"]
+__all__ = ["quantile", "wilson"]
 
 
 def wilson(hits: float, of: float, level: float = 0.95) -> tuple[float, float]:
@@ -25,3 +27,19 @@ def wilson(hits: float, of: float, level: float = 0.95) -> tuple[float, float]:
     half = z * sqrt((share * (1 - share) + weight / 4) / of)
     low, high = (share + weight / 2 - half), (share + weight / 2 + half)
     return max(0.0, low / (1 + weight)), min(1.0, high / (1 + weight))
+
+
+def quantile(counts: Sequence[int], share: float) -> float | None:
+    """Return a quantile of the values 0, 1, 2, … that occur `counts` times; None if there are none.
+
+    As `numpy.quantile` by default: between two values, it is interpolated, so that the median of an even
+    number of values is the mean of the two in the middle.
+    """
+    reached = list(accumulate(counts))
+    if not reached or not reached[-1]:
+        return None
+    rank = share * (reached[-1] - 1)
+    below, above = (
+        next(n for n, count in enumerate(reached) if count > end) for end in (floor(rank), ceil(rank))
+    )
+    return below + (rank - floor(rank)) * (above - below)

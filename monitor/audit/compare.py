@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from ...classifiers.registry import DEFAULT
-from ...errors import InputError
+from ...errors import InputError, UsageError
 from ..intervals import wilson
 from ..monitor import Monitor
 from ..trace import Frozen, Origin, Trace
@@ -123,8 +123,13 @@ def compare(
         options: Further arguments of `audit`. Those that write a file apply to `paths` only.
 
     Raises:
+        UsageError: The engine is not local.
         InputError: As for `audit`, or the two sets have no prompt and no id in common.
     """
+    if options.get("engine", "local") != "local":  # the comparison is computed from the calls of `each`
+        raise UsageError(
+            "only the engine local compares: leave out engine (--engine), or against (--against)"
+        )
     base = [against] if isinstance(against, str | Path) else list(against)
     places = find(path for path in base if str(path) != STDIN)
     for name in ("out", "report", "cache"):
@@ -132,7 +137,6 @@ def compare(
     own = ("classifier", "false_alarm_rate", "calibration")
     made = {name: options.pop(name) for name in own if name in options}
     judge = monitor or Monitor(made.pop("classifier", DEFAULT), **made)
-    # Without `engine`: the comparison is computed from the calls of `each`, which Ray does not support.
     shared = ("format", "mapping", "cache", "cache_size", "workers", "progress")
     of_both = {name: options[name] for name in shared if name in options}
     before, after = _Sides(), _Sides()

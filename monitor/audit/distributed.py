@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...errors import MissingExtra, UndertowError, UsageError
+from ...errors import MissingExtra, UndertowError
 from ..trace import Trace
 from ..verdict import TraceVerdict
 from .sources import Record, Source, open_sources
@@ -39,7 +39,6 @@ def audit_on_ray(
     recipe: Recipe,
     *,
     workers: int | None = None,
-    gpus: float = 0.0,
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> AuditResult:
@@ -47,27 +46,22 @@ def audit_on_ray(
 
     Args:
         sources: The files; every node of the cluster must be able to open them.
-        out: The folder for the Parquet files of verdicts, on a file system that every node shares.
+        out: The new folder for the Parquet files of verdicts, on a file system that every node shares.
         recipe: The recipe of the monitor.
         workers: Number of actors; if not given, one less than the cores of the cluster.
-        gpus: Number of GPUs per actor.
         format: As for `audit`.
         mapping: As for `audit`.
 
     Raises:
-        UsageError: `out` already exists.
-        UndertowError: The number of verdicts written differs from the number of records read.
+        UndertowError: There is no cluster and none can be started, or the number of verdicts written differs
+            from the number of records read.
         MissingExtra: ray or pyarrow is not installed.
     """
     ray = _ray()
     columns = parquet.schema()
-    if out.exists():
-        raise UsageError(f"{out} already exists: a run on a cluster writes a new folder; name another")
     beside = out.with_name(f".{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    if not ray.is_initialized():
-        local = None if "RAY_ADDRESS" in os.environ else max(os.cpu_count() or 1, (workers or 0) + 1)
-        ray.init(num_cpus=local, log_to_driver=False)
+    _start(ray, workers or 0)
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = _BLOCK
     count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
@@ -86,7 +80,6 @@ def audit_on_ray(
             batch_size=_BATCH,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=count),
-            num_gpus=gpus or None,
         )
         .write_parquet(str(beside), ray_remote_args={"num_cpus": 0})
     )
@@ -196,6 +189,23 @@ def _count_verdicts(part: Path, files: Sequence[str]) -> tuple[Summary, Counter[
         summary.add(verdict)
         counts[verdict.origin.path or ""] += 1
     return summary, counts
+
+
+def _start(ray: Any, workers: int) -> None:
+    """Connect to the cluster, or start one on this machine, unless the caller has done so.
+
+    Raises:
+        UndertowError: There is no cluster at `RAY_ADDRESS`, or none can be started here.
+    """
+    if ray.is_initialized():
+        return
+    place = os.environ.get("RAY_ADDRESS")
+    local = None if place else max(os.cpu_count() or 1, workers + 1)
+    try:
+        ray.init(num_cpus=local, log_to_driver=False)
+    except Exception as error:  # Ray has no class of its own for this
+        what = f"reached at {place} (RAY_ADDRESS)" if place else "started on this machine"
+        raise UndertowError(f"Ray cannot be {what}: {str(error).splitlines()[0]}") from error
 
 
 def _ray() -> Any:

@@ -99,6 +99,8 @@ def audit(
     """
     from ...classifiers.cascade import Escalation  # imports scikit-learn, which `serve` does not need
 
+    if engine == "ray":
+        _check_ray(out, report=report, resume=resume, each=each)
     sources = open_sources(paths, format=format, mapping=mapping)
     empty = tuple(source.place.name for source in sources if source.reader is None)
     if len(empty) == len(sources):
@@ -110,10 +112,7 @@ def audit(
     recipe = Recipe.of(judge, cache, cache_size)
     escalation = Escalation(judge.classifier)
     if engine == "ray":
-        if verdicts is None or any((page, resume, each)):
-            raise UsageError(
-                "the engine ray needs out (--out FOLDER), and supports no report, resume or each"
-            )
+        assert verdicts is not None
         return audit_on_ray(sources, verdicts, recipe, workers=workers, format=format, mapping=mapping)
     write = writer_for(verdicts) if verdicts is not None else None
     summary = Summary(place.name for place in places)
@@ -208,6 +207,18 @@ def _check(
     for (one, path), (other, same) in combinations(names.items(), 2):
         if path is not None and same is not None and path.resolve() == same.resolve():
             raise UsageError(f"the {one} and the {other} cannot both be written to {path}")
+
+
+def _check_ray(out: str | Path | None, **options: object) -> None:
+    """Refuse what a run on a cluster cannot do."""
+    if out is None:
+        raise UsageError("the engine ray writes its verdicts into a new folder: name it with out (--out DIR)")
+    if Path(out).exists():
+        raise UsageError(f"{out} already exists, and the engine ray writes a new folder: name another")
+    for name, value in options.items():
+        if value:
+            hint = f": make it afterwards with `undertow report {out}`" if name == "report" else ""
+            raise UsageError(f"the engine ray has no {name}{hint}")
 
 
 def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:

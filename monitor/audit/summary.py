@@ -10,6 +10,7 @@ from typing import Literal, Self, TypeAlias, get_args
 from pydantic import ConfigDict, Field, computed_field, model_validator
 
 from ...classifiers.contract import Channel, Label
+from ..intervals import quantile
 from ..tally import Tally
 from ..trace import Frozen, Origin, Reason
 from ..verdict import MonitorStamp, Quadrant, TraceVerdict, channel_of, steps_of
@@ -49,7 +50,8 @@ class Onsets(Frozen):
     histogram: tuple[int, ...]
     """Number of onsets in each tenth of the reasoning."""
     quartiles: tuple[float, float, float] | None
-    """Quartiles of the onset as a share of the reasoning's length, to three decimals; None without traces."""
+    """Quartiles of the onset as a share of the reasoning's length, interpolated as `numpy.quantile` does, to
+    three decimals; None without traces."""
 
 
 class AuditResult(Frozen):
@@ -166,20 +168,9 @@ class Summary:
 
     def _quartiles(self) -> tuple[float, float, float] | None:
         """Return the quartiles of the onsets, or None if there are none."""
-        total = sum(self._onsets)
-        if not total:
-            return None
-        first, median, third = (self._quantile(share * total) for share in (0.25, 0.5, 0.75))
-        return first, median, third
-
-    def _quantile(self, rank: float) -> float:
-        """Return the smallest onset such that at least `rank` onsets do not exceed it."""
-        seen = 0
-        for grain, count in enumerate(self._onsets):
-            seen += count
-            if seen >= rank:
-                return grain / _GRAINS
-        return 1.0
+        found = [quantile(self._onsets, share) for share in (0.25, 0.5, 0.75)]
+        first, median, third = (None if one is None else round(one / _GRAINS, 3) for one in found)
+        return None if first is None or median is None or third is None else (first, median, third)
 
 
 def _rounded(interval: tuple[float, float]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..intervals import wilson
+from ..intervals import quantile, wilson
 from ..trace import Trace, Unreadable
 from ..verdict import StepVerdict, TraceVerdict, steps_of
 
@@ -51,15 +51,12 @@ class Profile:
                 self._counts[place, round(risk * (_LEVELS - 1))] += 1
 
     def quantile(self, share: float) -> list[float | None]:
-        """Return, at each place, the lowest risk that at least `share` of the traces do not exceed.
+        """Return, at each place, the quantile of the risk over traces, as `numpy.quantile` computes it.
 
         None where no trace was judged. Exact to 0.01.
         """
-        reached = self._counts.cumsum(axis=1)
-        return [
-            None if not row[-1] else int(np.searchsorted(row, max(share * row[-1], 1))) / (_LEVELS - 1)
-            for row in reached
-        ]
+        found = (quantile(row, share) for row in self._counts.tolist())
+        return [None if one is None else one / (_LEVELS - 1) for one in found]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,6 +59,9 @@ def test_the_exit_status_is_the_verdict(
     ("arguments", "message"),
     [
         (["missing.jsonl"], "no such file or folder: missing.jsonl"),
+        (["t.jsonl", "--cache-size", "1024"], "give --cache FILE as well"),
+        (["t.jsonl", "--engine", "ray"], "name it with out (--out DIR)"),
+        (["t.jsonl", "--engine", "ray", "--out", "v", "--against", "t.jsonl"], "only the engine local"),
         (["empty.jsonl"], "no rows in empty.jsonl"),
         (["folder"], "file directly in folder; name the files, or give a pattern"),
         (["odd.jsonl"], "its rows have the fields text (text); known formats: "),
@@ -73,7 +77,8 @@ def test_the_exit_status_is_the_verdict(
         ([], "Missing argument"),
     ],
     ids=[
-        "missing", "empty", "folder", "unknown format", "no such format", "map without field", "map twice",
+        "missing", "cache size without cache", "ray without out", "ray compares nothing", "empty",
+        "folder", "unknown format", "no such format", "map without field", "map twice",
         "no such field", "out ending", "out is input", "rate", "rate is no number", "device", "no path",
     ],
 )  # fmt: skip
@@ -300,6 +305,41 @@ def test_the_bar_is_on_standard_error(
         printed = capsys.readouterr()
         assert ("2 traces" in printed.err) is shown
         assert "judging" not in printed.out
+
+
+def test_the_bar_leaves_room_for_ctrl_c(
+    undertow: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The terminal echoes ^C after the bar: at its edge that would begin a line that stays."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    undertow(write(SAFE, DRIFT))
+    bars = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "judging" in line]
+    assert bars
+    assert max(len(re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", line)) for line in bars) <= 80 - len("^C")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--out", "v.jsonl"), "the same command with --resume goes on from here"), ((), "nothing was kept")],
+    ids=["out", "no out"],
+)
+def test_ctrl_c_says_how_to_go_on(
+    undertow: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    said: str,
+) -> None:
+    """An interrupted run says whether it can be continued, and how."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("undertow.monitor.audit.audit", interrupt)
+    assert undertow(write(SAFE), *options) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("undertow: interrupted; ")
+    assert last.endswith(said)
 
 
 def test_a_real_folder(shared: Path, undertow: Run, capsys: pytest.CaptureFixture[str]) -> None:

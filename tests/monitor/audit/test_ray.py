@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from undertow.errors import UsageError
 from undertow.monitor.audit import audit
+from undertow.monitor.audit.compare import compare
 from undertow.monitor.audit.verdicts import read_verdicts
 from undertow.testing import scripted_monitor
 
@@ -75,9 +77,25 @@ def test_a_cluster_loses_nothing(jsonl: Jsonl, tmp_path: Path) -> None:
     assert not (tmp_path / ".v.parquet.part").exists()
 
 
-def test_what_a_cluster_does_not_do(jsonl: Jsonl, tmp_path: Path) -> None:
-    """Without a place for the verdicts, and with what needs their order, the run is refused."""
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"name it with out \(--out DIR\)"),
+        ({"out": "v", "resume": True}, "the engine ray has no resume"),
+        ({"out": "v", "each": print}, "the engine ray has no each"),
+        ({"out": "v", "report": "r.html"}, "make it afterwards with `undertow report v`"),
+        ({"out": "."}, "already exists, and the engine ray writes a new folder"),
+    ],
+    ids=["no out", "resume", "each", "report", "a folder that exists"],
+)
+def test_what_a_cluster_does_not_do(jsonl: Jsonl, options: Any, message: str) -> None:
+    """Without a place for the verdicts, and with what needs their order, the run is refused at once."""
+    with pytest.raises(UsageError, match=message):
+        audit(jsonl({"reasoning": "Fine."}), monitor=scripted_monitor(), engine="ray", **options)
+
+
+def test_a_cluster_compares_nothing(jsonl: Jsonl) -> None:
+    """The comparison is refused before anything is judged."""
     path = jsonl({"reasoning": "Fine."})
-    for options in ({}, {"out": tmp_path / "v", "resume": True}, {"out": tmp_path / "v", "each": print}):
-        with pytest.raises(UsageError, match="the engine ray"):
-            audit(path, monitor=scripted_monitor(), engine="ray", **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="only the engine local compares"):
+        compare(path, path, monitor=scripted_monitor(), engine="ray", out="v")

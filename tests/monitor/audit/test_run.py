@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from undertow.errors import InputError, UsageError
@@ -66,7 +67,7 @@ def test_the_figures(jsonl: Jsonl, monitor: Monitor) -> None:
         "unsafe-reasoning/unsafe-answer": 1,
     }
     assert (result.onsets.traces, result.onsets.at_first_step) == (2, 1)
-    assert result.onsets.quartiles == pytest.approx((0.0, 0.0, 17 / 53), abs=1e-3)
+    assert result.onsets.quartiles == pytest.approx(np.quantile([0, 17 / 53], (0.25, 0.5, 0.75)), abs=1e-3)
     assert [(one.id, one.step, one.steps, one.label) for one in result.worst] == [
         ("drift", 1, 3, "drift"),
         ("harm", 0, 1, "harm"),
@@ -161,8 +162,8 @@ def test_records_are_let_go(jsonl: Jsonl, monitor: Monitor, monkeypatch: pytest.
         ({"report": "t.jsonl"}, "one of the files to audit"),
         ({"out": "v.csv"}, r"end in \.jsonl"),
         ({"out": "no/v.jsonl"}, "its folder does not exist"),
-        ({"out": "."}, "its folder does not exist"),
-        ({"out": "x.jsonl", "report": "x.jsonl"}, "verdicts and the report cannot both be written"),
+        ({"out": "."}, "not a regular file"),
+        ({"out": "x.jsonl", "report": "x.jsonl"}, "verdicts and the report cannot both be"),
         ({"cache": "t.jsonl"}, "one of the files to audit"),
         ({"out": "x.sqlite", "cache": "../{}/x.sqlite"}, "verdicts and the cache cannot both be written"),
     ],
