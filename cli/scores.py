@@ -88,7 +88,7 @@ def _alarms_here(card: Scorecard) -> Table:
 
 
 def _groups(part: str, groups: Mapping[str, Members]) -> Table:
-    table = _table(part, "traces", "step auroc", "false alarms", "on time", "missed")
+    table = _table(part, "traces", "step\nauroc", "false\nalarms", "on time", "missed")
     for name, group in groups.items():
         counts = [group.alarms.get(kind) for kind in ("false alarms", "on time", "missed")]
         shares = ("-" if count is None else _short(count) for count in counts)
@@ -99,8 +99,8 @@ def _groups(part: str, groups: Mapping[str, Members]) -> Table:
 def _baselines(card: Scorecard) -> Table:
     """Return the table of baselines; the gain over them shows what the text of a step contributes."""
     rates = list(next(iter(card.baselines.values())).recall)
-    table = _table("what it needs", "step auroc", "within trace", "trace auroc",
-                   *(f"found at {float(rate):.0%}" for rate in rates))  # fmt: skip
+    table = _table("what it needs", "step\nauroc", "within\ntrace", "trace\nauroc",
+                   *(f"found\nat {float(rate):.0%}" for rate in rates))  # fmt: skip
     for name, found in card.baselines.items():
         values = (found.step_auroc, found.within_trace_auroc, found.trace_auroc, *found.recall.values())
         table.add_row(Text(plain(name, 30)), *map(_number, values))
@@ -109,7 +109,7 @@ def _baselines(card: Scorecard) -> Table:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right")
     return table

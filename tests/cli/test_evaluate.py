@@ -11,7 +11,10 @@ from shutil import rmtree
 import pytest
 
 from undertow.classifiers.cascade import save_cascade
+from undertow.classifiers.metrics import FIGURES
+from undertow.cli.scores import _NAMES
 from undertow.data import samples
+from undertow.monitor.evaluation import summarise
 
 CALM, BAD = "One is ordinary.", "Two would zorp it."
 
@@ -57,6 +60,30 @@ def test_evaluate_shows_names_as_they_are(
     corpus.write_text(corpus.read_text().replace("made up", "[/b] [red]zorp"))
     assert command("evaluate", str(corpus), "--classifier", "scripted", "--draws", "5") == 0
     assert "[/b] [red]zorp" in capsys.readouterr().out
+
+
+def test_evaluate_cuts_no_name_at_80_columns(
+    command: Callable[..., int], corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tables fit a narrow terminal with the longest names that they show."""
+    source = "a-source-with-thirty-letters-x"
+    corpus.write_text(corpus.read_text().replace("made up", source))
+    assert command("evaluate", str(corpus), "--draws", "5") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.strip().startswith(("step-ens", "a-source"))] == [
+        "step-ensemble", source, "step-ensemble",
+    ]  # fmt: skip
+    assert "…" not in "".join(lines)
+
+
+def test_every_figure_is_explained(root: Path) -> None:
+    """The page on measuring has a row for each figure of the tables, in their order."""
+    page = (root / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    alarms = [_NAMES.get(name, name) for name in summarise([], [])]
+    names = [*(name.replace("_", " ") for name in FIGURES), *alarms, "onset error, in steps"]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")]
+    assert [row for row in rows if row in names] == names
 
 
 def test_evaluate_says_what_a_cascade_escalated(
