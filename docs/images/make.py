@@ -1,9 +1,9 @@
-"""Draws the pictures of docs/report.md: a made-up audit, opened in the system's Chromium.
+"""Draws the pictures of docs/report.md, a made-up audit, and of the README, the report of `make demo`.
 
     python docs/images/make.py
 
-The sentences are harmless, and the labels are known beforehand: the pictures show the page, and
-say nothing of how well a classifier does.
+They are opened in the system's Chromium. The sentences of the made-up audit are harmless, and their labels
+are known beforehand: its pictures show the page, and say nothing of how well a classifier does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from undertow import audit
 from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.monitor.evidence import with_evidence
 from undertow.monitor.report import write_report
@@ -152,6 +153,14 @@ def main() -> None:
             page.screenshot(path=HERE / f"{picture}.png")
             page.close()
             shrink(HERE / f"{picture}.png")
+        demo = Path(name) / "demo.html"
+        audit(HERE.parents[1] / "data" / "samples", report=demo)
+        page = browser.new_page(viewport={"width": 1240, "height": 720})
+        page.goto(demo.as_uri())
+        page.wait_for_selector("html[data-ready]")
+        page.locator("#list").evaluate("list => list.scrollIntoView()")
+        page.screenshot(path=HERE / "demo.png")
+        shrink(HERE / "demo.png")
 
 
 if __name__ == "__main__":

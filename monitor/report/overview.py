@@ -5,6 +5,7 @@ Only counts are kept, so memory use does not grow with the number of traces.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ BINS: Final = 20
 
 _LEVELS: Final = 101  # 0, 0.01, …, 1
 _MOST_VALUES, _MOST_KEYS, _LONGEST = 12, 40, 60
+_WORD: Final = 16  # characters that fit into the first column of a table of half the page's width
 
 
 class Profile:
@@ -82,6 +84,11 @@ class Group:
     title: str
     values: tuple[Value, ...]
 
+    @property
+    def wide(self) -> bool:
+        """Whether a name contains a word, such as a path, that half of the page would break."""
+        return any(len(word) > _WORD for value in self.values for word in re.split(r"[\s-]", value.name))
+
 
 @dataclass(slots=True)
 class _Counts:
@@ -111,8 +118,8 @@ class Groups:
                 self._counts[key] = None
 
     def found(self) -> list[Group]:
-        """Return the groups with two or more values, the most frequent value first."""
-        return [
+        """Return the groups with two or more values, the most frequent value first; wide groups come last."""
+        found = [
             Group(
                 key,
                 key.partition(" ")[2],
@@ -124,6 +131,7 @@ class Groups:
             for key, counts in self._counts.items()
             if counts is not None and len(counts.total) > 1
         ]
+        return sorted(found, key=lambda group: group.wide)
 
     @staticmethod
     def fields_of(item: Trace | Unreadable, verdict: TraceVerdict, *, redact: bool) -> dict[str, str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from undertow.monitor.trace import Origin, Trace
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -60,6 +62,29 @@ def test_what_the_overview_counts_is_listed_by_a_click(
     page.locator("#chips a").click()
     page.wait_for_selector("#chips", state="hidden")
     assert counted(page) == "60 of 60 shown"
+
+
+@pytest.mark.parametrize("width", [1200, 1000, 400])
+def test_the_name_of_a_group_is_not_broken_inside_a_word(
+    width: int, write: Callable[..., Path], make_trace: Callable[..., Trace], open_page: Open
+) -> None:
+    """A path has the room that it needs, on a narrow screen by scrolling; the page stays as wide as it is."""
+    files = ("some/folder/of-transcripts/evening.jsonl", "some/folder/morning.jsonl")
+    records = [make_trace(n, origin=Origin(path=files[n % 2], row=n)) for n in range(6)]
+    page = open_page(write(records), viewport={"width": width, "height": 800})
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll(".groups bdi")].flatMap((name) => {
+          const text = name.firstChild, words = text.data.matchAll(/[^\\s-]+/g);
+          return [...words].filter((word) => {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            return range.getClientRects().length > 1;
+          }).map(String);
+        })"""
+    )
+    assert broken == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_filters_sorting_and_search(small: Path, open_page: Open) -> None:

@@ -253,6 +253,16 @@ def test_traces_are_grouped_by_fields_of_few_values() -> None:
     assert found["model"][0].interval == wilson(10, 20)
 
 
+def test_groups_with_long_names_come_last() -> None:
+    """They get the whole width of the page, and leave no gap between those that share it."""
+    groups = Groups()
+    for n in range(4):
+        verdict = judged("n", model=f"a/folder/of/models/number-{n % 2}")
+        trace = Trace(metadata={"arm": "short-words-joined-by-hyphens" * (n % 2)})
+        groups.add(groups.fields_of(trace, verdict, redact=False), verdict)
+    assert [(group.title, group.wide) for group in groups.found()] == [("arm", False), ("model", True)]
+
+
 def test_a_field_named_like_ours_stays_apart() -> None:
     """Metadata called "model" does not mix with the trace's model."""
     fields = Groups.fields_of(Trace(metadata={"model": "b"}), judged("n", model="a"), redact=False)
