@@ -77,5 +77,8 @@ class MissingExtra(UndertowError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional dependency: pip install 'undertow[{extra}]'")
+        super().__init__(
+            f"{feature} needs an optional dependency: pip install 'undertow[{extra}]', "
+            f"or in a checkout: pip install '.[{extra}]'"
+        )
         self.extra = extra

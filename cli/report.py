@@ -67,8 +67,10 @@ def report(
         typer.Option(metavar="NAME", help="The classifier for --evidence, if its name has changed."),
     ] = None,
     transcripts: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="Where the transcripts are now, if moved. Can be repeated."),
+        list[str] | None,
+        typer.Option(
+            metavar="PATH", help="Where the transcripts are now, if moved; or their URL. Can be repeated."
+        ),
     ] = None,
     format: Annotated[
         str | None, typer.Option(metavar="NAME", help="As given to `undertow audit`, if it was.")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ...errors import InputError
-from .places import STDIN, Place, remote, stdin_place
+from .places import STDIN, Place, pipe_place, remote, stdin_place
 
 __all__ = ["PACKED", "SUFFIXES", "find"]
 
@@ -28,7 +28,7 @@ def find(paths: Iterable[str | Path]) -> list[Place]:
     """Return the files that `paths` name.
 
     A folder stands for the transcripts directly in it, a folder saved by `datasets` for its
-    tables, a pattern for all files that it matches, and `-` for standard input.
+    tables, a pattern for all files that it matches, and `-` for standard input. A pipe is read like that.
 
     Raises:
         InputError: A path does not exist, a folder contains no transcripts, a pattern matches nothing,
@@ -52,6 +52,9 @@ def _places(path: str | Path) -> list[Place]:
         return [Place(str(file), file) for file in matched if file.is_file()]
     if not here.exists():
         raise InputError(f"no such file or folder: {here}")
+    if here.is_fifo():
+        with here.open("rb") as pipe:
+            return [pipe_place(name, pipe)]
     return [Place(str(file), file) for file in ([here] if not here.is_dir() else _inside(here))]
 
 
@@ -128,8 +131,8 @@ def _elsewhere(url: str) -> list[Place]:
             found = [name for name in listed if _is_transcript(name)]
         else:
             return [Place(url, None)]
-    except OSError as error:
-        raise InputError(f"cannot read {url}: {error}") from error
+    except Exception as error:  # file systems raise errors of their own
+        raise InputError(f"cannot read {url}: {error or type(error).__name__}") from error
     if not found:
         raise InputError(f"no transcripts at {url}")
     return [Place(str(system.unstrip_protocol(name)), None) for name in found]

@@ -18,9 +18,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from ...errors import InputError, MissingExtra
+from ...errors import InputError, MissingExtra, UndertowError
 
-__all__ = ["STDIN", "Place", "Stream", "remote", "stdin_place"]
+__all__ = ["STDIN", "Place", "Stream", "pipe_place", "remote", "stdin_place"]
 
 STDIN = "-"
 """The path that stands for standard input."""
@@ -60,7 +60,7 @@ class Place:
         """The size in bytes as stored, or 0 if unknown."""
         if self.path is not None:
             return self.path.stat().st_size
-        with _reading(self.name):
+        with _reading(self.name), _plainly():
             system, inside = remote(self.name)
             return int(system.size(inside) or 0)
 
@@ -78,9 +78,7 @@ class Place:
         """
         with _reading(self.name), ExitStack() as stack:
             raw = stack.enter_context(self._raw())
-            head = raw.read(4)
-            raw.seek(0)
-            unpacked = _unpacked(raw, head)
+            unpacked = _unpacked(raw, raw.peek(4)[:4])
             if unpacked is None:
                 yield Stream(raw, packed=False, done=raw.tell)
             else:
@@ -92,7 +90,7 @@ class Place:
     def seekable(self) -> Iterator[BinaryIO]:
         """Open the place as a seekable file; compressed data is first decompressed to a temporary file."""
         with self.open() as stream:
-            if not stream.packed:
+            if not stream.packed and stream.file.seekable():
                 yield stream.file
                 return
         with self.local() as path, path.open("rb") as file:
@@ -113,19 +111,25 @@ class Place:
                     raise InputError(f"cannot read {self.name}: {stream.damage()}")
                 yield Path(copy.name)
 
-    def _raw(self) -> BinaryIO:
+    def _raw(self) -> io.BufferedReader:
         if self.path is not None:
             return self.path.open("rb")
-        system, inside = remote(self.name)
-        return cast(BinaryIO, system.open(inside, "rb"))
+        with _plainly():
+            system, inside = remote(self.name)
+            return io.BufferedReader(_Remote(system.open(inside, "rb")), _BLOCK)
 
 
 def stdin_place() -> Place:
-    """Copy standard input to a temporary file, since transcripts are read twice."""
+    """Return the place of standard input."""
+    return pipe_place(STDIN, sys.stdin.buffer)
+
+
+def pipe_place(name: str, pipe: BinaryIO) -> Place:
+    """Copy a pipe to a temporary file, since transcripts are read twice."""
     copy = NamedTemporaryFile()  # noqa: SIM115  (lives as long as the place)
-    shutil.copyfileobj(sys.stdin.buffer, copy, _BLOCK)
+    shutil.copyfileobj(pipe, copy, _BLOCK)
     copy.flush()
-    return Place(STDIN, Path(copy.name), keep=copy)
+    return Place(name, Path(copy.name), keep=copy)
 
 
 def remote(url: str) -> tuple[Any, str]:
@@ -152,7 +156,50 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}") from error
+        missing = "there is no such file" if isinstance(error, FileNotFoundError) else error
+        raise InputError(f"cannot read {name}: {error.strerror or missing}") from error
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Convert what the file systems behind fsspec raise, each its own, to an OSError."""
+    try:
+        yield
+    except (OSError, UndertowError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+class _Remote(io.RawIOBase):
+    """Reads a file of fsspec, whose own `readline` takes no limit and whose errors are of any type."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._inner.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _plainly():
+            return int(self._inner.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._inner.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with _plainly():
+            data = self._inner.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+        super().close()
 
 
 def _unpacked(raw: BinaryIO, head: bytes) -> Any:

@@ -107,6 +107,8 @@ class _Library:
         place = self._where(name)
         if place is None:
             return f"several of the given transcripts match {name}"
+        if place.path is not None and "://" in name:
+            return f"{name} is a URL, which is read again only if --transcripts names it"
         if place.path is not None and not place.path.is_file():
             return f"{name} no longer exists; name its new place with --transcripts"
         try:
