@@ -10,7 +10,7 @@ import typer
 from ..classifiers.registry import DEFAULT
 from ..errors import CalibrationError, UsageError
 from .common import mapping_of, must_be_file, writable
-from .options import Figures, Format, Labelled, Map, Quiet
+from .options import Classifier, Figures, Format, Labelled, Map, Quiet
 from .progress import counting
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ __all__ = ["evaluate"]
 def evaluate(
     paths: Labelled,
     *,
-    classifier: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="The classifier: a name from `undertow classifiers`, or a folder."),
-    ] = DEFAULT,
+    classifier: Classifier = DEFAULT,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Thresholds, if not the classifier's own."),
