@@ -10,7 +10,7 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .common import mapping_of, must_be_folder, needing, writable
+from .common import given, mapping_of, must_be_folder, needing, writable
 from .options import FalseAlarmRate, Map
 from .sdd import sdd
 
@@ -109,8 +109,7 @@ def _must_be_saved(context: typer.Context, data: Iterable[Path] | None) -> None:
     if not data:
         raise UsageError("--verdicts are those of transcripts: give these too")
     for name in ("classifier", "false_alarm_rate"):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if given(context, name):
             option = name.replace("_", "-")
             raise UsageError(f"with --verdicts nothing is judged again: leave out --{option}, or --verdicts")
 
