@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from undertow.cli.progress import line
 from undertow.cli.summary import show
 from undertow.monitor.audit import AuditResult
 
@@ -294,30 +292,6 @@ def test_redact_leaves_text_out_of_the_report(undertow: Run, capsys: pytest.Capt
     assert "--report" in capsys.readouterr().err
 
 
-def test_the_bar_is_on_standard_error(
-    undertow: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a terminal a bar counts the traces, on standard error; with --quiet there is none."""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's own way to take a pipe for a terminal
-    path = write(SAFE, DRIFT)
-    for option, shown in ((), True), (("--json",), True), (("--quiet",), False):
-        undertow(path, *option)
-        printed = capsys.readouterr()
-        assert ("2 traces" in printed.err) is shown
-        assert "judging" not in printed.out
-
-
-def test_the_bar_leaves_room_for_ctrl_c(
-    undertow: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The terminal echoes ^C after the bar: at its edge that would begin a line that stays."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    undertow(write(SAFE, DRIFT))
-    bars = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "judging" in line]
-    assert bars
-    assert max(len(re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", line)) for line in bars) <= 80 - len("^C")
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [(("--out", "v.jsonl"), "the same command with --resume goes on from here"), ((), "nothing was kept")],
@@ -399,30 +373,3 @@ def test_a_run_goes_on(undertow: Run, capsys: pytest.CaptureFixture[str]) -> Non
     for name, options in (("a", ()), ("b", ("--cache", "cache")), ("c", ("--resume", "--cache", "cache"))):
         assert undertow(path, "--quiet", "--out", f"{name}.jsonl", *options) == 1
     assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes() == Path("c.jsonl").read_bytes()
-
-
-def test_plain_lines_without_a_terminal(
-    undertow: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where there is no terminal a long run says now and then how far it is; --quiet says nothing."""
-    monkeypatch.setattr("undertow.cli.progress._EVERY", 0.0)
-    undertow(write(SAFE, DRIFT), "--json")
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("100% · 2 traces · ")
-    assert last.endswith(" · 1 flagged · 0 s left")
-    undertow("t.jsonl", "--quiet")
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("share", "seconds", "traces", "flagged", "shown"),
-    [
-        (0.5, 60.0, 6000, 3, "50% · 6,000 traces · 100 a second · 3 flagged · 1 min 00 s left"),
-        (0.25, 3600.0, 1, 0, "25% · 1 trace · 0.0 a second · 0 flagged · 3 h 00 min left"),
-        (0.0, 1.0, 2, 0, "0% · 2 traces · 2.0 a second · 0 flagged · no end in sight"),
-    ],
-    ids=["minutes", "hours", "unknown"],
-)
-def test_a_line_of_progress(share: float, seconds: float, traces: int, flagged: int, shown: str) -> None:
-    """Rate, time left and what was flagged so far."""
-    assert line(share, seconds, traces, flagged) == shown
