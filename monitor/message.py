@@ -125,6 +125,8 @@ class Contents(Withheld):
     refusal: str = ""
     odd: list[Odd] = field(default_factory=list)
     """The fields of a wrong type."""
+    before: dict[str, int] = field(default_factory=dict)
+    """For each source of reasoning, the number of visible texts before its first part, without blank ones."""
 
     def text(self, holder: Any, name: str, path: str) -> str:
         """Return the text in a field; empty if there is none."""
@@ -138,6 +140,8 @@ class Contents(Withheld):
     def think(self, source: str, text: str) -> None:
         """Add reasoning."""
         self.given |= bool(text.strip())
+        if source not in self.before:
+            self.before[source] = sum(not said.isspace() for said in self.visible if said)
         self.parts.append(Part(source, text))
 
     def take(self, part: Any, source: str, path: str) -> None:

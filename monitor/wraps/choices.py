@@ -120,6 +120,8 @@ class Choices:
         before: list[Piece] = []
         if last is not None and last != text.part:
             before = self.pause(text.choice)  # so that the break is not within a piece, but begins one
+            if self.cut(text.choice):
+                return before
             gate.feed(BLOCK_BREAK, text.channel)
             self._broke.add((text.choice, text.channel))
         if self.asked.holds:

@@ -229,10 +229,15 @@ class ChatReader(_Notes):
             visible = [parsed.answer] if parsed.answer.strip() else []
         elif tagged:
             visible = [text]
-        for source, thought in own:
+        channel: Channel | None = None if tagged and not own else "answer"
+        said = [Text(index, channel, text, "content", ("content", n)) for n, text in enumerate(visible)]
+        told = 0
+        for source, thought in own:  # in the order of the message: what may be released keeps its place
+            earlier = 0 if tagged else max(told, found.before[source])
+            yield from said[told:earlier]
+            told = earlier
             yield Text(index, "reasoning", thought, field if source == "tags" else source, (source,))
-        for place, said in enumerate(visible):
-            yield Text(index, None if tagged and not own else "answer", said, "content", ("content", place))
+        yield from said[told:]
         if found.refusal:
             yield Text(index, "answer", found.refusal, "refusal", ("refusal",))
 

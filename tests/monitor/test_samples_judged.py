@@ -24,5 +24,5 @@ def test_the_samples_are_judged_as_their_page_says() -> None:
 
 def test_what_is_no_trace_is_refused() -> None:
     """A row that was never read as a trace is a mistake of the caller's."""
-    with pytest.raises(UsageError, match="a Trace, not a dict"):
+    with pytest.raises(UsageError, match="a Trace, got a dict"):
         list(Monitor("keyword").judge([{"prompt": "x"}]))  # type: ignore[list-item]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,15 +12,17 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def benchmark(root: Path) -> ModuleType:
-    """benchmarks/segmentation.py, which measures."""
+def benchmark(root: Path) -> Iterator[ModuleType]:
+    """benchmarks/segmentation.py, which measures; like a script, it imports from its own folder."""
     name = "undertow_segmentation_benchmark"
     spec = importlib.util.spec_from_file_location(name, root / "benchmarks" / "segmentation.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "benchmarks")
+        patch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        yield module
 
 
 def test_window_errors(benchmark: ModuleType) -> None:

@@ -121,7 +121,7 @@ def test_a_zip_bomb(tmp_path: Path, members: dict[str, bytes | str], monkeypatch
     *sound, bomb = read(path)
     assert [type(record) for record in sound] == [Trace, Trace]
     assert isinstance(bomb, Unreadable)
-    assert bomb.problem.detail == "longer than 1 MiB when unpacked"
+    assert bomb.problem.detail == "larger than 1 MiB when unpacked"
 
 
 @pytest.mark.parametrize(
