@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from ..errors import MissingExtra, UsageError, first_line
 
-__all__ = ["device_named"]
+__all__ = ["device_named", "must_have"]
 
 NEEDED = ("onnx", "torch", "transformers")
 
@@ -32,10 +32,17 @@ def device_named(name: str | None) -> str | None:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else None
+    must_have(name)
+    return name
+
+
+def must_have(name: str) -> None:
+    """Raise a UsageError if this machine does not have the named torch device."""
+    import torch
+
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(
-            f"cannot use the device {name!r}: {first_line(error)}; choose another, such as cpu, or none"
+            f"cannot use the device {name!r}: {first_line(error)}; choose another, such as cpu"
         ) from error
-    return name

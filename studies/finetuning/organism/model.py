@@ -19,7 +19,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from ....errors import UsageError, WeightsError
+from ....classifiers.devices import must_have
+from ....errors import WeightsError
 from .tokens import make_tokenizer
 
 __all__ = ["Architecture", "Organism", "device_for", "fresh", "load", "save"]
@@ -58,11 +59,7 @@ def device_for(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UsageError(f"no device {name!r} here: {reason}; give cpu, cuda or auto") from error
+    must_have(name)
     return torch.device(name)
 
 

@@ -130,7 +130,7 @@ def test_an_interruption_ends_the_parts_under_way() -> None:
 
 def test_a_device_that_is_not_there_is_known_first(tmp_path: Path) -> None:
     """Nothing is trained, and nothing written, before that is said."""
-    with pytest.raises(UsageError, match=r"no device .nonsense. here: .*; give cpu, cuda or auto"):
+    with pytest.raises(UsageError, match=r"cannot use the device .nonsense.: "):
         make(TINY, tmp_path / "out", device="nonsense")
     assert not (tmp_path / "out").exists()
 
