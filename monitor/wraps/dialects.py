@@ -259,13 +259,14 @@ _PARTS: Mapping[str, tuple[Channel | None, str, str]] = {
 class ResponsesReader(_Notes):
     """Reads OpenAI's Responses API: typed events about items, or a response with its items.
 
-    A part is named (output index, field, index in the item). The event at the end of a part repeats its
-    text; it is read only if the part had no deltas.
+    A part is named (output index, field, index in the item). The events at the end of a part, of its item
+    and of the response repeat its text: what they add to its deltas is read, and a text that contradicts
+    them cannot be judged.
     """
 
     def __init__(self, profile: str = AUTO) -> None:
         super().__init__(profile)
-        self._seen: set[Place] = set()
+        self._seen: dict[Place, list[str]] = {}
         self._spelt: dict[int | str, bool] = {}
 
     def texts(self, payload: Any) -> list[Text]:
@@ -276,7 +277,7 @@ class ResponsesReader(_Notes):
             return self._kept(self._items(self._several(0, payload, "output")))
         name, _, end = event.rpartition(".")
         if name in _DELTAS and end in ("delta", "done"):
-            return self._kept(self._event(payload, name, end))
+            return self._kept(self._event(payload, name, end), again=end == "done")
         if event == "response.output_item.done":
             where = self._number(0, payload, "output_index")
             return self._kept(self._item(where, get(payload, "item")), again=True)
@@ -288,12 +289,22 @@ class ResponsesReader(_Notes):
 
     def _kept(self, texts: Iterator[Text], *, again: bool = False) -> list[Text]:
         kept = []
-        for text in texts:
-            if text.text and not (again and text.part in self._seen):
+        for one in texts:
+            text = self._added(one) if again else one
+            if text.text:
                 self._weigh(text)
+                self._seen.setdefault(text.part, []).append(text.text)
                 kept.append(self._use(self._apart(text)))
-        self._seen |= {text.part for text in kept}
         return kept
+
+    def _added(self, text: Text) -> Text:
+        """Return what a text that is repeated whole adds to what was read of its part."""
+        read = "".join(self._seen.get(text.part, ()))
+        if text.text.startswith(read):
+            return text._replace(text=text.text.removeprefix(read))
+        if "".join(text.text.split()) not in "".join(read.split()):  # a server may strip what it repeats
+            self._misread(text.choice)
+        return text._replace(text="")
 
     def _known(self, choice: int) -> Withheld:
         """Return what is known so far; a summary beside the reasoning itself withholds nothing."""
@@ -316,8 +327,7 @@ class ResponsesReader(_Notes):
         index = "summary_index" if field == "reasoning_summary_text" else "content_index"
         part = (self._number(0, payload, "output_index"), field, self._number(0, payload, index))
         said = "delta" if end == "delta" else "refusal" if field == "refusal" else "text"
-        if end == "delta" or part not in self._seen:
-            yield Text(0, channel, self._text(0, payload, said), field, part)
+        yield Text(0, channel, self._text(0, payload, said), field, part)
 
     def _items(self, items: Sequence[Any]) -> Iterator[Text]:
         for where, item in enumerate(items):

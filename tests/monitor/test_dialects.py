@@ -104,7 +104,7 @@ def test_caveats(payload: dict[str, Any], reason: str | None) -> None:
     reader = ChatReader()
     reader.texts(payload)
     caveat = reader.caveat(Trace())
-    assert (caveat and caveat.reason) == reason
+    assert (None if caveat is None else caveat.reason) == reason
 
 
 def test_the_field_is_recorded() -> None:
@@ -131,6 +131,37 @@ def test_what_is_repeated_is_read_once() -> None:
         {"type": "response.completed", "response": {"output": [item, {"type": "reasoning", "summary": []}]}},
     ]
     assert [text.text for event in events for text in reader.texts(event)] == ["So.", "Late."]
+
+
+@pytest.mark.parametrize("end", ["done", "item", "completed"])
+@pytest.mark.parametrize(
+    ("repeated", "read", "reason"),
+    [
+        ("So. More.", ["So.", " More."], None),  # what the deltas left out is judged
+        ("Other.", ["So."], "wrong_types"),  # what contradicts them never looks judged
+        (" So. ", ["So."], None),
+        ("", ["So."], None),
+    ],
+    ids=["longer", "other", "padded", "empty"],
+)
+def test_a_repeated_text_that_differs(end: str, repeated: str, read: list[str], reason: str | None) -> None:
+    """A text that only a closing event holds is not passed over."""
+    reader = ResponsesReader()
+    item = {"type": "message", "content": [{"type": "output_text", "text": repeated}]}
+    endings: dict[str, dict[str, Any]] = {
+        "done": {
+            "type": "response.output_text.done",
+            "output_index": 0,
+            "content_index": 0,
+            "text": repeated,
+        },
+        "item": {"type": "response.output_item.done", "output_index": 0, "item": item},
+        "completed": {"type": "response.completed", "response": {"output": [item]}},
+    }
+    events = [delta("output_text", "So."), endings[end]]
+    assert [text.text for event in events for text in reader.texts(event)] == read
+    caveat = reader.caveat(Trace())
+    assert (None if caveat is None else caveat.reason) == reason
 
 
 def test_a_summary_beside_the_reasoning_is_no_caveat() -> None:
