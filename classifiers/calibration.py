@@ -27,10 +27,13 @@ def fit_temperature(rows: Probabilities, labels: NDArray[np.int64]) -> float:
     """Return the temperature with the lowest log-loss, between exp(-1.5) and exp(1.5).
 
     Args:
-        rows: probabilities of held-out steps, shape (n, 4).
+        rows: probabilities of held-out steps, shape (n, 4); NaN rows, which were not judged, do not count.
         labels: the labels of these steps as indices into `LABELS`, shape (n,).
     """
     from scipy.optimize import minimize_scalar
+
+    judged = ~np.isnan(rows).any(axis=1)
+    rows, labels = rows[judged], labels[judged]
 
     def loss(log_temperature: float) -> float:
         chosen = temper(rows, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]

@@ -1,0 +1,31 @@
+"""Temperature scaling: what is fitted, and on which steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from undertow.classifiers.calibration import fit_temperature, temper
+
+
+def drawn(temperature: float, count: int = 4000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Rows and labels drawn from them, with the rows then sharpened by a temperature."""
+    random = np.random.default_rng(0)
+    rows = random.dirichlet(np.ones(4), size=count)
+    labels = np.array([random.choice(4, p=row) for row in rows])
+    return temper(rows, temperature), labels
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
+def test_what_was_sharpened_is_undone(temperature: float) -> None:
+    """The temperature that was taken away is the one that is found."""
+    rows, labels = drawn(temperature)
+    assert fit_temperature(rows, labels) == pytest.approx(1 / temperature, rel=0.08)
+
+
+def test_a_step_that_was_not_judged_does_not_count() -> None:
+    """One row of NaN among thousands changes nothing."""
+    rows, labels = drawn(1.7)
+    gaps = np.vstack([rows, np.full((1, 4), np.nan)])
+    assert fit_temperature(gaps, np.append(labels, 3)) == fit_temperature(rows, labels)
