@@ -11,7 +11,7 @@ import typer
 
 from ..errors import MissingExtra, UndertowError, UsageError
 
-__all__ = ["given", "mapping_of", "must_be_file", "must_be_folder", "needing", "writable"]
+__all__ = ["given", "mapping_of", "must_be_file", "must_be_folder", "must_be_page", "needing", "writable"]
 
 
 def given(context: typer.Context, name: str) -> bool:
@@ -42,6 +42,13 @@ def must_be_file(path: Path) -> None:
     from ..monitor.audit.run import target
 
     target(path, ())
+
+
+def must_be_page(path: Path) -> None:
+    """Raise a UsageError, before any work is done, if no HTML page can be written at `path`."""
+    from ..monitor.audit.run import page_target
+
+    page_target(path, ())
 
 
 def must_be_folder(path: Path) -> None:

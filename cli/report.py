@@ -13,7 +13,7 @@ import typer
 
 from ..errors import UsageError
 from ..monitor.many import many
-from .common import mapping_of, must_be_file, writable
+from .common import mapping_of, must_be_page, writable
 from .options import Figures, Quiet
 from .progress import Progress, counting
 
@@ -88,8 +88,6 @@ def report(
     without it, with a note.
     """
     page = out or (None if figures else _PAGE)
-    if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"cannot write the page to {page}: its name has to end in .html")
     options = {
         "redact": redact,
         "evidence": evidence,
@@ -107,7 +105,7 @@ def report(
     if labels and not figures:
         raise UsageError("--labels is for a figure: give --figures as well")
     if page is not None:
-        must_be_file(page)
+        must_be_page(page)
     from ..monitor.audit.reopen import reopen
     from ..monitor.audit.verdicts import read_verdicts
     from ..monitor.report import write_report

@@ -29,7 +29,7 @@ from .summary import AuditResult, Summary
 from .workers import Recipe, Workers
 from .writers import writer_for, writing
 
-__all__ = ["Each", "Progress", "audit", "target"]
+__all__ = ["Each", "Progress", "audit", "page_target", "target"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after each verdict with the number of input bytes processed and the total number."""
@@ -106,7 +106,7 @@ def audit(
     if len(empty) == len(sources):
         raise InputError(f"nothing to audit: no rows in {', '.join(empty) or 'no files'}")
     places = [source.place for source in sources]
-    page, verdicts = target(report, places), target(out, places)
+    page, verdicts = page_target(report, places), target(out, places)
     _check(page, verdicts, target(cache, places), redact=redact, evidence=evidence, resume=resume)
     judge = monitor or Monitor(classifier, false_alarm_rate=false_alarm_rate, calibration=calibration)
     recipe = Recipe.of(judge, cache, cache_size)
@@ -234,4 +234,16 @@ def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
         raise UsageError(f"cannot write {found}: its folder does not exist, or it is not a regular file")
     if any(place.is_at(found) for place in inputs):
         raise UsageError(f"cannot write {found}: it is one of the files to audit")
+    return found
+
+
+def page_target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
+    """Return the path of the page to write, or None if not given: as `target`, and its name must say HTML.
+
+    Raises:
+        UsageError: As for `target`, or a browser would not take the file for a page.
+    """
+    found = target(path, inputs)
+    if found is not None and found.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"cannot write the report to {found}: its name must end in .html")
     return found

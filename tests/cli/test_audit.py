@@ -68,6 +68,7 @@ def test_the_exit_status_is_the_verdict(
         (["t.jsonl", "--map", "reasoning=a", "--map", "reasoning=b"], "--map gives reasoning twice: a and b"),
         (["t.jsonl", "--map", "reasoning=zorp"], "no field 'zorp' for the reasoning"),
         (["t.jsonl", "--out", "v.csv"], "must end in .jsonl"),
+        (["t.jsonl", "--report", "r.txt"], "must end in .html"),
         (["t.jsonl", "--out", "t.jsonl"], "one of the files to audit"),
         (["t.jsonl", "--false-alarm-rate", "1.5"], "between 0 and 1"),
         (["t.jsonl", "--false-alarm-rate", "x"], "--false-alarm-rate"),
@@ -77,7 +78,7 @@ def test_the_exit_status_is_the_verdict(
     ids=[
         "missing", "cache size without cache", "ray without out", "ray compares nothing", "empty",
         "folder", "unknown format", "no such format", "map without field", "map twice",
-        "no such field", "out ending", "out is input", "rate", "rate is no number", "device", "no path",
+        "no such field", "out ending", "report ending", "out is input", "rate", "rate is no number", "device", "no path",
     ],
 )  # fmt: skip
 def test_wrong_usage(

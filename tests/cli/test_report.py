@@ -108,7 +108,7 @@ def test_evidence_comes_from_the_classifier_of_the_verdicts(
         (["a.html"], "a.html is not a file of verdicts"),
         (["broken.jsonl"], "broken.jsonl: line 2 is not a verdict"),
         (["broken.jsonl", "--figures", "figures"], "broken.jsonl: line 2 is not a verdict"),
-        (["v.jsonl", "--out", "v.jsonl"], "has to end in .html"),
+        (["v.jsonl", "--out", "v.jsonl"], "must end in .html"),
         (["v.jsonl", "--out", "no/such/folder.html"], "its folder does not exist"),
         (["v.jsonl", "--out", "p.html", "--figures", "t.jsonl"], "t.jsonl: it is a file"),
         (["v.jsonl", "--figures", "figures", "--evidence"], "give --out as well"),

@@ -163,13 +163,14 @@ def test_records_are_let_go(jsonl: Jsonl, monitor: Monitor, monkeypatch: pytest.
         ({"out": "v.csv"}, r"end in \.jsonl"),
         ({"out": "no/v.jsonl"}, "its folder does not exist"),
         ({"out": "."}, "not a regular file"),
-        ({"out": "x.jsonl", "report": "x.jsonl"}, "verdicts and the report cannot both be"),
+        ({"report": "r.txt"}, r"end in \.html"),
+        ({"report": "x.html", "cache": "x.html"}, "report and the cache cannot both be"),
         ({"cache": "t.jsonl"}, "one of the files to audit"),
         ({"out": "x.sqlite", "cache": "../{}/x.sqlite"}, "verdicts and the cache cannot both be written"),
     ],
     ids=[
-        "out is input", "report is input", "ending", "no folder", "a folder", "the same", "cache is input",
-        "cache is out",
+        "out is input", "report is input", "ending", "no folder", "a folder", "report ending", "the same",
+        "cache is input", "cache is out",
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_is_refused_first(
