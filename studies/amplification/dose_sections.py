@@ -19,6 +19,12 @@ from .rates import Floats, by_prompt, smoothed
 
 __all__ = ["dose_sections"]
 
+_MARKED = "Does the monitor mark the steps that do it?"
+_UNASKED = (
+    "Not asked: this run has no classifier to judge the reasoning behind the forced answers. Give --prefixes "
+    "without --verdicts, and with a classifier."
+)
+
 
 def dose_sections(traces: Sequence[PrefixTrace], monitor: Monitor | None) -> list[Section]:
     """Show how refusal falls along the reasoning, where it drops, and whether the monitor's risk marks it."""
@@ -31,6 +37,8 @@ def dose_sections(traces: Sequence[PrefixTrace], monitor: Monitor | None) -> lis
             "turn": predict(traces, risks, turns(traces, changes)),
         }
         made.append(_predicted(asked))
+    else:
+        made.append(Section(_MARKED, (), (), text=_UNASKED))
     return made
 
 
@@ -145,7 +153,7 @@ def _predicted(asked: dict[str, Prediction]) -> Section:
         rows += [(question, name, number(e), counts) for name, e in one.auroc.items()]
         rows += [(question, f"monitor less {name}", number(e), counts) for name, e in one.gain.items()]
     return Section(
-        "Does the monitor mark the steps that do it?",
+        _MARKED,
         ("question", "score", "AUROC", "steps"),
         tuple(rows),
         note=(

@@ -43,6 +43,13 @@ def test_prefixes_are_read(tmp_path: Path) -> None:
     assert wished[0].steps == ["", "ab"]
 
 
+def test_a_question_that_nobody_judges_is_shown_as_not_asked() -> None:
+    """With saved verdicts or labels alone the monitor's section is still there, and says what is missing."""
+    last = dose_sections([trace("rrcc", name=f"p{i}") for i in range(3)], None)[-1]
+    assert last.title == "Does the monitor mark the steps that do it?"
+    assert last.text.startswith("Not asked") and "without --verdicts" in last.text
+
+
 def test_traces_of_one_prompt_are_one_unit() -> None:
     """Ten traces of each prompt make the interval of the effect no narrower than the prompts do."""
     single = [trace("rc" if i < 5 else "rr" if i < 9 else "cc", name=f"p{i}") for i in range(10)]
@@ -188,7 +195,7 @@ def test_the_prefix_data(shared: Path, root: Path) -> None:
     assert estimates[0].value == pytest.approx(0.24, abs=0.005)
     assert estimates[-1].value == pytest.approx(0.066, abs=0.005)
     assert estimates[-1].high < estimates[0].low
-    ends, along, breaks = dose_sections(traces, None)
+    ends, along, breaks, _ = dose_sections(traces, None)
     page = (root / "docs" / "studies" / "amplification.md").read_text(encoding="utf-8")
     shown = [row[1] for row in (*ends.rows[:2], *(along.rows[i] for i in (0, 1, 2, 4, 9)))]
     assert [value for value in shown if f"| {value} |" not in page] == []
