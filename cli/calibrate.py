@@ -28,7 +28,7 @@ __all__ = ["calibrate"]
 
 def calibrate(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="SAFE", help="Safe transcripts, of the kind to be monitored."),
     ],
     *,
@@ -70,7 +70,7 @@ def calibrate(
         made, left_out = calibrating.calibrate(
             judge,
             _traces(records, left),
-            population=population or f"safe traces of {', '.join(path.name for path in paths)}",
+            population=population or f"safe traces of {', '.join(Path(path).name for path in paths)}",
             segmenter=segmenter,
             progress=lambda done: advance(done, None) if advance is not None else None,
         )

@@ -36,7 +36,7 @@ def _study() -> None:
 def amplification(
     context: typer.Context,
     data: Annotated[
-        list[Path] | None, typer.Argument(metavar="DATA", help="Transcripts, as for `undertow audit`.")
+        list[str] | None, typer.Argument(metavar="DATA", help="Transcripts, as for `undertow audit`.")
     ] = None,
     *,
     design: Annotated[
@@ -104,7 +104,7 @@ def amplification(
         _write(page, out)
 
 
-def _must_be_saved(context: typer.Context, data: Iterable[Path] | None) -> None:
+def _must_be_saved(context: typer.Context, data: Iterable[str] | None) -> None:
     """Raise a UsageError if saved verdicts are given together with something that they leave unused."""
     if not data:
         raise UsageError("--verdicts are those of transcripts: give these too")
@@ -131,7 +131,7 @@ def _monitor(classifier: str | None, rate: float) -> Monitor | None:
 
 
 def _judged(
-    data: Iterable[Path], monitor: Monitor | None, verdicts: Path | None, pairs: Iterable[str]
+    data: Iterable[str], monitor: Monitor | None, verdicts: Path | None, pairs: Iterable[str]
 ) -> Iterator[Judged]:
     """Read the transcripts, with the verdicts that there are or that the monitor gives."""
     from ..monitor.audit import read

@@ -268,7 +268,7 @@ def test_calibrate_makes_what_audit_takes(
     """The threshold of one's own safe traces is the one that the verdicts name."""
     rows = [{"id": str(n), "reasoning": CALM, "answer": "Yes."} for n in range(30)]
     Path("safe.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 0
+    assert command("calibrate", Path("safe.jsonl").absolute().as_uri(), "--classifier", "scripted") == 0
     said = capsys.readouterr().out
     assert "30 safe traces" in said
     assert "0 to 9" in said and "0 of 30" in said

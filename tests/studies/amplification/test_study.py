@@ -317,6 +317,17 @@ def test_the_commands(
     assert (tmp_path / "plan" / "generate.py").is_file()
 
 
+def test_transcripts_are_named_as_for_an_audit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The study reads a URL, too."""
+    design = tmp_path / "study.yaml"
+    design.write_text("fields: {prompt: pid, mode: arm, state: state}\nharm: {answer: {field: human}}\n")
+    url = write(tmp_path / "data.jsonl").as_uri()
+    asked = ("--design", str(design), "--classifier", "none", "--quick")
+    assert run(monkeypatch, "amplification", url, *asked) in (0, None), capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
