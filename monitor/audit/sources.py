@@ -113,11 +113,7 @@ def _open(place: Place, asked: Reader | None, mapping: Mapping[str, str]) -> Sou
                 f"{place.name} contains verdicts, not transcripts: read it with `undertow report`, and keep "
                 "it outside the folders that you audit"
             )
-        names = ", ".join(reader.name for reader in all_readers())
-        raise UnknownFormat(
-            f"{place.name} has no known format: {_seen(head)}; known formats: {names} (see `undertow "
-            "formats`); to name the fields, use `--map reasoning=FIELD --map answer=FIELD`"
-        )
+        raise UnknownFormat(f"{place.name} has no known format: {_seen(head)}; {_way_out(head[0])}")
     return Source(place, size, reader, fixed=asked is not None, columns=columns)
 
 
@@ -151,6 +147,17 @@ def _seen(head: list[object]) -> str:
             fields.setdefault(plain(name, 40), kind(value))
     return "its rows have the fields " + ", ".join(
         f"{name} ({what})" for name, what in islice(fields.items(), 12)
+    )
+
+
+def _way_out(first: object) -> str:
+    """Return what the user can do about a file whose first rows have no known format."""
+    if isinstance(first, Broken) and "not UTF-8" in first.detail:
+        return "text must be UTF-8: convert the file, such as with `iconv -f UTF-16 -t UTF-8`"
+    names = ", ".join(reader.name for reader in all_readers())
+    return (
+        f"known formats: {names} (see `undertow formats`); to name the fields, use `--map reasoning=FIELD "
+        "--map answer=FIELD`"
     )
 
 
