@@ -113,7 +113,7 @@ def _open(place: Place, asked: Reader | None, mapping: Mapping[str, str]) -> Sou
                 f"{place.name} contains verdicts, not transcripts: read it with `undertow report`, and keep "
                 "it outside the folders that you audit"
             )
-        raise UnknownFormat(f"{place.name} has no known format: {_seen(head)}; {_way_out(head[0])}")
+        raise UnknownFormat(f"{place.name} has no known format: {_seen(head)}; {_way_out(head)}")
     return Source(place, size, reader, fixed=asked is not None, columns=columns)
 
 
@@ -150,15 +150,25 @@ def _seen(head: list[object]) -> str:
     )
 
 
-def _way_out(first: object) -> str:
+def _way_out(head: list[object]) -> str:
     """Return what the user can do about a file whose first rows have no known format."""
-    if isinstance(first, Broken) and "not UTF-8" in first.detail:
-        return "text must be UTF-8: convert the file, such as with `iconv -f UTF-16 -t UTF-8`"
+    if any(map(_is_foreign, head)):
+        return (
+            "text must be UTF-8, plain or compressed with gzip or Zstandard: convert the file, such as with "
+            "`iconv -f UTF-16 -t UTF-8`"
+        )
     names = ", ".join(reader.name for reader in all_readers())
     return (
         f"known formats: {names} (see `undertow formats`); to name the fields, use `--map reasoning=FIELD "
         "--map answer=FIELD`"
     )
+
+
+def _is_foreign(row: object) -> bool:
+    """Return whether a row is not UTF-8, or the names of its columns are not."""
+    if isinstance(row, dict):
+        return any("\ud800" <= letter <= "\udfff" for name in row for letter in str(name))
+    return isinstance(row, Broken) and "not UTF-8" in row.detail
 
 
 def records_of(value: object, reader: Reader | None, index: int, path: str | None = None) -> Iterator[Record]:

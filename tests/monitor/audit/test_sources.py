@@ -139,15 +139,23 @@ def test_an_unknown_format_says_what_was_seen(tmp_path: Path, content: bytes, se
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x1f\x9d\x90\xff\n", '{"reasoning": "secret"}'.encode("utf-16")], ids=["bytes", "UTF-16"]
+    ("name", "content", "seen"),
+    [
+        ("t.jsonl", b"\x1f\x9d\x90\xff\n", "its first row is line 1: not UTF-8"),
+        ("t.jsonl", '{"reasoning": "secret"}'.encode("utf-16"), "its first row is line 1: not UTF-8"),
+        ("t.csv", "prompt\treasoning\nq\tsecret\n".encode("utf-16"), "its rows have the fields"),
+    ],
+    ids=["bytes", "UTF-16", "a table in UTF-16"],
 )
-def test_another_encoding_is_no_matter_of_formats(tmp_path: Path, content: bytes) -> None:
+def test_another_encoding_is_no_matter_of_formats(
+    tmp_path: Path, name: str, content: bytes, seen: str
+) -> None:
     """The way out is to convert the file; no field that could be named would help."""
-    path = tmp_path / "t.jsonl"
+    path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UnknownFormat, match=r"its first row is line 1: not UTF-8 .*: convert the file") as error:
+    with pytest.raises(UnknownFormat, match=f"{seen}.*; text must be UTF-8.*: convert the file") as error:
         read(path)
-    assert "--map" not in str(error.value)
+    assert "--map" not in str(error.value) and "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
