@@ -78,7 +78,8 @@ def test_the_exit_status_is_the_verdict(
     ids=[
         "missing", "cache size without cache", "ray without out", "ray compares nothing", "empty",
         "folder", "unknown format", "no such format", "map without field", "map twice",
-        "no such field", "out ending", "report ending", "out is input", "rate", "rate is no number", "device", "no path",
+        "no such field", "out ending", "report ending", "out is input", "rate",
+        "rate is no number", "device", "no path",
     ],
 )  # fmt: skip
 def test_wrong_usage(

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from undertow.classifiers.contract import LABELS
 from undertow.data import sample
 from undertow.monitor.steps import segment
-from undertow.monitor.trace import NotAssessed, Origin, Reason
+from undertow.monitor.trace import NotAssessed, Origin, Reason, Trace
 from undertow.monitor.verdict import Mark, MonitorStamp, StepVerdict, TraceVerdict
+from undertow.testing import scripted_monitor
 
 FIELDS = [
     *((TraceVerdict, name) for name in TraceVerdict.model_fields if name not in ("origin", "monitor")),
@@ -109,3 +110,26 @@ def test_walk_through_quotes_the_sample(root: Path, reasoning: str) -> None:
     assert len(quoted) == 6
     for index, step in quoted:
         assert steps[int(index)].text == step
+
+
+def test_pandas_reads_the_verdicts_as_the_guide_says(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id of digits stays as it is, and what was not judged enters no rate."""
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    block = re.search(
+        r"```python\n(import pandas.*?)```", (root / "docs/results.md").read_text("utf-8"), re.S
+    )
+    assert block
+    traces = [
+        Trace(id="0042", reasoning="[drift] Zorp. [drift] Zorp."),
+        Trace(id="7", reasoning="[neutral] No."),
+    ]
+    lines = [one.model_dump_json(by_alias=True) for one in scripted_monitor().judge([*traces, Trace(id="8")])]
+    (tmp_path / "verdicts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(block[1], found)
+    assert found["verdicts"]["id"].tolist() == ["0042", "7", "8"]
+    assert found["rates"].tolist() == [0.5]
+    assert found["steps"]["id"].tolist() == ["0042", "0042", "7"]
