@@ -158,8 +158,7 @@ class Contents(Withheld):
         elif what == "reasoning.summary" or (what == "reasoning" and get(part, "redacted")):
             # Only the summary of a redacted part is readable; the rest is encrypted.
             summary = self.text(part, "summary", path)
-            elsewhere = what == "reasoning.summary" and get(part, "summary") is None
-            self.encrypted, self.summarised = True, self.summarised or elsewhere or bool(summary.strip())
+            self.encrypted, self.summarised = True, self.summarised or bool(summary.strip())
             self.think(f"{source}:{'summary' if what == 'reasoning' else what}", summary)
         elif get(part, "thought") is True:  # from the Gemini API, which returns summaries
             text = self.text(part, "text", path)
@@ -174,24 +173,27 @@ class Contents(Withheld):
             self.visible.append(self.text(part, what if what == "refusal" else plain, path))
 
     def _thought(self, part: Any, names: Sequence[str], path: str) -> str:
-        """Return the text of a part of reasoning, else its summary."""
-        name = next((name for name in names if get(part, name) is not None), names[-1])
+        """Return the text of a part of reasoning; a summary alone stands for what the provider withheld."""
+        said = _together(self._texts(part, name, path) for name in names)
+        short = self._texts(part, "summary", path)
+        if said.strip():
+            return _together([short, said])
+        self.summarised |= bool(short.strip())
+        if not short.strip():
+            holders = (part, get(part, "extras"), get(part, names[0]))
+            self.signed |= any(get(holder, "signature") for holder in holders)
+            self.encrypted |= any(get(holder, name) for holder in holders for name in _SECRET)
+        return short or said
+
+    def _texts(self, part: Any, name: str, path: str) -> str:
+        """Return the text in a field: plain, in an object (Bedrock's), or in a list (Mistral's, OpenAI's)."""
         inner, where = get(part, name), f"{path}{name}"
-        if isinstance(inner, list | tuple):  # Mistral's thinking is a list of texts
-            said = "".join(self._inner(one, f"{where}[]") for one in inner)
-        elif name == "reasoning_content" and isinstance(inner, Mapping):
-            said = self.text(inner, "text", f"{where}.")
-        else:
-            said = self.text(part, name, path)
-        short = get(part, "summary")
-        if isinstance(short, list | tuple):
-            short = joined(self._inner(one, f"{path}summary[]") for one in short)
-        if not said.strip() and isinstance(short, str) and short.strip():
-            self.summarised, said = True, short
-        if not said.strip():
-            self.signed |= any(get(holder, "signature") for holder in (part, inner))
-            self.encrypted |= any(get(holder, name) for holder in (part, inner) for name in _SECRET)
-        return said
+        if isinstance(inner, list | tuple):
+            texts = [self._inner(one, f"{where}[]") for one in inner]
+            return _together(texts) if name == "summary" else "".join(texts)
+        if name == "reasoning_content" and isinstance(inner, Mapping):
+            return self.text(inner, "text", f"{where}.")
+        return self.text(part, name, path)
 
     def _inner(self, part: Any, path: str) -> str:
         if part is None or isinstance(part, PLAIN):
@@ -236,6 +238,12 @@ def contents_of(message: Any, names: Sequence[str] = ("content",)) -> Contents:
         found.visible.append(found.text(message, name, ""))
     found.refusal = found.text(message, "refusal", "")
     return found
+
+
+def _together(texts: Iterable[str]) -> str:
+    """Join texts that do not repeat each other; one that is all white space stays, as a delta may be."""
+    found = dict.fromkeys(texts)
+    return joined(found) or "".join(found)
 
 
 def joined(texts: Iterable[str | None]) -> str | None:

@@ -24,7 +24,7 @@ from ..verdict import TraceVerdict
 from .answers import Answer, Asked, Json, Out, chief
 from .chat import ChatAnswer
 from .dialects import Text, get, items_of
-from .langchain_blocks import kept_back, near, read, unsaid, written
+from .langchain_blocks import near, unsaid, written
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler
@@ -255,9 +255,7 @@ def _payload(message: Any, holder: str, index: int = 0) -> Json:
     body = {name: message.additional_kwargs[name] for name in _FIELDS if name in message.additional_kwargs}
     if _UNREAD in message.additional_kwargs:
         body["thinking"] = message.additional_kwargs.pop(_UNREAD)
-    body["content"] = read(message.content)
-    if kept := kept_back(message.content):
-        body["reasoning_details"] = kept
+    body["content"] = message.content
     if calls := getattr(message, "tool_call_chunks", None) or getattr(message, "tool_calls", None):
         body["tool_calls"] = calls
     last = holder == "message" or any(metadata.get(name) for name in _ENDS)

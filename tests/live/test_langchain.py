@@ -277,7 +277,7 @@ BLOCKS: Mapping[str, Any] = {
     "summary": {"type": "reasoning", "summary": ODD},
     "summary, an object": {"type": "reasoning", "summary": {"text": f"{ODD}"}},
     "summary's parts": {"type": "reasoning", "summary": [ODD]},
-    "content, beside a summary": {"type": "reasoning", "summary": [], "content": f"{ODD}"},
+    "content, beside a summary": {"type": "reasoning", "summary": [], "content": ODD},
 }
 
 

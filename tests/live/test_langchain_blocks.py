@@ -85,6 +85,7 @@ FORMS: Mapping[str, Callable[[str], Any]] = {
         "content": [{"type": "reasoning_text", "text": text, "index": 0}],
         "index": 0,
     },
+    "text": lambda text: {"type": "reasoning", "text": text, "index": 0},
     "bedrock": bedrock,
     "bedrock, plain": lambda text: {"type": "reasoning_content", "reasoning_content": text, "index": 0},
 }
@@ -118,6 +119,26 @@ def test_flagged_reasoning_ends_in_every_form(monitor: Monitor, form: str, polic
     assert "[harm]" not in str(message)
     assert SAFE not in str(message)
     assert CALM.strip() in str(message.content)
+
+
+@pytest.mark.parametrize("policy", ["redact", "stop", "divert"])
+@pytest.mark.parametrize(
+    "block",
+    [{"type": "output_text", "text": EVIL}, {"text": EVIL}, {"type": "new", "content": EVIL}],
+    ids=["output_text", "no type", "a new type"],
+)
+def test_what_was_judged_is_held_back(monitor: Monitor, block: Any, policy: str) -> None:
+    """A block of any type, the text of which was read, does not leave beside the end that its chunk marks."""
+
+    class Ending(Written):
+        def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            yield ChatGenerationChunk(message=AIMessageChunk(content=[CALM], id="m"))
+            end = AIMessageChunk(content=[block], response_metadata={"stopReason": "end_turn"}, id="m")
+            yield ChatGenerationChunk(message=end)
+
+    message, verdict = ask(wrap(Ending(parts=[]), monitor=monitor, policy=policy), stream=True)
+    assert verdict.flagged
+    assert "[harm]" not in str(message)
 
 
 @both

@@ -117,6 +117,23 @@ REPLIES: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     ),
     "part with a text": (chat(content=[{"type": "reasoning", "text": R}, TEXT]), R, None),
     "part with a content": (chat(content=[{"type": "reasoning", "content": R}, TEXT]), R, None),
+    "part with a summary": (
+        chat(content=[{"type": "reasoning", "summary": [{"text": "In short."}], "content": R}, TEXT]),
+        f"In short.\n\n{R}",
+        None,
+    ),
+    "part only summed up": (
+        chat(
+            content=[{"type": "reasoning", "summary": [{"text": "In short."}, {"text": "So be it."}]}, TEXT]
+        ),
+        "In short.\n\nSo be it.",
+        "summary_only",
+    ),
+    "Bedrock's, encrypted": (
+        chat(content=[{"type": "reasoning_content", "reasoning_content": {"redacted_content": "x"}}, TEXT]),
+        None,
+        "encrypted",
+    ),
     "redacted part": (chat(content=[{"type": "redacted_thinking", "data": "x"}, TEXT]), None, "encrypted"),
     "two thoughts": (chat(content=[thought(R), thought("So be it."), TEXT]), f"{R}\n\nSo be it.", None),
     "response without reasoning": (response(), None, "no_reasoning"),
