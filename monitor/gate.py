@@ -257,7 +257,8 @@ class Gate:
             self._hold.rename(*session.renamed)
             session.renamed = None
         for placed in session.placed:
-            self._hold.add(*placed)
+            if not self.diverted or placed.fed is not None:  # no text with its tags is fed after a diversion
+                self._hold.add(*placed)
         judged, session.placed, session.judged = session.judged, [], []
         pieces: list[Piece] = []
         for one in judged:

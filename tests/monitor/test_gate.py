@@ -283,6 +283,14 @@ class TestDiversion:
         gate = Gate(scripted_monitor(), Policy(action="divert", diversion="Sorry."), model=model)
         assert text_of(run(gate, [f"{opening}{BAD} {BAD}"])).endswith(f"\n{closing}\n\nSorry.")
 
+    @pytest.mark.parametrize("rest", ["</think>", "</thi", f"</think>{GOOD}"])
+    def test_nothing_fed_before_follows_it(self, rest: str) -> None:
+        """What came in one delta with the flagged step stays in, tags and the beginnings of tags too."""
+        gate = Gate(scripted_monitor(), Policy(action="divert", diversion="Sorry."))
+        assert (
+            text_of(run(gate, [f"<think>{GOOD} {BAD} {GOOD}{rest}"])) == f"<think>{GOOD} \n</think>\n\nSorry."
+        )
+
     def test_a_function_gives_the_answer(self) -> None:
         """It gets the request, and may be a second call to a model."""
         policy = Policy(action="divert", diversion=lambda prompt: f"Not {prompt}.")
