@@ -161,8 +161,8 @@ class Answer(Choices, ABC):
 
     def _close(self, *, cut_short: bool = False) -> dict[int, list[Piece]]:
         """Close the gates; return the text that this releases, by choice."""
-        if not self.gates:
-            self.gate(0)
+        for choice in self._finished or (() if self.gates else (0,)):  # a choice may hold no text at all
+            self.gate(choice)
         rest = {choice: self.let(choice, gate.close()) for choice, gate in self.gates.items()}
         for choice, gate in self.gates.items():
             assert gate.verdict is not None

@@ -10,7 +10,7 @@ from typing import Any
 from ...classifiers.contract import Channel
 from ..gate import Piece
 from ..message import FIELDS, LISTS
-from .answers import Answer, Asked, Json, Out
+from .answers import Answer, Asked, Json, Out, chief
 from .dialects import ChatReader, Text, get, index_of, items_of
 
 __all__ = ["ChatAnswer"]
@@ -149,8 +149,8 @@ class ChatAnswer(Answer):
 
     def _finale(self) -> Iterator[Out]:
         for payload in sorted(self._late, key=lambda p: not items_of(p, "choices")):
-            choices = [index for index, _ in _numbered(payload)]
-            yield Out(payload, self.verdicts.get(choices[0]) if choices else None)
+            ended = {i: self.verdicts[i] for i, choice in _numbered(payload) if get(choice, "finish_reason")}
+            yield Out(payload, chief(ended) if ended else None)
 
 
 def _numbered(payload: Any) -> list[tuple[int, Any]]:

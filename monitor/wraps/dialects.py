@@ -216,7 +216,7 @@ class ChatReader(_Notes):
         if text := "".join(found.visible):
             yield Text(index, "answer" if self.fields(index) else None, text, name)
         if found.refusal:
-            yield Text(index, "answer", found.refusal, "refusal")
+            yield Text(index, "answer", found.refusal, "refusal", ("refusal",))
 
     def _whole(self, index: int, found: Contents, model: Any) -> Iterator[Text]:
         """Yield the texts of a message: reasoning that is not repeated, and the answer without it."""

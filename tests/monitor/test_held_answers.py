@@ -150,3 +150,40 @@ def test_an_answer_ends_once() -> None:
     left = json.loads(streamed(answer_under("stop"), chunks))
     reasons = [chunk["choices"][0]["finish_reason"] for chunk in left]
     assert [reason for reason in reasons if reason] == ["content_filter"]
+
+
+def choice(index: int, finish_reason: str | None, **said: Any) -> Json:
+    """Return a choice of a chunk."""
+    return {"index": index, "delta": said, "finish_reason": finish_reason}
+
+
+@pytest.mark.parametrize("action", ["observe", "redact"])
+def test_a_choice_without_text_has_a_verdict(action: Any) -> None:
+    """It says that nothing was judged, streamed or not."""
+    messages = [{"index": i, "message": {"content": said}} for i, said in enumerate((GOOD, ""))]
+    answer = answer_under(action)
+    answer.whole({"choices": [{**message, "finish_reason": "stop"} for message in messages]})
+    assert {i: verdict.assessed for i, verdict in answer.verdicts.items()} == {0: "partial", 1: "none"}
+    answer = answer_under(action)
+    streamed(answer, [{"choices": [choice(0, "stop", content=GOOD)]}, {"choices": [choice(1, "stop")]}])
+    assert {i: verdict.assessed for i, verdict in answer.verdicts.items()} == {0: "partial", 1: "none"}
+
+
+def test_a_chunk_that_ends_two_choices() -> None:
+    """It has the verdict that matters most."""
+    answer = answer_under("observe")
+    payload = {"choices": [choice(0, "stop", content=GOOD), choice(1, "stop", content=BAD)]}
+    assert answer.take(payload, answer.read(payload)) == []
+    (out,) = answer.end()
+    assert out.verdict == answer.verdicts[1]
+    assert answer.verdicts[1].flagged
+
+
+def test_a_refusal_after_a_content() -> None:
+    """It is a text of its own in a stream too: its steps are where an audit has them."""
+    said = {"content": GOOD, "refusal": BAD}
+    whole, stream = answer_under("observe"), answer_under("observe")
+    whole.whole({"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]})
+    streamed(stream, [{"choices": [choice(0, None, **{name: text})]} for name, text in said.items()])
+    assert stream.verdicts[0].steps == whole.verdicts[0].steps
+    assert len(whole.verdicts[0].steps) == 2
