@@ -12,6 +12,8 @@ from .dialects import MessagesReader, Text, get
 __all__ = ["MessagesAnswer"]
 
 _LAST = ("message_delta", "message_stop")
+_WITHIN = ("thinking_delta", "text_delta", "citations_delta")
+"""The deltas within a block's text, which may go on after them."""
 
 
 class MessagesAnswer(Answer):
@@ -70,7 +72,7 @@ class MessagesAnswer(Answer):
         if self.ended:
             return
         kind = payload["type"]
-        pieces = [] if texts or kind == "ping" else self.pause(0)
+        pieces = [] if kind == "ping" or get(payload.get("delta"), "type") in _WITHIN else self.pause(0)
         yield from self._spoken(0, pieces)
         if kind == "content_block_start":
             self._open, self._next = payload["index"], payload["index"] + 1
@@ -97,20 +99,27 @@ class MessagesAnswer(Answer):
 
     def _spoken(self, choice: int, pieces: Iterable[Piece]) -> Iterator[Json]:
         name = self._kind if self._kind in ("thinking", "text") else "text"
+        if self._open is None:  # such as a tag at the end of a block, which might have gone on
+            pieces, text = (), _joined(pieces)
+            yield from self._block(text) if text else ()
         for piece in pieces:
             delta = {"type": f"{name}_delta", name: piece.text}
-            yield {"type": "content_block_delta", "index": self._open or 0, "delta": delta}
+            yield {"type": "content_block_delta", "index": self._open, "delta": delta}
+
+    def _block(self, text: str) -> Iterator[Json]:
+        """Yield the events of a text block of our own."""
+        at, self._next = {"index": self._next}, self._next + 1
+        block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
+        yield {"type": "content_block_start", **at, "content_block": block}
+        yield {"type": "content_block_delta", **at, "delta": delta}
+        yield {"type": "content_block_stop", **at}
 
     def _ending(self, choice: int) -> list[Json]:
         events: list[Json] = []
         if self._open is not None:
             events.append({"type": "content_block_stop", "index": self._open})
         if self.diversion is not None:
-            at = {"index": self._next}
-            block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": self.diversion}
-            events.append({"type": "content_block_start", **at, "content_block": block})
-            events.append({"type": "content_block_delta", **at, "delta": delta})
-            events.append({"type": "content_block_stop", **at})
+            events += self._block(self.diversion)
         usage = {"output_tokens": 0}
         end = {"stop_reason": self._reason, "stop_sequence": None}
         return [*events, {"type": "message_delta", "delta": end, "usage": usage}, {"type": "message_stop"}]

@@ -73,12 +73,13 @@ class ResponsesAnswer(Answer):
         if self.ended:
             return
         said = bool(texts) and payload["type"].endswith(".delta")
+        within = payload["type"].endswith((".delta", ".annotation.added"))
         self._keep(payload)
         if said:
             self._deltas[texts[0].channel] = texts[0].part, payload
             yield from self._spoken(0, self.feed(texts[0]))
         else:
-            yield from self._spoken(0, self.pause(0))
+            yield from self._spoken(0, [] if within else self.pause(0))
             for text in texts:
                 self._place(text.part, [*self.feed(text), *self.pause(0)])
         if self.cut(0):

@@ -11,6 +11,7 @@ import pytest
 from undertow.monitor.policy import Policy
 from undertow.monitor.wraps.answers import Answer, Asked
 from undertow.monitor.wraps.chat import ChatAnswer
+from undertow.monitor.wraps.messages import MessagesAnswer
 from undertow.monitor.wraps.responses import ResponsesAnswer
 from undertow.testing import scripted_monitor
 
@@ -187,3 +188,62 @@ def test_a_refusal_after_a_content() -> None:
     streamed(stream, [{"choices": [choice(0, None, **{name: text})]} for name, text in said.items()])
     assert stream.verdicts[0].steps == whole.verdicts[0].steps
     assert len(whole.verdicts[0].steps) == 2
+
+
+def block(kind: str, index: int, **more: Any) -> Json:
+    """Return an event about a block of a message."""
+    return {"type": f"content_block_{kind}", "index": index, **more}
+
+
+def text_delta(index: int, said: str) -> Json:
+    """Return a text of a block."""
+    return block("delta", index, delta={"type": "text_delta", "text": said})
+
+
+CITED: Json = block("delta", 0, delta={"type": "citations_delta", "citation": {"cited_text": "One."}})
+END: list[Json] = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+
+
+@pytest.mark.parametrize(
+    "between", [CITED, text_delta(0, ""), {"type": "ping"}], ids=["cited", "empty", "ping"]
+)
+@holding
+def test_a_text_goes_on_after_what_is_no_text(action: str, between: Json) -> None:
+    """No part of a step leaves before the step is over, in Anthropic's API."""
+    begun = block("start", 0, content_block={"type": "text", "text": ""})
+    said = [text_delta(0, f"{GOOD}[har"), between, text_delta(0, BAD.removeprefix("[har"))]
+    left = streamed(answer_under(action, MessagesAnswer), [begun, *said, block("stop", 0), *END])
+    assert GOOD.strip() in left
+    assert "[har" not in left
+
+
+@pytest.mark.parametrize("between", ["output_text.delta", "output_text.annotation.added"])
+@holding
+def test_nor_in_the_responses_api(action: str, between: str) -> None:
+    """An annotation or an empty delta ends no step."""
+    at: Json = {"output_index": 0, "content_index": 0, "item_id": "m"}
+    delta: Json = {"type": "response.output_text.delta", **at}
+    said = [{**delta, "delta": f"{GOOD}[har"}, {**at, "type": f"response.{between}", "delta": ""}]
+    said.append({**delta, "delta": BAD.removeprefix("[har")})
+    done = {"type": "response.completed", "response": {"object": "response", "status": "completed"}}
+    left = streamed(answer_under(action, ResponsesAnswer), [*said, done])
+    assert GOOD.strip() in left
+    assert "[har" not in left
+
+
+def test_what_is_left_after_a_block_has_a_block_of_its_own() -> None:
+    """A tag at the end of a block might go on; what leaves of it at the end stands in no closed block."""
+    begun = block("start", 0, content_block={"type": "text", "text": ""})
+    said = text_delta(0, f"<think>{BAD}</think>")
+    events = [begun, said, block("stop", 0), *END]
+    answer = answer_under("redact", MessagesAnswer)
+    left = [out.payload for event in events for out in answer.take(event, answer.read(event))]
+    left += [out.payload for out in answer.end()]
+    open_block = None
+    for event in left:
+        if event["type"] == "content_block_start":
+            open_block = event["index"]
+        elif event["type"].startswith("content_block"):
+            assert event["index"] == open_block
+            open_block = None if event["type"] == "content_block_stop" else open_block
+    assert "</think>" in json.dumps(left)
