@@ -271,7 +271,7 @@ class _Following:
         self._near: Any = ChatGenerationChunk(message=AIMessageChunk(content=""))
         self._blocks: dict[str, Any] = {}
         self._form: Json = {}
-        self._concluded = False
+        self._concluded = self._alarmed = False
 
     def before(self, chunk: Any) -> tuple[Json, list[Text]]:
         """Return a chunk's payload and its texts."""
@@ -291,7 +291,8 @@ class _Following:
             if out.verdict is not None and not self._concluded:  # LangChain adds chunks up: only once
                 self._concluded = True
                 chunk = _with(chunk, _said_of(chunk.message, out.verdict))
-            if out.alarm is not None:
+            if out.alarm is not None and not self._alarmed:
+                self._alarmed = True
                 more = {"undertow_alarm": out.alarm.model_dump(mode="json")}
                 said = {**chunk.message.response_metadata, **more}
                 chunk = _with(chunk, chunk.message.model_copy(update={"response_metadata": said}))

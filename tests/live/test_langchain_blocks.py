@@ -239,6 +239,18 @@ def test_the_handler_reads_them_too(monitor: Monitor, stream: bool) -> None:
     ]
 
 
+def test_the_first_alarm_is_told(monitor: Monitor) -> None:
+    """Reasoning and answer both raise one; LangChain cannot add up chunks that tell of two."""
+    parts = [
+        FORMS["thinking"](EVIL),
+        {"type": "text", "text": EVIL, "index": 1},
+        {"type": "text", "text": SAFE},
+    ]
+    message, verdict = ask(wrap(Written(parts=parts), monitor=monitor, policy="flag"), stream=True)
+    assert [one.flagged for one in verdict.channels] == [True, True]
+    assert message.response_metadata["undertow_alarm"]["channel"] == "reasoning"
+
+
 class Itself(Written):
     """A chat model each of whose methods calls another, as those of many providers do."""
 
