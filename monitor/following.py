@@ -172,7 +172,8 @@ class Following(Session):
             holds = self._policy.holds
             only_reasoning = holds("reasoning") and not holds("answer") and not self._structured
             likely: Channel = "reasoning" if only_reasoning else "answer"
-            self.ahead = self._monitor.channel(likely, self._trace.prompt)
+            known = self._channels.get(likely)  # text that was fed with its channel may come before
+            self.ahead = known.fork() if known else self._monitor.channel(likely, self._trace.prompt)
         self._ahead_seen += 1
         self._place(self.ahead.channel, self._lengths[self.ahead.channel] + self._raw_at, text)
         self._record_ahead(self.ahead, self.ahead.cut(text))

@@ -47,6 +47,17 @@ def test_what_leaves(action: Action, left: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("action", HOLDING)
+def test_text_with_its_tags_after_a_known_channel(action: Action) -> None:
+    """It is held back where it stands in the channel, behind what was fed before it."""
+    deltas: list[str | tuple[Channel, str]] = [("answer", f"{GOOD} {GOOD} "), f"{GOOD} {BAD} {GOOD}"]
+    gate = Gate(scripted_monitor(), Policy(action=action, diversion="Sorry."))
+    left = text_of(run(gate, deltas))
+    assert left.startswith(f"{GOOD} {GOOD} {GOOD} ")
+    assert "Zorp" not in left
+    assert verdict_of(gate).flagged
+
+
+@pytest.mark.parametrize("action", HOLDING)
 def test_flagged_text_is_never_out(action: Action) -> None:
     """Character by character: what left never holds a character of a flagged step, or of one not judged."""
     gate, out = Gate(scripted_monitor(), action), ""
