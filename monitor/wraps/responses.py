@@ -88,7 +88,10 @@ class ResponsesAnswer(Answer):
         elif payload["type"] in _FINAL:
             self._late.append(payload)
         elif not said:
-            yield self._numbered(self._told(payload))
+            told = dict(self._told(payload))
+            if within:  # the tokens of an empty delta
+                _untold(told)
+            yield self._numbered(told)
 
     def _keep(self, payload: Json) -> None:
         """Keep what later events of ours have to repeat."""

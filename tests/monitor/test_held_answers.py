@@ -217,18 +217,22 @@ def test_a_text_goes_on_after_what_is_no_text(action: str, between: Json) -> Non
     assert "[har" not in left
 
 
+TOKENS: Json = {"logprobs": [{"token": "zorp", "logprob": -0.1}]}
+
+
 @pytest.mark.parametrize("between", ["output_text.delta", "output_text.annotation.added"])
 @holding
 def test_nor_in_the_responses_api(action: str, between: str) -> None:
     """An annotation or an empty delta ends no step."""
     at: Json = {"output_index": 0, "content_index": 0, "item_id": "m"}
     delta: Json = {"type": "response.output_text.delta", **at}
-    said = [{**delta, "delta": f"{GOOD}[har"}, {**at, "type": f"response.{between}", "delta": ""}]
+    said = [{**delta, "delta": f"{GOOD}[har"}, {**at, "type": f"response.{between}", "delta": "", **TOKENS}]
     said.append({**delta, "delta": BAD.removeprefix("[har")})
     done = {"type": "response.completed", "response": {"object": "response", "status": "completed"}}
     left = streamed(answer_under(action, ResponsesAnswer), [*said, done])
     assert GOOD.strip() in left
     assert "[har" not in left
+    assert "zorp" not in left
 
 
 def test_what_is_left_after_a_block_has_a_block_of_its_own() -> None:
