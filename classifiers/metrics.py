@@ -58,6 +58,17 @@ class Scored:
         """P(drift) + P(harm), shape (n,)."""
         return risk_of(self.probabilities)
 
+    @property
+    def unsafe_alike(self) -> NDArray[np.float64]:
+        """For each step, the share that is unsafe of the steps with the same risk, shape (n,).
+
+        Bins of steps sorted by risk count these shares: where equal risks are split, the order of the steps
+        then decides nothing.
+        """
+        _, same, count = np.unique(self.risk, return_inverse=True, return_counts=True)
+        shares: NDArray[np.float64] = (np.bincount(same, self.unsafe) / count)[same]
+        return shares
+
     def judged(self) -> Scored:
         """Return the steps that could be judged."""
         return self.take(np.flatnonzero(~np.isnan(self.risk)))
@@ -178,7 +189,7 @@ def calibration_error(scored: Scored, bins: int = 15) -> float:
     count = len(scored.labels)
     if not count:
         return float("nan")
-    risk, unsafe = scored.risk, scored.unsafe
+    risk, unsafe = scored.risk, scored.unsafe_alike
     parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, count))
     return float(sum(abs(risk[part].sum() - unsafe[part].sum()) for part in parts) / count)
 

@@ -192,7 +192,7 @@ def reliability_figure(scored: Scored, folder: str | Path) -> list[Path]:
     """
     require_matplotlib()
     judged = scored.judged()
-    risk, unsafe = judged.risk, judged.unsafe
+    risk, unsafe = judged.risk, judged.unsafe_alike
     bins = np.array_split(np.argsort(risk, kind="stable"), min(_BINS, max(1, len(risk))))
     table = [_bin(risk[rows], unsafe[rows]) for rows in bins if len(rows)]
     path = Path(folder) / "reliability"
@@ -214,8 +214,8 @@ def reliability_figure(scored: Scored, folder: str | Path) -> list[Path]:
     return files(path, table)
 
 
-def _bin(risk: NDArray[np.float64], unsafe: NDArray[np.bool_]) -> Mapping[str, object]:
-    low, high = wilson(int(unsafe.sum()), len(unsafe))
+def _bin(risk: NDArray[np.float64], unsafe: NDArray[np.float64]) -> Mapping[str, object]:
+    low, high = wilson(float(unsafe.sum()), len(unsafe))
     edges = {"from": float(risk.min()), "to": float(risk.max()), "steps": len(risk)}
     return edges | {"mean_risk": float(risk.mean()), "unsafe": float(unsafe.mean()), "low": low, "high": high}
 

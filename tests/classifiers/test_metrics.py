@@ -53,10 +53,11 @@ def test_by_hand(name: str) -> None:
     [
         ([0.0, 0.0, 1.0, 1.0], 2, 0.0),
         ([1.0, 1.0, 0.0, 0.0], 2, 1.0),
-        ([0.5] * 4, 4, 0.5),
+        ([0.5] * 4, 4, 0.0),
         ([0.5] * 4, 1, 0.0),
+        ([0.2, 0.5, 0.5, 0.9], 4, (0.2 + 0.1) / 4),
     ],
-    ids=["perfect", "upside-down", "undecided-alone", "undecided-together"],
+    ids=["perfect", "upside-down", "undecided-alone", "undecided-together", "some-alike"],
 )
 def test_calibration_error(risks: list[float], bins: int, expected: float) -> None:
     """The error is the gap between the risk and what came true, bin by bin."""
@@ -78,6 +79,15 @@ def test_step_auroc_is_scikit_learns(steps: list[tuple[int, int]]) -> None:
 def test_order_does_not_matter(order: list[int]) -> None:
     """Steps in any order give the same figures."""
     assert figures(EXAMPLE.take(np.array(order))) == pytest.approx(figures(EXAMPLE))
+
+
+def test_order_does_not_matter_among_equal_risks() -> None:
+    """A classifier of few values is as well calibrated in a file of any order."""
+    random = np.random.default_rng(0)
+    risks, labels = random.choice([0.1, 0.3, 0.6], 200), random.choice([N, A, D, H], 200)
+    given_order = scored(labels.tolist(), risks.tolist(), [0] * 200, [0])
+    errors = [calibration_error(given_order.take(np.argsort(key, kind="stable"))) for key in (labels, -labels)]
+    assert errors == pytest.approx([calibration_error(given_order)] * 2)
 
 
 def test_unjudged_steps_are_counted_not_scored() -> None:
