@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
@@ -36,6 +36,7 @@ __all__ = [
     "Share",
     "Timing",
     "by_length",
+    "exceeded_by",
     "follow",
     "onset_errors",
     "summarise",
@@ -260,9 +261,13 @@ def threshold_here(
     readings of "safe", comparable. None if no safe trace was judged.
     """
     found = [case.statistics() for case in cases if case.judged and case.is_safe(reading)]
-    reached = sorted(joint_statistic(one, margins) for one in found)
-    above = int(rate * len(found) + 1e-9)
-    return reached[-1 - above] if above < len(reached) else None
+    return exceeded_by([joint_statistic(one, margins) for one in found], rate) if found else None
+
+
+def exceeded_by(values: Iterable[float], rate: float) -> float:
+    """Return the lowest of these values that at most a share `rate` of them, below 1, exceeds."""
+    found = sorted(values)
+    return found[-1 - int(rate * len(found) + 1e-9)]
 
 
 def by_length(lengths: Sequence[int], raised: Sequence[bool]) -> dict[str, Share]:
