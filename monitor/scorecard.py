@@ -244,12 +244,14 @@ BASELINES: Mapping[str, Callable[[StepClassifier, Sequence[Followed]], Array]] =
 def baseline(name: str, classifier: StepClassifier, cases: Sequence[Followed]) -> Array:
     """Return the risks that a baseline in `BASELINES` gives to the steps, shape (n,).
 
-    They are NaN where the classifier cannot judge what it is asked. Position and length are reversed if
-    that fits the labels better, which flatters them.
+    They are NaN where the classifier cannot judge what it is asked, and for steps that it did not judge: all
+    rows of the table are about the same steps. Position and length are reversed if that fits the labels
+    better, which flatters them.
     """
-    risks = BASELINES[name](classifier, cases)
+    steps = scored(cases)
+    risks = np.where(np.isnan(steps.risk), np.nan, BASELINES[name](classifier, cases))
     if name in ("position only", "length only"):
-        straight = FIGURES["step_auroc"](_with_risk(scored(cases), risks))
+        straight = FIGURES["step_auroc"](_with_risk(steps, risks).judged())
         risks = 1.0 - risks if straight < 0.5 else risks
     return risks
 

@@ -140,8 +140,17 @@ def test_a_classifier_that_fails_has_gaps_and_no_figures() -> None:
     assert card.alarms["0.05"]["false alarms"].total == 0
     assert {count.total for count in card.lengths["0.05"]["labelled safe"].values()} == {0}
     assert card.figures["step_auroc"].value is None
-    assert card.baselines["prompt only"].step_auroc is None
-    assert card.baselines["keyword"].step_auroc is not None
+    assert {one.step_auroc for one in card.baselines.values()} == {None}
+
+
+def test_baselines_are_measured_on_the_steps_that_were_judged() -> None:
+    """A trace that the classifier could not read makes no baseline look better or worse beside it."""
+    unread = trace(6, "xx", "DH", 2)
+    with_gap, without = (
+        scorecard(JUDGE, [follow(JUDGE, one, lenient=True) for one in traces], None, draws=2).baselines
+        for traces in ([*TRACES, unread], TRACES)
+    )
+    assert with_gap == without
 
 
 def test_baselines_read_no_more_than_they_say(cases: list[Followed]) -> None:
