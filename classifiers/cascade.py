@@ -148,7 +148,10 @@ class Escalation:
 
 
 def band_for(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
-    """Return the band around a risk of 0.5 that holds a share of the first classifier's risks.
+    """Return the widest band around a risk of 0.5 that holds at most a share of the first classifier's risks.
+
+    Risks that are equally far from 0.5 are all in the band or all outside: a classifier of few values may
+    leave much of the share unused.
 
     Args:
         risks: risks under the first classifier for representative steps, shape (n,); NaN are left out.
@@ -163,7 +166,8 @@ def band_for(risks: NDArray[np.float64], share: float) -> tuple[float, float]:
             f"a band needs at least one risk, and a share above 0 and at most 1; got {len(known)} risks and "
             f"a share of {share}"
         )
-    half = float(known[max(0, int(np.floor(share * len(known))) - 1)])
+    held = np.searchsorted(known, known, side="right")  # by a band that reaches as far as each
+    half = float(max(known[held <= share * len(known) + 1e-9], default=0.0))
     return 0.5 - half, 0.5 + half
 
 

@@ -89,6 +89,21 @@ def test_a_band_for_a_share(share: float) -> None:
     assert low + high == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("risks", "share", "held"),
+    [
+        ([at / 200 for at in range(100)], 0.29, 29),  # 0.29 · 100 is 28.999999999999996
+        ([0.4] * 60 + [0.1] * 40, 0.7, 60),
+        ([0.4] * 60 + [0.1] * 40, 0.5, 0),
+        ([0.4], 0.5, 0),
+    ],
+)
+def test_a_band_holds_no_more_than_the_share(risks: list[float], share: float, held: int) -> None:
+    """What cannot be paid for is not escalated, even where many risks are equal; what can be is."""
+    low, high = band_for(np.array(risks), share)
+    assert sum(low <= risk <= high for risk in risks) == held
+
+
 @pytest.mark.parametrize(("risks", "share"), [([0.5], 0.0), ([0.5], 1.5), ([np.nan], 0.5)])
 def test_no_band(risks: list[float], share: float) -> None:
     """Without risks, or with a share that cannot be, there is no band."""
