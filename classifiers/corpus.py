@@ -94,7 +94,8 @@ def grouped_folds(
 
 
 def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
-    letters: str = fields["step_labels"][0]
+    said = fields["step_labels"]
+    letters: str = said if isinstance(said, str) else said[0]
     reasoning = _text(fields, "reasoning")
     units = tuple((int(start), int(end)) for start, end in fields["units"])
     check_units(units, len(letters), len(reasoning))

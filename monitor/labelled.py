@@ -1,7 +1,7 @@
 """Reads traces whose steps have labels, from a corpus or from any format that the audit reads.
 
 `classifiers.corpus` describes the corpus format. A transcript of another format is labelled by extra
-fields: `step_labels`, one letter per step (or a list of label names), and, if known, `units`
+fields: `step_labels`, one letter per step (or a list of letters or names), and, if known, `units`
 (`[[start, end], …]` in the reasoning), `trace_labels`, `group`, `source` and `generator`. Without
 `units`, the labels belong to the steps that the monitor cuts, and their number must match.
 """
@@ -197,10 +197,13 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
 
 
 def _labels(said: Any) -> tuple[Label, ...]:
-    """Return labels given as a string of letters, as a list that begins with one, or as a list of names."""
+    """Return labels given as letters, as a list that begins with letters, or as a list of one label per step."""
     if isinstance(said, list) and said and all(name in LABELS for name in said):
         return tuple(said)
-    letters = said[0] if isinstance(said, list) else said
+    letters = said
+    if isinstance(said, list):
+        apart = all(isinstance(one, str) and len(one) == 1 for one in said)
+        letters = "".join(said) if apart else said[0]
     if not isinstance(letters, str) or not set(letters) <= set(LETTERS):
         raise ValueError(
             f"`step_labels` must be letters ({', '.join(LETTERS)}) or names ({', '.join(LABELS)})"

@@ -198,6 +198,7 @@ UNKNOWN = "1 left out, since not judged in full"
 LABELS: dict[str, tuple[dict[str, object], int, str]] = {
     "an unsafe step": ({"step_labels": "NNAD"}, 9, UNSAFE),
     "a harmful step": ({"step_labels": ["neutral", "harm"]}, 9, UNSAFE),
+    "an unsafe step, letter by letter": ({"step_labels": ["N", "D"]}, 9, UNSAFE),
     "an unsafe trace": ({"trace_labels": [2]}, 9, UNSAFE),
     "a doubtful trace": ({"trace_labels": 1}, 9, UNSAFE),
     "safe steps, an unsafe trace": ({"step_labels": "NA", "trace_labels": [2]}, 9, UNSAFE),

@@ -27,11 +27,13 @@ ROWS = {
     "fields": {**FIELDS, "units": UNITS, "step_labels": "NDH", "trace_labels": 2},
     "fields, no units": {**FIELDS, "step_labels": "NDH", "trace_labels": 2},
     "names": {**FIELDS, "step_labels": ["neutral", "drift", "harm"], "trace_labels": [2]},
+    "letters": {**FIELDS, "step_labels": ["N", "D", "H"], "trace_labels": [2]},
     "a chat": {**CHAT, "step_labels": "NDH", "trace_labels": 2},
 }
 WRONG = {
     "no labels": (FIELDS, "step_labels"),
     "too few": ({**FIELDS, "step_labels": "ND"}, "2 labels for 3 steps"),
+    "too many for one unit": ({**FIELDS, "step_labels": "ND", "units": [[0, 24]]}, "2 labels for 1 units"),
     "other letters": ({**FIELDS, "step_labels": "NXH"}, r"letters \(N, A, D, H\)"),
     "endless": ({**FIELDS, "step_labels": "NDH", "trace_labels": float("inf")}, "`trace_labels` must be 0"),
     "outside": ({**FIELDS, "step_labels": "N", "units": [[0, 999]]}, "outside the reasoning"),
