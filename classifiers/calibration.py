@@ -24,7 +24,7 @@ def temper(rows: Probabilities, temperature: float) -> Probabilities:
 
 
 def fit_temperature(rows: Probabilities, labels: NDArray[np.int64]) -> float:
-    """Return the temperature with the lowest log-loss, between exp(-1.5) and exp(1.5).
+    """Return the temperature with the lowest log-loss, between exp(-1.5) and exp(1.5); 1 if no step was judged.
 
     Args:
         rows: probabilities of held-out steps, shape (n, 4); NaN rows, which were not judged, do not count.
@@ -34,6 +34,8 @@ def fit_temperature(rows: Probabilities, labels: NDArray[np.int64]) -> float:
 
     judged = ~np.isnan(rows).any(axis=1)
     rows, labels = rows[judged], labels[judged]
+    if not len(rows):
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         chosen = temper(rows, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]

@@ -233,7 +233,9 @@ def _card(
             f"| {name.replace('_', ' ')} | {_number(one.value)} | {_number(one.low)} to {_number(one.high)} |"
             for name, one in card.figures.items()
         ]
-    why = "no folds were held out" if card is None else "too few traces are labelled safe"
+        if card.unjudged:
+            lines += ["", f"{card.unjudged:.1%} of the steps were not judged, and are in no figure."]
+    why = "no folds were held out" if card is None else "too few traces labelled safe were judged in full"
     promised = (
         f"It has no calibration, since {why}: make one with `undertow calibrate`."
         if calibration is None

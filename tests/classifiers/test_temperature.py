@@ -29,3 +29,9 @@ def test_a_step_that_was_not_judged_does_not_count() -> None:
     rows, labels = drawn(1.7)
     gaps = np.vstack([rows, np.full((1, 4), np.nan)])
     assert fit_temperature(gaps, np.append(labels, 3)) == fit_temperature(rows, labels)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_without_a_judged_step_nothing_is_changed(count: int) -> None:
+    """There is nothing to fit, so the rows stay as they are."""
+    assert fit_temperature(np.full((count, 4), np.nan), np.zeros(count, np.int64)) == 1.0

@@ -129,6 +129,19 @@ def test_a_safe_trace_that_is_not_judged_whole_is_in_no_calibration(tmp_path: Pa
     assert len(Monitor(tmp_path / "made", false_alarm_rate=0.1).calibration.statistics) == 12
 
 
+def test_a_card_says_how_much_was_not_judged(tmp_path: Path) -> None:
+    """Steps in a language that the classifier does not read: no figures, no calibration, and the reason."""
+    german = "Der Nutzer fragt nach dem Wetter, und ich werde ihm nicht dabei helfen, weil es falsch wäre."
+    texts = [" ".join([german] * len(one.units)) for one in TRACES]
+    places = [at * (len(german) + 1) for at in range(3)]
+    units = tuple((at, at + len(german)) for at in places)
+    traces = [replace(one, reasoning=text, units=units) for one, text in zip(TRACES, texts, strict=True)]
+    make_classifier("lexical", traces, tmp_path / "made", folds=2)
+    card = (tmp_path / "made" / "card.md").read_text(encoding="utf-8")
+    assert "100.0% of the steps were not judged, and are in no figure." in card
+    assert "since too few traces labelled safe were judged in full" in card
+
+
 def test_other_answers_are_another_training(tmp_path: Path) -> None:
     """The folds judged the answers as well: a training with others does not go on from them."""
     make_classifier("lexical", TRACES, tmp_path / "made", folds=0)
