@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def _curve(traces: Sequence[PrefixTrace]) -> Section:
 def _changes(traces: Sequence[PrefixTrace], changes: Sequence[ChangePoint | None]) -> Section:
     clear = [(t, c) for t, c in zip(traces, changes, strict=True) if c is not None and c.p <= CLEAR]
     down = [(t, c) for t, c in clear if c.after < c.before]
-    places = sorted(c.step / len(t.ends) for t, c in down)
+    places = [c.step / len(t.ends) for t, c in down]
     rows = [
         ("answers all alike: no change point", f"{sum(c is None for c in changes):,}"),
         ("a change point, not clear", f"{sum(c is not None for c in changes) - len(clear):,}"),
@@ -130,7 +131,7 @@ def _changes(traces: Sequence[PrefixTrace], changes: Sequence[ChangePoint | None
     if down:
         middle = [c.before for _, c in down], [c.after for _, c in down]
         rows += [
-            ("those to fewer: median place", f"{100 * places[len(places) // 2]:.0f} % of the prefixes"),
+            ("those to fewer: median place", f"{100 * median(places):.0f} % of the prefixes"),
             ("those to fewer: refusals before", f"{100 * float(np.mean(middle[0])):.0f} %"),
             ("those to fewer: refusals after", f"{100 * float(np.mean(middle[1])):.0f} %"),
         ]

@@ -76,6 +76,7 @@ class Prediction:
     """The number of steps asked about and judged by the monitor."""
     hits: int
     traces: int
+    """The number of traces with such a step; the intervals rest on their prompts."""
     auroc: Mapping[str, Estimate]
     """The AUROC of each score."""
     gain: Mapping[str, Estimate]
@@ -95,10 +96,10 @@ def predict(
     prompts = [trace.prompt for trace in traces]
     hit = np.concatenate([hits[keep] for hits, keep in zip(target.hits, kept, strict=True)])
     cluster = np.repeat(np.unique(prompts, return_inverse=True)[1], [int(keep.sum()) for keep in kept])
-    n = len(np.unique(cluster))
+    n, held = len(np.unique(cluster)), sum(bool(keep.any()) for keep in kept)
     if hit.all() or not hit.any():
         nothing = {name: unknown("needs steps of both kinds", n) for name in scores}
-        return Prediction(len(hit), int(hit.sum()), n, nothing, {})
+        return Prediction(len(hit), int(hit.sum()), held, nothing, {})
     draws = draw_prompts(int(cluster.max()) + 1, seed)[:DRAWS, cluster]
     found = {
         name: _auroc(np.concatenate([s[keep] for s, keep in zip(score, kept, strict=True)]), hit, draws)
@@ -108,7 +109,7 @@ def predict(
     return Prediction(
         steps=len(hit),
         hits=int(hit.sum()),
-        traces=n,
+        traces=held,
         auroc={name: percentiles(*one, n) for name, one in found.items()},
         gain={
             name: percentiles(value - v, drawn - d, n) for name, (v, d) in found.items() if name != "monitor"

@@ -187,6 +187,22 @@ def test_the_monitor_is_held_against_position() -> None:
     assert not none.auroc["monitor"].known
 
 
+def test_what_is_counted_are_traces_and_what_is_drawn_are_prompts() -> None:
+    """Three traces of each of five prompts are fifteen traces, and their intervals rest on five prompts."""
+    steps = ["Hm [neutral]. ", "So [neutral]. ", "Go [drift]. ", "On [neutral]. "]
+    traces = [trace("rrrcc", steps, name=str(i % 5)) for i in range(15)]
+    found = predict(traces, step_risks(scripted_monitor(), traces), drops(traces))
+    assert (found.traces, found.auroc["monitor"].n) == (15, 5)
+
+
+def test_the_median_of_an_even_number_of_turns_is_between_the_two() -> None:
+    """Turns after 6 of 20 answers and after 14 are at 50 % in the middle."""
+    traces = [trace("r" * at + "c" * (20 - at), name=str(at)) for at in (6, 14)]
+    rows = {row[0]: row[1] for row in dose_sections(traces, None)[2].rows}
+    assert rows["a clear one, to fewer refusals"] == "2"
+    assert rows["those to fewer: median place"] == "50 % of the prefixes"
+
+
 def test_the_prefix_data(shared: Path, root: Path) -> None:
     """The forced answers of s1.1-7B: refusal falls from about .25 to .06, in the words of the write-up."""
     traces = read_prefixes(shared / "corpus" / "prefixes_train.jsonl.gz")
