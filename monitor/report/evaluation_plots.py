@@ -67,8 +67,9 @@ def _roc(steps: Scored, risks: Mapping[str, NDArray[np.float64]], path: Path) ->
             if not len(alarms):
                 continue
             colour, width = (ORANGE, 1.6) if not table else (BLUE, 0.8)
+            shown = np.maximum(_LOWEST, alarms)
             axes.step(
-                alarms, found, where="post", label=name, color=colour, linestyle=dashes, linewidth=width
+                shown, found, where="post", label=name, color=colour, linestyle=dashes, linewidth=width
             )
             table += [
                 {"name": name, "false_alarms": x, "found": y}
@@ -88,7 +89,7 @@ def _curve(steps: Scored, risk: NDArray[np.float64]) -> tuple[NDArray[np.float64
     if not len(safe) or not len(unsafe):
         return np.empty(0), np.empty(0)
     found = np.append(1.0 - np.searchsorted(unsafe, safe, side="right") / len(unsafe), 1.0)
-    return np.maximum(_LOWEST, np.arange(len(safe) + 1) / len(safe)), found
+    return np.arange(len(safe) + 1) / len(safe), found
 
 
 def _onsets(errors: Sequence[int], path: Path) -> list[Path]:

@@ -201,6 +201,7 @@ def test_figures_are_drawn(cases: list[Followed], tmp_path: Path) -> None:
     errors = {row["error"]: row["traces"] for row in table(tmp_path / "figures" / "onset-errors.csv")}
     assert {error: count for error, count in errors.items() if count != "0"} == {"0": "2", "> 5": "1"}
     roc = [row for row in table(tmp_path / "figures" / "roc.csv") if row["name"] == "scripted"]
+    assert [float(row["false_alarms"]) for row in roc] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert [float(row["found"]) for row in roc] == pytest.approx([0, 2 / 3, 2 / 3, 1])
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert names == {"reliability", "roc", "onset-errors", "groups"}
