@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +77,7 @@ def evaluate(
         if out is not None:
             out.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if figures is not None:
-            _draw(judge, cases, card, promise, figures)
+            _draw(judge, cases, card, promise, rates=rates, folder=figures)
     if json:
         typer.echo(card.model_dump_json(indent=1))
     elif not quiet:
@@ -102,7 +103,13 @@ def _calibration(judge: StepClassifier, given: Path | None) -> tuple[Calibration
 
 
 def _draw(
-    judge: StepClassifier, cases: list[Followed], card: Scorecard, promise: Calibration | None, folder: Path
+    judge: StepClassifier,
+    cases: list[Followed],
+    card: Scorecard,
+    promise: Calibration | None,
+    *,
+    rates: Sequence[float],
+    folder: Path,
 ) -> None:
     from ..monitor.evaluation import onset_errors
     from ..monitor.labelled import scored
@@ -111,10 +118,7 @@ def _draw(
 
     steps = scored(cases)
     risks = {judge.name: steps.risk} | {name: baseline(name, judge, cases) for name in BASELINES}
-    highest = max((float(rate) for rate in card.alarms), default=None)
-    onsets = (
-        onset_errors(cases, [(promise.threshold(highest), promise.margins)] * len(cases))
-        if promise is not None and highest is not None
-        else []
-    )
+    onsets: list[int] = []
+    if promise is not None and (supported := [rate for rate in rates if promise.supports(rate)]):
+        onsets = onset_errors(cases, [(promise.threshold(max(supported)), promise.margins)] * len(cases))
     evaluation_figures(card, steps, risks, onsets, folder)

@@ -281,6 +281,18 @@ def test_calibrate_makes_what_audit_takes(
     assert first["monitor"]["threshold"] in made["statistics"]
 
 
+def test_evaluate_draws_at_the_lowest_rate_that_is_supported(
+    command: Callable[..., int], corpus: Path
+) -> None:
+    """26 safe traces support a rate of 1/27, whose first digits, 0.037037, are a little less."""
+    safe = json.dumps({"reasoning": CALM, "answer": "Yes."})
+    Path("safe.jsonl").write_text(f"{safe}\n" * 26)
+    assert command("calibrate", "safe.jsonl", "--classifier", "scripted") == 0
+    given = ("--classifier", "scripted", "--calibration", "calibration.json", "--rate", str(1 / 27))
+    assert command("evaluate", str(corpus), *given, "--figures", "figures", "--draws", "5", "-q") == 0
+    assert "0,12\n" in Path("figures/onset-errors.csv").read_text().replace("\r", "")
+
+
 def test_report_draws_reliability_of_labelled_verdicts(command: Callable[..., int], corpus: Path) -> None:
     """With labels of the same ids there is one figure more."""
     assert command("audit", str(corpus), "--classifier", "scripted", "--out", "v.jsonl", "-q") == 1
