@@ -40,8 +40,8 @@ class Profile:
         self._counts: NDArray[np.int64] = np.zeros((BINS, _LEVELS), dtype=np.int64)
 
     def add(self, steps: Sequence[StepVerdict], length: int) -> None:
-        """Count one reasoning of `length` characters; skip steps that were not judged."""
-        if not steps or not length:
+        """Count one reasoning of `length` characters; skip steps that were not judged, and one of only those."""
+        if not length or all(step.risk is None for step in steps):
             return
         self.traces += 1
         starts = np.array([step.start for step in steps])

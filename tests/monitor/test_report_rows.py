@@ -234,7 +234,9 @@ def test_what_was_not_judged_is_a_gap_in_the_profile() -> None:
     """A step without a risk is not a step of risk 0."""
     profile = Profile()
     profile.add([step(0, "reasoning", 0, 50, "?"), step(1, "reasoning", 50, 100, "d")], 100)
+    profile.add([step(0, "reasoning", 0, 100, "?")], 100)  # only its answer was judged: it is in no curve
     assert profile.quantile(0.5) == [None] * (BINS // 2) + [0.75] * (BINS // 2)
+    assert profile.traces == 1
 
 
 def test_traces_are_grouped_by_fields_of_few_values() -> None:
