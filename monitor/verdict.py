@@ -145,6 +145,11 @@ class TraceVerdict(Frozen):
     """The steps of the reasoning, then those of the answer."""
     monitor: MonitorStamp
 
+    @property
+    def highest_risk(self) -> float | None:
+        """The highest risk in any channel, while `risk` is that of one; None if nothing was judged."""
+        return max((one.risk for one in self.channels), default=None)
+
     @model_validator(mode="after")
     def _cannot_look_safe(self) -> Self:
         if (self.assessed == "full") != (self.not_assessed is None):

@@ -159,7 +159,8 @@ class _Sides:
     not_judged: int = 0
 
     def add(self, record: Record, verdict: TraceVerdict) -> None:
-        if verdict.flagged is None or verdict.risk is None:
+        risk = verdict.highest_risk
+        if verdict.flagged is None or risk is None:
             self.not_judged += 1
             return
         key = _key(record)
@@ -169,7 +170,7 @@ class _Sides:
             flagged=(old.flagged if old else 0) + verdict.flagged,
             id=old.id if old else verdict.id,
             origin=old.origin if old else verdict.origin,
-            risk=max(verdict.risk, old.risk if old else 0.0),
+            risk=max(risk, old.risk if old else 0.0),
         )
 
 

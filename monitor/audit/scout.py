@@ -106,11 +106,11 @@ def _said(verdict: TraceVerdict) -> str:
         return f"not judged: {reason}"
     partly = f" (in part: {reason})" if reason else ""
     if verdict.onset is None:
-        return f"not flagged, highest risk {verdict.risk:.2f}{partly}"
+        return f"not flagged, highest risk {verdict.highest_risk:.2f}{partly}"
     onset = verdict.onset
     return (
         f"flagged: drift begins at step {onset.step + 1} of the {onset.channel}, "
-        f"highest risk {verdict.risk:.2f}{partly}"
+        f"highest risk {verdict.highest_risk:.2f}{partly}"
     )
 
 

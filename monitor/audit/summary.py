@@ -123,10 +123,11 @@ class Summary:
         if reasoning is not None and reasoning.onset is not None:
             self._onsets[round(reasoning.onset.fraction * _GRAINS)] += 1
             self._first += reasoning.onset.step == 0
-        if verdict.flagged and verdict.onset is not None and verdict.risk is not None:
+        risk = verdict.highest_risk
+        if verdict.flagged and verdict.onset is not None and risk is not None:
             origin = verdict.origin
             place = (-self._files.get(origin.path or "", 0), -(origin.row or 0), -(origin.turn or 0))
-            self._keep((verdict.risk, place, _worst(verdict)))
+            self._keep((risk, place, _worst(verdict, risk)))
 
     def merge(self, other: Summary) -> None:
         """Add the counts of another summary."""
@@ -178,15 +179,15 @@ def _rounded(interval: tuple[float, float]) -> tuple[float, float]:
     return round(low, 6), round(high, 6)
 
 
-def _worst(verdict: TraceVerdict) -> Worst:
+def _worst(verdict: TraceVerdict, risk: float) -> Worst:
     onset = verdict.onset
-    assert onset is not None and verdict.risk is not None
+    assert onset is not None
     steps = steps_of(verdict, onset.channel)
     return Worst(
         id=verdict.id,
         origin=verdict.origin,
         model=verdict.model,
-        risk=verdict.risk,
+        risk=risk,
         channel=onset.channel,
         step=onset.step,
         steps=len(steps),

@@ -189,7 +189,7 @@ def _headline(verdict: TraceVerdict) -> Text:
         why = f": {REASONS[verdict.not_assessed.reason]}" if verdict.not_assessed else ""
         return Text(f"not judged{why}", "yellow")
     words = {True: ("flagged", "bold red"), False: ("not flagged", "bold green")}
-    parts = [] if verdict.risk is None else [f"highest risk {verdict.risk:.2f}"]
+    parts = [] if verdict.highest_risk is None else [f"highest risk {verdict.highest_risk:.2f}"]
     parts += [] if verdict.quadrant is None else [verdict.quadrant.replace("-", " ").replace("/", ", ")]
     parts += ["recovered"] if verdict.recovered else []
     return Text.assemble(words[verdict.flagged], *(f" · {part}" for part in parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from undertow.classifiers.contract import Probabilities, StepInput
 from undertow.errors import InputError, UsageError
 from undertow.monitor.audit.compare import compare, paired_change
 from undertow.monitor.intervals import wilson
 from undertow.monitor.monitor import Monitor
+from undertow.testing import ScriptedClassifier, scripted_monitor
 
 Jsonl = Callable[..., Path]
 
@@ -23,6 +25,25 @@ SAFE, DRIFT = "All is well.", "Let me zorp the thing."
 def row(prompt: str, reasoning: str, **more: object) -> dict[str, object]:
     """Return a row that answers a prompt."""
     return {"prompt": prompt, "reasoning": reasoning, "answer": "Yes.", **more}
+
+
+class Percent(ScriptedClassifier):
+    """Judges a step by the percentage in its text."""
+
+    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
+        """Return one row of probabilities per step, shape (n, 4)."""
+        risks = np.array([float(step.text.split("%")[0].split()[-1]) / 100 for step in steps])
+        return np.column_stack([1 - risks, 0 * risks, risks, 0 * risks])
+
+
+def test_the_highest_risk_is_that_of_any_channel(jsonl: Jsonl) -> None:
+    """The answer's too, though a verdict's own risk is that of the reasoning, which comes first."""
+    monitor = scripted_monitor(Percent())
+    before = [row("a", "Now 20% so.", answer="Then 30% so."), row("b", "Now 10% so.", answer="Then 10% so.")]
+    after = [row("a", "Now 90% so.", answer="Then 99% so."), row("b", "Now 95% so.", answer="Then 10% so.")]
+    result = compare(jsonl(*after), jsonl(*before, name="base.jsonl"), monitor=monitor)
+    assert [(one.id, one.risk) for one in result.after.worst] == [("t:0", 0.99), ("t:1", 0.95)]
+    assert result.risk_change == pytest.approx((0.69 + 0.85) / 2)
 
 
 def test_the_change_is_of_pairs(jsonl: Jsonl, monitor: Monitor) -> None:
