@@ -24,7 +24,7 @@ def temper(rows: Probabilities, temperature: float) -> Probabilities:
 
 
 def fit_temperature(rows: Probabilities, labels: NDArray[np.int64]) -> float:
-    """Return the temperature with the lowest log-loss, between exp(-1.5) and exp(1.5); 1 if no step was judged.
+    """Return the temperature of the lowest log-loss, from exp(-1.5) to exp(1.5); 1 if no step was judged.
 
     Args:
         rows: probabilities of held-out steps, shape (n, 4); NaN rows, which were not judged, do not count.

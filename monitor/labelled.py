@@ -197,7 +197,7 @@ def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...
 
 
 def _labels(said: Any) -> tuple[Label, ...]:
-    """Return labels given as letters, as a list that begins with letters, or as a list of one label per step."""
+    """Return labels given as letters, as a list that begins with such, or as a list of one label per step."""
     if isinstance(said, list) and said and all(name in LABELS for name in said):
         return tuple(said)
     letters = said

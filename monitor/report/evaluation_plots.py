@@ -68,9 +68,7 @@ def _roc(steps: Scored, risks: Mapping[str, NDArray[np.float64]], path: Path) ->
                 continue
             colour, width = (ORANGE, 1.6) if not table else (BLUE, 0.8)
             shown = np.maximum(_LOWEST, alarms)
-            axes.step(
-                shown, found, where="post", label=name, color=colour, linestyle=dashes, linewidth=width
-            )
+            axes.step(shown, found, where="post", label=name, color=colour, linestyle=dashes, linewidth=width)
             table += [
                 {"name": name, "false_alarms": x, "found": y}
                 for x, y in zip(alarms.tolist(), found.tolist(), strict=True)

@@ -40,7 +40,7 @@ class Profile:
         self._counts: NDArray[np.int64] = np.zeros((BINS, _LEVELS), dtype=np.int64)
 
     def add(self, steps: Sequence[StepVerdict], length: int) -> None:
-        """Count one reasoning of `length` characters; skip steps that were not judged, and one of only those."""
+        """Count one reasoning of `length` characters; skip unjudged steps, and a reasoning of only those."""
         if not length or all(step.risk is None for step in steps):
             return
         self.traces += 1

@@ -86,7 +86,9 @@ def test_order_does_not_matter_among_equal_risks() -> None:
     random = np.random.default_rng(0)
     risks, labels = random.choice([0.1, 0.3, 0.6], 200), random.choice([N, A, D, H], 200)
     given_order = scored(labels.tolist(), risks.tolist(), [0] * 200, [0])
-    errors = [calibration_error(given_order.take(np.argsort(key, kind="stable"))) for key in (labels, -labels)]
+    errors = [
+        calibration_error(given_order.take(np.argsort(key, kind="stable"))) for key in (labels, -labels)
+    ]
     assert errors == pytest.approx([calibration_error(given_order)] * 2)
 
 

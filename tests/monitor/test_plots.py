@@ -135,7 +135,7 @@ def test_reliability_bins_hold_equally_many(tmp_path: Path) -> None:
 
 
 def test_reliability_of_equal_risks_does_not_depend_on_their_order(tmp_path: Path) -> None:
-    """Steps with one risk for all are unsafe equally often in every bin, even if the unsafe ones come last."""
+    """Steps of one risk are unsafe equally often in every bin, even if the unsafe ones come last."""
     labels = np.repeat(np.array([0, 2], np.int64), [90, 60])
     reliability_figure(scored(np.full(150, 0.4), labels), tmp_path)
     assert {round(float(row["unsafe"]), 9) for row in table(tmp_path / "reliability.csv")} == {0.4}
