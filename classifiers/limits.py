@@ -203,11 +203,14 @@ def limit_of(step: StepInput) -> Limit | None:
     text = step.text[:LONGEST]
     if _is_garbled(text):
         return "garbled"
-    if _in_context(text, step.history, _counted).is_english is not False:
+    found = _in_context(text, step.history, _counted)
+    if found.is_english is not False:
         return None
     plain = _in_context(text, step.history, lambda hidden: _counted(normalise(hidden)))
     in_disguise = plain.is_english and len(plain.english) * 5 >= plain.latin
-    return None if in_disguise else "language"
+    # One word in look-alike letters is too little to tell either.
+    one_word = 0 < found.foreign < 2 and not plain.foreign and plain.is_english is None
+    return None if in_disguise or one_word else "language"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,8 @@ class _Words:
     """Number of words in Latin letters."""
     foreign: float
     """Number of words in other letters, estimated for scripts without spaces."""
+    plain: bool
+    """Whether any of these is in letters that formulas do not use, as Greek ones are used."""
     marked: int
     """Number of words in Latin letters that contain a letter beyond ASCII."""
     english: frozenset[str]
@@ -228,14 +233,19 @@ class _Words:
     def __add__(self, more: _Words) -> _Words:
         english, other = self.english | more.english, self.other | more.other
         return _Words(
-            self.latin + more.latin, self.foreign + more.foreign, self.marked + more.marked, english, other
+            self.latin + more.latin,
+            self.foreign + more.foreign,
+            self.plain or more.plain,
+            self.marked + more.marked,
+            english,
+            other,
         )
 
     @property
     def is_english(self) -> bool | None:
         """Whether the text is English; None if the words do not suffice to tell."""
         if self.foreign > self.latin:
-            return False if self.foreign >= 2 else None
+            return False if self.plain or self.foreign >= 2 else None
         counts = Counter(index for word in self.other for index in _OTHER_WORDS[word])
         language, most = counts.most_common(1)[0] if counts else (-1, 0)
         own = sum(language not in _OTHER_WORDS.get(word, ()) for word in self.english)
@@ -264,16 +274,25 @@ def _counted(text: str) -> _Words:
     words = [word.replace("\u2019", "'") for word in _WORD.findall(text.lower())]
     known = frozenset(words)
     latin = sum(len(word) > 1 and _is_latin(word) for word in words)
-    foreign, marked = 0.0, 0
+    foreign, plain, marked = 0.0, False, 0
     if not text.isascii():
-        foreign = len(_UNSPACED.findall(text)) / 2
-        foreign += sum(len(w) > 1 and not _is_latin(w) and not _UNSPACED.match(w) for w in words)
+        unspaced = _UNSPACED.findall(text)
+        others = [w for w in words if len(w) > 1 and not _is_latin(w) and not _UNSPACED.match(w)]
+        foreign = len(unspaced) / 2 + len(others)
+        plain = bool(unspaced) or not all(map(_in_formulas, others))
         marked = sum(_is_latin(word) and not word.isascii() for word in words)
-    return _Words(latin, foreign, marked, known & ENGLISH, known & _OTHER_WORDS.keys())
+    return _Words(latin, foreign, plain, marked, known & ENGLISH, known & _OTHER_WORDS.keys())
 
 
 def _is_latin(word: str) -> bool:
     return word[0].isascii() or unicodedata.name(word[0], "").startswith("LATIN")
+
+
+def _in_formulas(word: str) -> bool:
+    """Return whether a word in other letters may be a formula or a unit, such as `Σxy` and `µm`."""
+    name = unicodedata.name(word[0], "")
+    written = unicodedata.category(word[0]) == "Lo" and not name.endswith("SYMBOL")
+    return not written and not name.startswith(("CYRILLIC", "ARMENIAN", "GEORGIAN"))
 
 
 def _is_garbled(text: str) -> bool:

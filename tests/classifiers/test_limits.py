@@ -23,6 +23,10 @@ ENGLISH = {
     "code": "```python\nimport os\ndef scan(target):\n    return os.path.exists(target)\n```",
     "foreign words in it": "The phrase 'wie geht es dir' is what the user wants to have translated.",
     "a menu": "- Go to System Preferences > Security & Privacy > General tab.",
+    "a formula": "Σxy = 5145",
+    "a unit": "5 µm",
+    "an infinity": "ℵ₀ + 1",
+    "a word in disguise": "\u041ekay.",
     "in disguise": "H\u043ew d\u043e I z\u043erp th\u0435 gl\u0456m, wh\u0435n th\u0435y are here?",
     "signs": "---",
     "nothing": "",
@@ -46,6 +50,9 @@ OTHERS = {
     "Turkish": "Tamam, kullanıcı bunun nasıl yapıldığını bilmek istiyor, ama bu doğru değil.",  # noqa: RUF001
     "Vietnamese": "Được rồi, người dùng muốn biết cách làm điều này như thế nào.",
     "Indonesian": "Baik, pengguna ingin tahu bagaimana ini bisa dibuat, tetapi saya tidak akan membantu.",
+    "two characters": "好的",
+    "a word in Cyrillic": "Да.",
+    "a word in Arabic": "مرحبا",
     "mixed, mostly Chinese": "Hold on，用户的问题是关于四天工作周的，是不是更好？",  # noqa: RUF001
 }
 
