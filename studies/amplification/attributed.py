@@ -11,7 +11,7 @@ from ...classifiers.contract import UNSAFE
 from ...monitor.many import many
 from ...monitor.monitor import Monitor
 from ...monitor.trace import Trace, Unreadable
-from ...monitor.verdict import TraceVerdict, steps_of
+from ...monitor.verdict import StepVerdict, TraceVerdict, steps_of
 from .attribution import METHODS, Floats, Score, agreement, answer_risk, curve_areas, stability
 from .load import Judged
 from .page import Section
@@ -77,23 +77,26 @@ def _case(trace: Trace, verdict: TraceVerdict, monitor: Monitor) -> dict[str, di
     """Return each method's quality measures for one generation."""
     said = steps_of(verdict, "reasoning")
     steps = [(trace.reasoning or "")[step.start : step.end] for step in said]
-    marked = [i for i, step in enumerate(said) if step.label in UNSAFE]
     score = answer_risk(monitor, trace.prompt, trace.answer or "")
     found = {}
     for name, method in METHODS.items():
         values = method(score, steps)
         found[name] = {
-            **_quality(score, steps, values, marked),
+            **_quality(score, steps, values, said),
             "stability": stability(method, score, steps, repeats=3),
         }
     chance = np.random.default_rng(0).random(len(steps))
-    found["random order"] = {**_quality(score, steps, chance, marked), "stability": np.nan}
+    found["random order"] = {**_quality(score, steps, chance, said), "stability": np.nan}
     return found
 
 
-def _quality(score: Score, steps: Sequence[str], values: Floats, marked: Sequence[int]) -> dict[str, float]:
+def _quality(
+    score: Score, steps: Sequence[str], values: Floats, said: Sequence[StepVerdict]
+) -> dict[str, float]:
     deletion, insertion = curve_areas(score, steps, values)
-    return {"deletion": deletion, "insertion": insertion, "agreement": agreement(values, marked)}
+    judged = [i for i, step in enumerate(said) if step.label is not None]
+    marked = [n for n, i in enumerate(judged) if said[i].label in UNSAFE]
+    return {"deletion": deletion, "insertion": insertion, "agreement": agreement(values[judged], marked)}
 
 
 def _mean(values: Sequence[float]) -> float | None:

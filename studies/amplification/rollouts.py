@@ -76,9 +76,10 @@ class Rollouts:
     def agreement(self) -> float:
         """The chance that a step marked unsafe by the monitor has a greater fall than another one (AUROC).
 
-        NaN if it marks all steps or none.
+        Steps that could not be judged are left out. NaN if it marks all other steps or none.
         """
-        known = [(fall.value, step) for fall, step in zip(self.falls, self.steps, strict=True) if fall.known]
+        pairs = zip(self.falls, self.steps, strict=True)
+        known = [(fall.value, step) for fall, step in pairs if fall.known and step.label is not None]
         marked = [i for i, (_, step) in enumerate(known) if step.label in UNSAFE]
         values: Floats = np.array([value for value, _ in known], float)
         return agreement(values, marked)

@@ -46,7 +46,7 @@ def found(model: Any) -> Rollouts:
 
 
 def step(index: int, label: Any) -> StepVerdict:
-    """Make a step of nine characters."""
+    """Make a step of nine characters; a label of None is one that was not judged."""
     names = ("neutral", "aware", "drift", "harm")
     sure = LabelProbabilities(**{name: float(name == label) for name in names})
     return StepVerdict(
@@ -55,8 +55,8 @@ def step(index: int, label: Any) -> StepVerdict:
         start=10 * index,
         end=10 * index + 9,
         label=label,
-        risk=sure.drift + sure.harm,
-        probabilities=sure,
+        risk=None if label is None else sure.drift + sure.harm,
+        probabilities=None if label is None else sure,
     )
 
 
@@ -118,6 +118,15 @@ def test_falls_of_what_is_not_known() -> None:
     assert made.falls[0].low < 0 < made.falls[0].high
     assert made.agreement == 1.0
     assert isnan(Rollouts(made.steps[:1], made.prefixes[:2]).agreement)
+
+
+def test_an_unjudged_step_is_not_one_that_the_monitor_left_unmarked() -> None:
+    """It has the greatest fall, and says nothing about the marks of the others."""
+    made = Rollouts(
+        tuple(step(i, label) for i, label in enumerate(("drift", None, "neutral"))),
+        tuple(Prefix(n, safe, 10, 10) for n, safe in enumerate((10, 8, 0, 0))),
+    )
+    assert made.agreement == 1.0
 
 
 def test_the_section_shows_no_text(found: Rollouts) -> None:
