@@ -49,6 +49,9 @@ Method: TypeAlias = Callable[[Score, Sequence[str]], Floats]
 
 MASK = "…"
 
+FIRST = 5
+"""How many of the answer's steps are judged for its risk."""
+
 
 def leave_one_out(score: Score, steps: Sequence[str]) -> Floats:
     """Return how much the score falls without each step, shape (steps,)."""
@@ -113,24 +116,16 @@ def agreement(attribution: Floats, planted: Sequence[int]) -> float:
     return float(above / (positives * (len(hit) - positives)))
 
 
-def stability(
-    method: Method,
-    score: Score,
-    steps: Sequence[str],
-    *,
-    repeats: int = 10,
-    share: float = 0.1,
-    seed: int = 0,
-) -> float:
-    """Return how similar the attribution stays when a random share of the steps is left out.
+def stability(method: Method, score: Score, steps: Sequence[str], *, repeats: int = 10) -> float:
+    """Return how similar the attribution stays when a random tenth of the steps is left out.
 
     This is the mean rank correlation (Spearman) over the remaining steps; NaN if an attribution gives
     all steps the same value.
     """
     whole = method(score, steps)
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(0), []
     for _ in range(repeats):
-        stay = np.sort(rng.permutation(len(steps))[max(1, round(share * len(steps))) :])
+        stay = np.sort(rng.permutation(len(steps))[max(1, round(len(steps) / 10)) :])
         again = method(score, [steps[i] for i in stay])
         found.append(_spearman(whole[stay], again))
     return float(np.mean(found)) if found else float("nan")
@@ -143,7 +138,7 @@ def _spearman(one: Floats, other: Floats) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def answer_risk(monitor: Monitor, prompt: str, answer: str, *, first: int = 5) -> Score:
+def answer_risk(monitor: Monitor, prompt: str, answer: str) -> Score:
     """Return the monitor's score: the highest risk of the answer's first steps, read after the reasoning.
 
     A classifier sees the last `HISTORY` steps before a step, so only the end of a long reasoning
@@ -153,12 +148,11 @@ def answer_risk(monitor: Monitor, prompt: str, answer: str, *, first: int = 5) -
         monitor: The monitor that judges.
         prompt: The request.
         answer: The answer, which stays the same while the reasoning is changed.
-        first: How many of the answer's steps are judged.
 
     Raises:
         UsageError: The answer has no steps.
     """
-    said = [step.text for step in segment(answer, monitor.segmenter)[:first]]
+    said = [step.text for step in segment(answer, monitor.segmenter)[:FIRST]]
     if not said:
         raise UsageError("an answer without text has no risk to attribute")
 

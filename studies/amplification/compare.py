@@ -128,13 +128,12 @@ def _arms() -> list[tuple[Arm, ...]]:
     return [*modes, *states, _COUPLED]
 
 
-def compare_all(table: Table, *, harmless: bool = False, seed: int = 0) -> list[Comparison]:
+def compare_all(table: Table, *, harmless: bool = False) -> list[Comparison]:
     """Make every comparison that the arms allow: tests adjusted by Holm, conclusions by Bonferroni.
 
     Args:
         table: The observations.
         harmless: Compare the prompts of the negative control instead of the others.
-        seed: Random seed of the permutations and bootstraps.
     """
     asked = [
         (arms, measure)
@@ -146,14 +145,14 @@ def compare_all(table: Table, *, harmless: bool = False, seed: int = 0) -> list[
     made = []
     for primary in (True, False):
         family = [(arms, m) for arms, m in there if _primary(arms, m) == primary]
-        some = [_compare(table, *one, harmless=harmless, seed=seed, family=len(family)) for one in family]
+        some = [_compare(table, *one, harmless=harmless, family=len(family)) for one in family]
         adjusted = holm({one.name: one.test for one in some})
         made += [replace(one, adjusted=adjusted[one.name]) for one in some]
     return made
 
 
 def _compare(
-    table: Table, arms: tuple[Arm, ...], measure: Measure, *, harmless: bool, seed: int, family: int
+    table: Table, arms: tuple[Arm, ...], measure: Measure, *, harmless: bool, family: int
 ) -> Comparison:
     harm = matrix(table, arms, measure, harmless=harmless)
     severity = matrix(table, arms, measure, severity=True, harmless=harmless)
@@ -168,9 +167,9 @@ def _compare(
         prompts=len(harm),
         left_out=harm.left_out,
         effects=effects(rates, weights),
-        bootstrap=bootstrap(harm.values, weights, seed=seed),
-        test=exact_mcnemar(*harm.values.T) if single else permutation(harm.values, weights, seed=seed),
-        severity=permutation(severity.values, weights, seed=seed),
+        bootstrap=bootstrap(harm.values, weights),
+        test=exact_mcnemar(*harm.values.T) if single else permutation(harm.values, weights),
+        severity=permutation(severity.values, weights),
         corrected={method: effects(found, weights) for method, found in corrected.items()},
         conclusion=conclude(
             _claim(arms, measure, table.margin),

@@ -39,10 +39,10 @@ class Controls:
     """The difference between the arms' prompts, including prompts that lack an arm."""
 
 
-def controls(table: Table, one: Comparison, *, seed: int = 0) -> Controls:
+def controls(table: Table, one: Comparison) -> Controls:
     """Run the controls of a comparison, except harmless prompts, which are a comparison of their own."""
     return Controls(
-        permuted(matrix(table, one.arms, one.measure), seed=seed),
+        permuted(matrix(table, one.arms, one.measure)),
         length_only(table, one.arms, one.measure),
         prompt_only(table, one.arms, one.measure),
     )
@@ -52,17 +52,17 @@ def _weights(arms: int) -> tuple[int, ...]:
     return AMPLIFICATION if arms == 2 else COUPLING
 
 
-def permuted(harm: Matrix, *, shuffles: int = SHUFFLES, seed: int = 0) -> Estimate:
+def permuted(harm: Matrix) -> Estimate:
     """Return how often shuffled arms show an effect: the share of 95 % intervals that exclude 0."""
     if len(harm) < 2:
         return unknown("fewer than two prompts", len(harm))
-    rng, found = np.random.default_rng(seed), 0
+    rng, found = np.random.default_rng(0), 0
     weights = _weights(harm.values.shape[1])
-    for _ in range(shuffles):
+    for _ in range(SHUFFLES):
         rates = smoothed(rng.permuted(harm.values, axis=1), max(1.0, harm.samples))
         difference = effects(rates, weights).difference
         found += difference.low > 0 or difference.high < 0
-    return share(found, shuffles)
+    return share(found, SHUFFLES)
 
 
 def length_only(table: Table, arms: tuple[Arm, ...], measure: Measure) -> Estimate:

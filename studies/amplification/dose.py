@@ -72,9 +72,7 @@ def _trace(row: Any, number: int) -> PrefixTrace:
     return PrefixTrace(name, str(row.get("prompt") or name), reasoning, ends, refused)
 
 
-def curve(
-    traces: Sequence[PrefixTrace], bins: int = 10, *, by: str = "characters", seed: int = 0
-) -> list[Estimate]:
+def curve(traces: Sequence[PrefixTrace], bins: int = 10, *, by: str = "characters") -> list[Estimate]:
     """Return P(refuse | prefix) by the share of the reasoning that the prefix holds.
 
     Prefixes are pooled within a bin; the interval is from a bootstrap over prompts. The two
@@ -84,7 +82,6 @@ def curve(
         traces: The traces.
         bins: The number of equal parts of the relative position; each includes its lower end.
         by: The unit of position: `characters`, or `steps` (the prefix's number).
-        seed: Random seed of the bootstrap.
     """
     hits, counts = np.zeros((2, len(traces), bins))
     for row, trace in enumerate(traces):
@@ -93,15 +90,15 @@ def curve(
         place = (position[inside] * bins).astype(int)
         np.add.at(counts[row], place, 1)
         np.add.at(hits[row], place, np.array(trace.refused, float)[inside])
-    return _shares(hits, counts, [trace.prompt for trace in traces], seed)
+    return _shares(hits, counts, [trace.prompt for trace in traces])
 
 
-def first_and_last(traces: Sequence[PrefixTrace], seed: int = 0) -> list[Estimate]:
+def first_and_last(traces: Sequence[PrefixTrace]) -> list[Estimate]:
     """Return P(refuse) without any reasoning (from empty first prefixes), and after all of it."""
     hits = np.array([[trace.refused[0], trace.refused[-1]] for trace in traces], float)
     empty = [trace.ends[0] == 0 for trace in traces]
     counts = np.array([[bare, 1.0] for bare in empty])
-    return _shares(hits * counts, counts, [trace.prompt for trace in traces], seed)
+    return _shares(hits * counts, counts, [trace.prompt for trace in traces])
 
 
 def _position(trace: PrefixTrace, by: str) -> Floats:
@@ -110,13 +107,13 @@ def _position(trace: PrefixTrace, by: str) -> Floats:
     return np.array(trace.ends) / max(1, len(trace.reasoning))
 
 
-def _shares(hits: Floats, counts: Floats, prompts: Sequence[str], seed: int) -> list[Estimate]:
+def _shares(hits: Floats, counts: Floats, prompts: Sequence[str]) -> list[Estimate]:
     """Return pooled shares by column, shape (traces, columns), with bootstrap intervals over prompts."""
     names, of = np.unique(prompts, return_inverse=True)
     by_prompt = [np.zeros((len(names), hits.shape[1])) for _ in range(2)]
     for total, part in zip(by_prompt, (hits, counts), strict=True):
         np.add.at(total, of, part)
-    weights = draw_prompts(len(names), seed)
+    weights = draw_prompts(len(names))
     with np.errstate(invalid="ignore"):
         drawn = (weights @ by_prompt[0]) / (weights @ by_prompt[1])
     return [
@@ -127,9 +124,9 @@ def _shares(hits: Floats, counts: Floats, prompts: Sequence[str], seed: int) -> 
     ]
 
 
-def draw_prompts(prompts: int, seed: int) -> Floats:
+def draw_prompts(prompts: int) -> Floats:
     """Return how often each prompt is drawn, shape (resamples, prompts)."""
-    drawn = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), RESAMPLES)
+    drawn = np.random.default_rng(0).multinomial(prompts, np.full(prompts, 1 / prompts), RESAMPLES)
     return drawn.astype(float)
 
 

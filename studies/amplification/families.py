@@ -33,8 +33,8 @@ def holm(tests: Mapping[str, Test]) -> dict[str, Test]:
     }
 
 
-def family_level(comparisons: int, level: float = 0.95) -> float:
-    """Return the level that each interval needs for all of them to hold together (Bonferroni).
+def family_level(comparisons: int) -> float:
+    """Return the level that each interval needs for all of them to hold together at 95 % (Bonferroni).
 
     Holm's procedure has no simple intervals; these are never less conservative than its tests.
 
@@ -43,7 +43,7 @@ def family_level(comparisons: int, level: float = 0.95) -> float:
     """
     if comparisons < 1:
         raise UsageError("a family has at least one comparison")
-    return 1 - (1 - level) / comparisons
+    return 1 - (1 - 0.95) / comparisons
 
 
 def equivalence(rates: Rates, margin: float, weights: tuple[int, ...] = AMPLIFICATION) -> Test:

@@ -87,7 +87,7 @@ class Answers:
         return len(shares) < len(self.design) or min(shares) == 0 or max(shares) == 1
 
 
-def population_averaged(answers: Answers, level: float = 0.95) -> dict[str, Estimate]:
+def population_averaged(answers: Answers) -> dict[str, Estimate]:
     """Estimate the odds ratios over all prompts.
 
     Returns:
@@ -97,7 +97,7 @@ def population_averaged(answers: Answers, level: float = 0.95) -> dict[str, Esti
     names, prompts = list(answers.design), len(np.unique(answers.prompt))
     method = "GEE, exchangeable within prompts"
     if answers.separated:
-        return _none(names, f"{method}: a cell is all or nothing", prompts, level)
+        return _none(names, f"{method}: a cell is all or nothing", prompts)
     model = GEE(
         answers.harm,
         np.column_stack(list(answers.design.values())),
@@ -108,24 +108,18 @@ def population_averaged(answers: Answers, level: float = 0.95) -> dict[str, Esti
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # without convergence the errors are not finite: checked below
         fit = model.fit(cov_type="bias_reduced")
-    t = float(stats.t.ppf((1 + level) / 2, prompts - 1))
-    return _odds_ratios(
-        names, np.asarray(fit.params), t * np.asarray(fit.bse), method=method, n=prompts, level=level
-    )
+    t = float(stats.t.ppf(0.975, prompts - 1))
+    return _odds_ratios(names, np.asarray(fit.params), t * np.asarray(fit.bse), method=method, n=prompts)
 
 
-def within_prompt(
-    answers: Answers, level: float = 0.95, *, groups: int = 10, shuffle: int = 0
-) -> dict[str, Estimate]:
+def within_prompt(answers: Answers, *, groups: int = 10) -> dict[str, Estimate]:
     """Estimate the odds ratios for the same prompt, with prompts and seeds as random effects.
 
     This takes `groups` + 1 fits, about a second each for a few hundred answers.
 
     Args:
         answers: The judged answers.
-        level: The confidence level.
         groups: The number of groups of prompts that the jackknife leaves out in turn.
-        shuffle: Random seed for assigning prompts to groups.
 
     Returns:
         As `population_averaged`.
@@ -138,13 +132,13 @@ def within_prompt(
     if prompts < groups:
         raise UsageError(f"{prompts} prompts cannot be put into {groups} groups")
     if answers.separated:
-        return _none(names, f"{method}: a cell is all or nothing", prompts, level)
-    group = np.random.default_rng(shuffle).permutation(prompts)[answers.prompt] % groups
+        return _none(names, f"{method}: a cell is all or nothing", prompts)
+    group = np.random.default_rng(0).permutation(prompts)[answers.prompt] % groups
     whole = _fit(answers, np.ones(len(answers.harm), bool))
     left_out = np.array([_fit(answers, group != number) for number in range(groups)])
     spread = (groups - 1) / groups * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0)
-    t = float(stats.t.ppf((1 + level) / 2, groups - 1))
-    return _odds_ratios(names, whole, t * np.sqrt(spread), method=method, n=prompts, level=level)
+    t = float(stats.t.ppf(0.975, groups - 1))
+    return _odds_ratios(names, whole, t * np.sqrt(spread), method=method, n=prompts)
 
 
 def _fit(answers: Answers, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
@@ -173,16 +167,16 @@ def _indicators(factor: np.ndarray[Any, np.dtype[np.int64]], weight: Floats) -> 
 
 
 def _odds_ratios(
-    names: Sequence[str], logs: Floats, halves: Floats, *, method: str, n: int, level: float
+    names: Sequence[str], logs: Floats, halves: Floats, *, method: str, n: int
 ) -> dict[str, Estimate]:
     """Return every effect except the baseline as an odds ratio."""
     found = {}
     for name, log, half in list(zip(names, logs, halves, strict=True))[1:]:
         known = np.isfinite(log) and np.isfinite(half)
-        estimate = Estimate(float(log), float(log - half), float(log + half), method, n, level)
-        found[name] = estimate.exponentiated() if known else unknown(f"{method}: no fit", n, level)
+        estimate = Estimate(float(log), float(log - half), float(log + half), method, n)
+        found[name] = estimate.exponentiated() if known else unknown(f"{method}: no fit", n)
     return found
 
 
-def _none(names: Sequence[str], why: str, n: int, level: float) -> dict[str, Estimate]:
-    return {name: unknown(why, n, level) for name in names[1:]}
+def _none(names: Sequence[str], why: str, n: int) -> dict[str, Estimate]:
+    return {name: unknown(why, n) for name in names[1:]}

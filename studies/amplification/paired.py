@@ -54,9 +54,7 @@ def exact_mcnemar(on: ArrayLike, off: ArrayLike) -> Test:
     return Test(float(found.pvalue), f"exact McNemar, {more} to {less} discordant", len(np.asarray(on)))
 
 
-def permutation(
-    table: ArrayLike, weights: tuple[int, ...] = AMPLIFICATION, resamples: int = 9999, seed: int = 0
-) -> Test:
+def permutation(table: ArrayLike, weights: tuple[int, ...] = AMPLIFICATION, resamples: int = 9999) -> Test:
     """Test whether swapping arms within prompts makes no difference.
 
     Under the null hypothesis the sign of a prompt's contrast is arbitrary. Exact if there are few prompts,
@@ -67,7 +65,6 @@ def permutation(
         table: Mean harm or severity, shape (prompts, arms).
         weights: The contrast: AMPLIFICATION or COUPLING.
         resamples: The maximum number of random sign patterns.
-        seed: Random seed of the sign patterns.
     """
     differences = np.asarray(table, float) @ np.asarray(weights, float)
     found = stats.permutation_test(
@@ -76,7 +73,7 @@ def permutation(
         permutation_type="samples",
         vectorized=True,
         n_resamples=resamples,
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )
     return Test(float(found.pvalue), "paired permutation over prompts", len(differences))
 
@@ -86,9 +83,7 @@ def bootstrap(
     weights: tuple[int, ...] = AMPLIFICATION,
     scale: Scale = "difference",
     *,
-    level: float = 0.95,
     resamples: int = 1999,
-    seed: int = 0,
 ) -> Estimate:
     """Estimate a contrast with a bootstrap that draws whole prompts, with all their answers.
 
@@ -99,9 +94,7 @@ def bootstrap(
         table: Mean harm or severity, shape (prompts, arms).
         weights: The contrast: AMPLIFICATION or COUPLING.
         scale: The scale of the contrast.
-        level: The confidence level.
         resamples: The number of draws.
-        seed: Random seed of the draws.
     """
     harm = np.asarray(table, float)
 
@@ -119,14 +112,12 @@ def bootstrap(
             paired=True,
             vectorized=True,
             n_resamples=resamples,
-            confidence_level=level,
             method="BCa",
-            rng=np.random.default_rng(seed),
+            rng=np.random.default_rng(0),
         ).confidence_interval
     low, high = float(found.low), float(found.high)
     if not (np.isfinite(low) and np.isfinite(high) and np.isfinite(value) and low < high):
-        return unknown("bootstrap over prompts: the draws do not vary or give no ratio", len(harm), level)
-    logged = Estimate(value, low, high, "bootstrap over prompts, BCa", len(harm), level)
-    if scale == "difference":
-        return logged
-    return Estimate(value, float(np.exp(low)), float(np.exp(high)), logged.method, len(harm), level)
+        return unknown("bootstrap over prompts: the draws do not vary or give no ratio", len(harm))
+    if scale != "difference":
+        low, high = float(np.exp(low)), float(np.exp(high))
+    return Estimate(value, low, high, "bootstrap over prompts, BCa", len(harm))

@@ -83,9 +83,7 @@ class Prediction:
     """The monitor's AUROC minus that of the named score, on the same bootstrap draws."""
 
 
-def predict(
-    traces: Sequence[PrefixTrace], risks: Sequence[Floats], target: Target, *, seed: int = 0
-) -> Prediction:
+def predict(traces: Sequence[PrefixTrace], risks: Sequence[Floats], target: Target) -> Prediction:
     """Compare the monitor's risk with the step's number and its length."""
     kept = [asked & ~np.isnan(risk) for asked, risk in zip(target.asked, risks, strict=True)]
     scores: dict[str, list[Floats]] = {
@@ -100,7 +98,7 @@ def predict(
     if hit.all() or not hit.any():
         nothing = {name: unknown("needs steps of both kinds", n) for name in scores}
         return Prediction(len(hit), int(hit.sum()), held, nothing, {})
-    draws = draw_prompts(int(cluster.max()) + 1, seed)[:DRAWS, cluster]
+    draws = draw_prompts(int(cluster.max()) + 1)[:DRAWS, cluster]
     found = {
         name: _auroc(np.concatenate([s[keep] for s, keep in zip(score, kept, strict=True)]), hit, draws)
         for name, score in scores.items()

@@ -128,16 +128,16 @@ def _log_log(value: float, error: float, n: int) -> Estimate:
     return Estimate(value, low, high, "Kaplan-Meier, log-log", n)
 
 
-def hazard(trajectories: Sequence[Trajectory], bins: int = 10) -> list[Estimate]:
-    """Return, for each part of the reasoning's length, the chance that the drift begins in it.
+def hazard(trajectories: Sequence[Trajectory]) -> list[Estimate]:
+    """Return, for each tenth of the reasoning's length, the chance that the drift begins in it.
 
     This is conditional on its not having begun before. A reasoning that was cut off has no known length
     and is left out. The intervals are Wilson's.
     """
     known = [one for one in trajectories if one.steps and not one.truncated]
-    places = [min(int(one.position * bins), bins - 1) for one in known if one.position is not None]
+    places = [min(int(one.position * 10), 9) for one in known if one.position is not None]
     rates, at_risk = [], len(known)
-    for part in range(bins):
+    for part in range(10):
         begun = places.count(part)
         rates.append(share(begun, at_risk))
         at_risk -= begun

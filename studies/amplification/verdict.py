@@ -130,8 +130,6 @@ def conclude(
     scale: Scale = "difference",
     corrected: Rates | None = None,
     comparisons: int = 1,
-    level: float = 0.95,
-    power: float = 0.8,
 ) -> Conclusion:
     """Decide what rates say about a claim.
 
@@ -144,10 +142,8 @@ def conclude(
         scale: The scale of the claim.
         corrected: The rates corrected for the judge's errors.
         comparisons: The number of claims in the family.
-        level: The confidence level for the family.
-        power: The power that the resolution refers to.
     """
-    each, used = family_level(comparisons, level), corrected or rates
+    each, used = family_level(comparisons), corrected or rates
     testable = scale == "difference" and margin > 0
     return Conclusion(
         claim=claim,
@@ -156,7 +152,6 @@ def conclude(
         estimate=contrast(rates, weights, scale, each),
         corrected=None if corrected is None else contrast(corrected, weights, scale, each),
         equivalence=equivalence(used, margin, weights) if testable else None,
-        power=power,
         across_scales=scales_agree(effects(used, weights, each)),
     )
 
