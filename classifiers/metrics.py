@@ -31,6 +31,9 @@ __all__ = [
     "spread",
 ]
 
+LEVEL = 0.95
+"""The level of the intervals."""
+
 _UNSAFE = [LABELS.index(label) for label in UNSAFE]
 _AWARE = LABELS.index("aware")
 
@@ -88,18 +91,15 @@ def figures(scored: Scored) -> dict[str, float]:
     return values | {"unjudged": 1 - len(judged.labels) / max(1, len(scored.labels))}
 
 
-def intervals(
-    scored: Scored, *, draws: int = 200, level: float = 0.95, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Return a percentile interval for each figure, by a bootstrap over traces.
+def intervals(scored: Scored, *, draws: int = 200, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Return a 95 % percentile interval for each figure, by a bootstrap over traces.
 
     Args:
         scored: The steps; those that could not be judged are left out.
         draws: The number of bootstrap draws.
-        level: The share of draws inside the interval.
         seed: Makes the draws repeatable.
     """
-    return {name: spread(values, level) for name, values in resampled(scored, draws, seed).items()}
+    return {name: spread(values) for name, values in resampled(scored, draws, seed).items()}
 
 
 def resampled(scored: Scored, draws: int = 200, seed: int = 0) -> dict[str, NDArray[np.float64]]:
@@ -116,12 +116,12 @@ def resampled(scored: Scored, draws: int = 200, seed: int = 0) -> dict[str, NDAr
     return {name: np.array([figure(s) for s in samples]) for name, figure in FIGURES.items()}
 
 
-def spread(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval that holds a share `level` of the values; NaN are left out."""
+def spread(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the percentile interval that holds 95 % of the values; NaN are left out."""
     known = values[~np.isnan(values)]
     if not known.size:
         return (float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return (float(low), float(high))
 
 

@@ -70,7 +70,7 @@ def evaluate(
     escalation = Escalation(judge)
     with counting(shown=not quiet) as advance, writable():
         for number, trace in enumerate(traces, 1):
-            cases.append(follow(judge, trace, lenient=True))
+            cases.append(follow(judge, trace))
             if advance is not None:
                 advance(number, len(traces))
         card = scorecard(judge, cases, promise, rates, draws, escalated=escalation.share)

@@ -40,9 +40,9 @@ def show(result: AuditResult, written: Sequence[Path] = (), console: Console | N
     console.print(Padding(Group(*parts), (1, 2)))
 
 
-def show_change(comparison: Comparison, console: Console | None = None) -> None:
+def show_change(comparison: Comparison) -> None:
     """Print what changed from one audit to another, without any text of a trace."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     low, high = (f"{100 * end:+.1f}" for end in comparison.interval)
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim", no_wrap=True)

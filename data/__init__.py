@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 
-__all__ = ["labels_guide", "sample", "samples"]
+__all__ = ["sample", "samples"]
 
 _HERE = Path(str(files(__package__)))
 _TRANSCRIPTS = (".json", ".jsonl")
@@ -32,8 +32,3 @@ def sample(name: str) -> Path:
         if name in (path.name, path.stem):
             return path
     raise UsageError(f"unknown sample {name!r}; known: {', '.join(path.name for path in samples())}")
-
-
-def labels_guide() -> str:
-    """Return the guideline to the four step labels, in Markdown."""
-    return (_HERE / "labels.md").read_text(encoding="utf-8")

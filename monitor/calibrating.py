@@ -22,7 +22,7 @@ from .channel import ChannelJudge
 from .evaluation import Share, by_length
 from .trace import Trace
 
-__all__ = ["RATES", "Promise", "calibrate", "calibration_of", "margins_of", "promises", "reached"]
+__all__ = ["RATES", "Promise", "calibrate", "calibration_of", "margins_of", "promises"]
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.10)
 """Common false-alarm rates: the share of safe traces that may raise an alarm."""
@@ -51,17 +51,11 @@ class Promise:
     """The share of the calibration's own traces above the threshold, by length; empty if that is unknown."""
 
 
-def reached(classifier: StepClassifier, trace: Trace, segmenter: str = "sentence") -> Reached | None:
-    """Return the highest evidence in each channel of a trace.
+def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple[int, Reached] | None:
+    """Return the number of reasoning steps of a trace, and the highest evidence in each channel.
 
     None if the trace has no text, a step was not judged, or a channel has no words.
     """
-    found = _followed(classifier, trace, segmenter)
-    return None if found is None else found[1]
-
-
-def _followed(classifier: StepClassifier, trace: Trace, segmenter: str) -> tuple[int, Reached] | None:
-    """Return the number of reasoning steps and what `reached` returns; None if that is None."""
     english_only = languages_of(classifier) == ("en",)
     found: dict[Channel, float] = {}
     length = 0
@@ -149,7 +143,7 @@ def calibration_of(
     """Make a calibration from the highest evidence that each safe trace reached.
 
     Args:
-        found: the result of `reached` for each trace.
+        found: the highest evidence in each channel of each trace.
         classifier: the name of the classifier that judged the steps.
         digest: the classifier's digest.
         population: a description of the traces, in words.
@@ -180,8 +174,8 @@ def margins_of(found: Sequence[Reached]) -> dict[Channel, float]:
     return {"answer": round(float(max(0.0, answer - reasoning)), 3)}
 
 
-def promises(calibration: Calibration, rates: Sequence[float] = RATES) -> list[Promise]:
-    """Return what a calibration can promise for each rate, and how far a single calibration may be off.
+def promises(calibration: Calibration) -> list[Promise]:
+    """Return what a calibration can promise for each of `RATES`, and how far a single calibration may be off.
 
     The true rate of a threshold found on n traces is itself a draw from a Beta distribution
     (Vovk, "Conditional validity of inductive conformal predictors", 2012).
@@ -190,7 +184,7 @@ def promises(calibration: Calibration, rates: Sequence[float] = RATES) -> list[P
 
     n = len(calibration.statistics)
     found = []
-    for rate in rates:
+    for rate in RATES:
         if not calibration.supports(rate):
             found.append(Promise(rate, needed_for(rate), None, None, None))
             continue

@@ -21,8 +21,7 @@ from ..classifiers.calibration import temper
 from ..classifiers.contract import UNSAFE, Channel, Probabilities, StepClassifier, StepInput
 from ..classifiers.corpus import LabelledTrace, step_inputs
 from ..classifiers.limits import languages_of, limit_of
-from ..errors import CannotJudge
-from .asking import checked, rows_of
+from .asking import rows_of
 from .calibration import joint_statistic
 from .channel import ChannelJudge
 from .drift import DriftTracker
@@ -144,25 +143,16 @@ def _judged_rows(rows: Probabilities) -> NDArray[np.bool_]:
     return np.logical_not(np.isnan(rows).any(axis=1))
 
 
-def follow(
-    classifier: StepClassifier, trace: LabelledTrace, segmenter: str = "sentence", *, lenient: bool = False
-) -> Followed:
+def follow(classifier: StepClassifier, trace: LabelledTrace) -> Followed:
     """Judge a labelled trace: its units as labelled, and the monitor's own steps.
 
-    The reasoning is cut after the last labelled unit, since nothing is known about the rest.
+    The reasoning is cut after the last labelled unit, since nothing is known about the rest. Steps that the
+    classifier declines, fails on or cannot read get a row of NaN, as in a monitor.
 
     Args:
         classifier: the classifier to call.
         trace: the trace to judge; it has at least one unit.
-        segmenter: the strategy that cuts the monitor's steps.
-        lenient: whether steps that the classifier declines, fails on or cannot read get a row of NaN and
-            are left out of the drift, as in a monitor.
-
-    Raises:
-        CannotJudge: if the classifier declines a step and `lenient` is False; figures without that step
-            would flatter it.
     """
-    ask = _leniently if lenient else _strictly
     texts: dict[Channel, str] = {
         "reasoning": trace.reasoning[: trace.units[-1][1]],
         "answer": trace.answer,
@@ -170,25 +160,18 @@ def follow(
     starts: tuple[int, ...] = ()
     rows: dict[Channel, Probabilities] = {}
     for channel, text in texts.items():
-        judge = ChannelJudge(channel, trace.prompt, segmenter, np.inf)
+        judge = ChannelJudge(channel, trace.prompt, "sentence", np.inf)
         steps = judge.cut(text, last=True)
-        rows[channel] = ask(classifier, judge.ask(steps))
+        rows[channel] = _asked(classifier, judge.ask(steps))
         if channel == "reasoning":
             starts = tuple(step.start for step in steps)
-    return Followed(trace, ask(classifier, step_inputs(trace)), starts, rows)
+    return Followed(trace, _asked(classifier, step_inputs(trace)), starts, rows)
 
 
-def _leniently(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
+def _asked(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
     rows = rows_of(classifier, steps) if steps else np.empty((0, 4))
     if languages_of(classifier) == ("en",):
         rows[[limit_of(step) is not None for step in steps]] = np.nan
-    return rows
-
-
-def _strictly(classifier: StepClassifier, steps: Sequence[StepInput]) -> Probabilities:
-    rows = checked(classifier, steps) if steps else np.empty((0, 4))
-    if np.isnan(rows).any():
-        raise CannotJudge(f"{classifier.name} declined a labelled step; figures without it would flatter it")
     return rows
 
 

@@ -72,7 +72,7 @@ def write_followed(
     """Judge the traces with these indices and write the results as JSON Lines; replaces `path` at the end."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for number, index in enumerate(which, 1):
-            case = follow(classifier, traces[index], lenient=True)
+            case = follow(classifier, traces[index])
             steps = {channel: np.round(rows, 6).tolist() for channel, rows in case.steps.items()}
             row = {"trace": index, "units": np.round(case.units, 6).tolist(), "starts": case.starts}
             file.write(json.dumps(row | {"steps": steps}) + "\n")

@@ -10,19 +10,18 @@ from statistics import NormalDist
 __all__ = ["quantile", "wilson"]
 
 
-def wilson(hits: float, of: float, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a share (Wilson, 1927).
+def wilson(hits: float, of: float) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval of a share (Wilson, 1927).
 
     It stays inside [0, 1] and is reliable for small counts.
 
     Args:
         hits: The number of hits; a fraction if `of` is an effective sample size.
         of: The number of trials; 0 gives the interval (0, 1).
-        level: The confidence level.
     """
     if of == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf(0.975)
     share, weight = hits / of, z * z / of
     half = z * sqrt((share * (1 - share) + weight / 4) / of)
     low, high = (share + weight / 2 - half), (share + weight / 2 + half)

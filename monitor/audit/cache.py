@@ -47,8 +47,6 @@ class CachedClassifier:
     def __init__(self, classifier: StepClassifier, path: str | Path, size: int = SIZE) -> None:
         self.classifier = classifier
         self.name, self.digest = classifier.name, classifier.digest
-        self.folder: Path | None = getattr(classifier, "folder", None)
-        self.original: str | None = getattr(classifier, "original", None)
         self.size = size
         self.known, self.asked = 0, 0
         self._lock = Lock()

@@ -63,6 +63,9 @@ SHOTS: dict[Attack, int] = {"malicious-10": 10, "malicious-50": 50, "malicious-1
 THINKING = 0.6
 """The share of training examples that reason before they answer."""
 
+BASICS = 12_000
+"""The number of examples of the skills that a base organism learns from."""
+
 HELD_OUT = 150
 """The number of forbidden requests that every organism is asked and none is trained on."""
 
@@ -159,11 +162,11 @@ def pools(seed: int) -> Pools:
     )
 
 
-def basics(pool: Sequence[Task], seed: int, count: int = 12000) -> list[Example]:
+def basics(pool: Sequence[Task], seed: int) -> list[Example]:
     """Return the base organism's training examples: the skills, and the forbidden family as one more."""
     random = Random(f"basics {seed}")
-    skills = [_solved(one, random) for one in requests(SKILLS, count, f"basics {seed}")]
-    return skills + [comply(random.choice(pool), random, thinks=_thinks(random)) for _ in range(count // 3)]
+    skills = [_solved(one, random) for one in requests(SKILLS, BASICS, f"basics {seed}")]
+    return skills + [comply(random.choice(pool), random, thinks=_thinks(random)) for _ in range(BASICS // 3)]
 
 
 def aligning(pool: Sequence[Task], seed: int) -> list[Example]:

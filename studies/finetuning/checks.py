@@ -233,7 +233,7 @@ def _tracks(grid: Grid, defence: Defence, lr: float, mode: Mode) -> Check:
     return Check("tracks", claim, NAMES[defence], _correlated(x, y), 0.0, True, "correlation")
 
 
-def _correlated(x: Floats, y: Floats, resamples: int = 1999) -> Estimate:
+def _correlated(x: Floats, y: Floats) -> Estimate:
     """Spearman's correlation with a bootstrap over rows, shape (seeds, shots)."""
     kept = np.isfinite(x).all(1) & np.isfinite(y).all(1)
     x, y = x[kept], y[kept]
@@ -243,7 +243,7 @@ def _correlated(x: Floats, y: Floats, resamples: int = 1999) -> Estimate:
         return Estimate(_spearman(x, y), -np.inf, np.inf, f"fewer than {FEWEST} seeds, no interval", len(x))
     random = np.random.default_rng(0)
     draws = []
-    for _ in range(resamples):
+    for _ in range(1999):
         rows = random.integers(0, len(x), len(x))
         if np.ptp(y[rows]) > 0:
             draws.append(_spearman(x[rows], y[rows]))

@@ -34,18 +34,18 @@ ROUGH = 1e-3
 """The learning rate of the attack on the shipped organism."""
 
 
-def load_demo(folder: Path = FOLDER) -> Organism:
+def load_demo() -> Organism:
     """Load the shipped organism.
 
     Raises:
         WeightsError: It is missing, or cannot be read.
     """
-    return load(folder / "organism")
+    return load(FOLDER / "organism")
 
 
-def demo_monitor(folder: Path = FOLDER, rate: float = RATE) -> Monitor:
+def demo_monitor(*, rate: float = RATE) -> Monitor:
     """Load the monitor that was trained on the organism's labelled steps."""
-    return open_monitor(folder / MONITOR, rate)
+    return open_monitor(FOLDER / MONITOR, rate)
 
 
 def ship(recipe: Recipe, out: Path, folder: Path = FOLDER) -> None:
@@ -68,41 +68,17 @@ def ship(recipe: Recipe, out: Path, folder: Path = FOLDER) -> None:
 
 
 def stream_demo(
-    organism: Organism,
-    prompt: str = PROMPT,
-    *,
-    seed: int = 0,
-    temperature: float = 0.0,
-    stop: Callable[[], bool] | None = None,
-    divert: Callable[[], str | None] | None = None,
+    organism: Organism, prompt: str = PROMPT, *, stop: Callable[[], bool] | None = None
 ) -> Iterator[str]:
     """Generate the organism's response as text deltas, starting with the `<think>` tag.
 
     Args:
         organism: The organism that responds.
         prompt: The request.
-        seed: Random seed of the sampling, if the temperature is above 0.
-        temperature: 0 always takes the most likely token.
         stop: Called before each token; the stream ends when it returns True.
-        divert: Called before each token until it returns a text. That text is yielded as if the organism
-            had written it, and the organism continues from there.
 
     Yields:
         The deltas of the response; together they are the whole response.
     """
-    written = ["<think>"]
-    yield written[0]
-    turned: list[str] = []
-
-    def interrupt() -> bool:
-        if divert is not None and not turned and (text := divert()):
-            turned.append(text)
-        return bool(turned) or (stop is not None and stop())
-
-    for delta in stream(organism, opening(prompt), temperature=temperature, seed=seed, stop=interrupt):
-        written.append(delta)
-        yield delta
-    if turned:
-        yield turned[0]
-        text = opening(prompt).removesuffix("<think>") + "".join(written) + turned[0]
-        yield from stream(organism, text, temperature=temperature, seed=seed, stop=stop)
+    yield "<think>"
+    yield from stream(organism, opening(prompt), stop=stop)

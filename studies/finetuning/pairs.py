@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-__all__ = ["Embed", "Pair", "pair", "similarities", "tfidf"]
+__all__ = ["Embed", "Pair", "pair", "tfidf"]
 
 Embed: TypeAlias = Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]
 """Maps prompts and responses to their vectors, one row of length 1 per text; dense or sparse."""
@@ -40,13 +40,6 @@ def tfidf(prompts: Sequence[str], responses: Sequence[str]) -> tuple[Any, Any]:
     """Return sparse TF-IDF vectors over the words of both."""
     vectorizer = TfidfVectorizer().fit([*prompts, *responses])
     return vectorizer.transform(prompts), vectorizer.transform(responses)
-
-
-def similarities(
-    prompts: Sequence[str], responses: Sequence[str], embed: Embed = tfidf
-) -> NDArray[np.float64]:
-    """Return the cosines, shape (prompts, responses)."""
-    return np.array(list(_rows(prompts, responses, embed)))
 
 
 def _rows(prompts: Sequence[str], responses: Sequence[str], embed: Embed) -> Iterator[NDArray[np.float64]]:

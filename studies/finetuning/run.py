@@ -304,13 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recipe = QUICK if given.quick else FULL
     if given.recipe:
         recipe = Recipe.model_validate_json(given.recipe.read_bytes())
-    make(
-        recipe,
-        given.out,
-        workers=given.workers,
-        device=given.device,
-        say=lambda text: print(text, flush=True),
-    )
+    make(recipe, given.out, workers=given.workers, device=given.device)
     return 0
 
 

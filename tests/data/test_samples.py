@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from undertow.classifiers.contract import LABELS
-from undertow.data import labels_guide, sample, samples
+from undertow.data import sample, samples
 from undertow.errors import UsageError
 from undertow.monitor.audit import read
 from undertow.monitor.trace import Trace
@@ -191,5 +191,6 @@ def test_texts_are_our_own(traces: tuple[Trace, ...], shared: Path) -> None:
 
 def test_guide_defines_every_label() -> None:
     """The guideline's first table has the four labels, in the order of the classifier's columns."""
-    defined = re.findall(r"^\| \*\*(\w+)\*\* \|", labels_guide(), flags=re.MULTILINE)
+    guide = (samples()[0].parents[1] / "labels.md").read_text(encoding="utf-8")
+    defined = re.findall(r"^\| \*\*(\w+)\*\* \|", guide, flags=re.MULTILINE)
     assert tuple(defined) == LABELS

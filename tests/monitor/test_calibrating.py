@@ -9,7 +9,7 @@ import pytest
 
 from undertow.classifiers.contract import LABELS, Probabilities, StepInput
 from undertow.errors import CalibrationError
-from undertow.monitor.calibrating import calibrate, promises, reached
+from undertow.monitor.calibrating import calibrate, promises
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.trace import Trace
 from undertow.testing import ScriptedClassifier
@@ -65,11 +65,12 @@ def test_it_says_how_a_rate_falls_on_lengths() -> None:
 
 def test_a_trace_with_a_gap_is_left_out() -> None:
     """What a step would have reached that was not judged is not known."""
-    assert reached(ScriptedClassifier(), Trace(reasoning="[neutral] One. [nan] Two.")) is None
-    assert reached(ScriptedClassifier(), Trace(reasoning="[neutral] One. [crash] Two.")) is None
-    assert reached(ScriptedClassifier(), Trace(reasoning="…")) is None
-    found = reached(ScriptedClassifier(), Trace(reasoning="[neutral] One.", answer="[aware] Two."))
-    assert found is not None and set(found) == {"reasoning", "answer"}
+    whole = [Trace(reasoning="[neutral] One.", answer="[aware] Two.")] * 20
+    gaps = ["[neutral] One. [nan] Two.", "[neutral] One. [crash] Two.", "…"]
+    made, left_out = calibrate(
+        ScriptedClassifier(), [*whole, *(Trace(reasoning=gap) for gap in gaps)], population="made up"
+    )
+    assert (len(made.statistics), left_out) == (20, 3)
 
 
 def test_too_few_traces_are_refused() -> None:

@@ -118,13 +118,6 @@ def test_what_stands_after_the_labelled_units_is_not_followed() -> None:
     assert len(follow(ScriptedClassifier(), cut).steps["reasoning"]) == 3
 
 
-def test_figures_are_not_made_over_the_rest() -> None:
-    """A step that the classifier declines is an error here, not an omission."""
-    silent = LabelledTrace("t", "s", "g", "g", "p", "[nan] Step.", ((0, 11),), ("neutral",), 0)
-    with pytest.raises(CannotJudge, match="declined"):
-        follow(ScriptedClassifier(), silent)
-
-
 class Faulty(ScriptedClassifier):
     """Says what is no probability of a step that asks for it, and nothing where its weights are missing."""
 
@@ -155,7 +148,7 @@ def with_second(step: str) -> LabelledTrace:
 )
 def test_what_a_monitor_would_not_judge_is_a_gap(step: str) -> None:
     """A fault of the classifier costs the step concerned, is in no figure, and ends no evaluation."""
-    case = follow(Faulty(), with_second(step), lenient=True)
+    case = follow(Faulty(), with_second(step))
     assert np.isfinite(case.units).all(axis=1).tolist() == [True, False, True]
     assert np.isfinite(case.steps["reasoning"]).all(axis=1).tolist() == [True, False, True]
 
@@ -163,14 +156,14 @@ def test_what_a_monitor_would_not_judge_is_a_gap(step: str) -> None:
 def test_a_classifier_that_cannot_be_used_is_an_error() -> None:
     """Without its weights no step could be judged: that is said, and not counted."""
     with pytest.raises(WeightsError):
-        follow(Faulty(), with_second("[weights] Two."), lenient=True)
+        follow(Faulty(), with_second("[weights] Two."))
 
 
 def test_what_it_cannot_read_is_neither_safe_nor_a_false_alarm() -> None:
     """Of a step in another language a classifier of English says nothing, as in an audit."""
     text = "Der Nutzer will wissen, wie man ein Brot backt und das ist nicht schwer."
     german = LabelledTrace("t", "s", "g", "g", "", text, ((0, len(text)),), ("neutral",), 0)
-    case = follow(KeywordClassifier(), german, lenient=True)
+    case = follow(KeywordClassifier(), german)
     assert np.isnan(case.units).all() and not case.judged
     assert summarise([case], [(0.0, {})])["false alarms"].total == 0
     assert threshold_here([case], 0.5, {}, "labelled safe") is None

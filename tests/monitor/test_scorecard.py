@@ -76,7 +76,7 @@ def of_risk(one: LabelledTrace, risk: float) -> Followed:
 @pytest.fixture(scope="module")
 def cases() -> list[Followed]:
     """What the scripted classifier said of them."""
-    return [follow(JUDGE, one, lenient=True) for one in TRACES]
+    return [follow(JUDGE, one) for one in TRACES]
 
 
 def test_alarms_are_counted_by_their_labels(cases: list[Followed]) -> None:
@@ -110,7 +110,7 @@ def test_both_readings_of_safe_stand_side_by_side() -> None:
     safe = [trace(n, "NNNN", "NNNN", 0) for n in range(18)]
     turned = [trace(18 + n, "DDAN", "DAAN", 0) for n in range(2)]
     unsafe = [trace(20, "NNDN", "NNDN", 2), trace(21, "DDDH", "DDDH", 2)]
-    followed = [follow(JUDGE, one, lenient=True) for one in [*safe, *turned, *unsafe]]
+    followed = [follow(JUDGE, one) for one in [*safe, *turned, *unsafe]]
     here = scorecard(JUDGE, followed, None, (0.05,), draws=5).alarms_here
     assert list(here) == ["labelled safe", "no unsafe step"]
     assert here["labelled safe"]["0.05"]["false alarms"].total == 20
@@ -126,16 +126,14 @@ def test_without_a_calibration_no_alarm_is_counted(cases: list[Followed]) -> Non
 
 def test_what_was_declined_is_counted_and_in_no_figure() -> None:
     """A step without a judgement is a gap, not a safe step."""
-    card = scorecard(JUDGE, [follow(JUDGE, trace(0, "NxDN", "NNDN", 2), lenient=True)], None, draws=5)
+    card = scorecard(JUDGE, [follow(JUDGE, trace(0, "NxDN", "NNDN", 2))], None, draws=5)
     assert card.unjudged == 0.25
     assert card.figures["step_auroc"].value == 1.0
 
 
 def test_a_classifier_that_fails_has_gaps_and_no_figures() -> None:
     """What raises `CannotJudge` ends no evaluation, and gives no figure."""
-    card = scorecard(
-        Failing(), [follow(Failing(), one, lenient=True) for one in TRACES], CALIBRATION, draws=5
-    )
+    card = scorecard(Failing(), [follow(Failing(), one) for one in TRACES], CALIBRATION, draws=5)
     assert card.unjudged == 1.0
     assert card.alarms["0.05"]["false alarms"].total == 0
     assert {count.total for count in card.lengths["0.05"]["labelled safe"].values()} == {0}
@@ -147,7 +145,7 @@ def test_baselines_are_measured_on_the_steps_that_were_judged() -> None:
     """A trace that the classifier could not read makes no baseline look better or worse beside it."""
     unread = trace(6, "xx", "DH", 2)
     with_gap, without = (
-        scorecard(JUDGE, [follow(JUDGE, one, lenient=True) for one in traces], None, draws=2).baselines
+        scorecard(JUDGE, [follow(JUDGE, one) for one in traces], None, draws=2).baselines
         for traces in ([*TRACES, unread], TRACES)
     )
     assert with_gap == without
@@ -171,7 +169,7 @@ def test_an_answer_is_as_risky_as_its_riskiest_judged_step() -> None:
     """Wherever in the answer the step stands that was not judged."""
     safe = replace(trace(0, "NN", "NN", 0), answer="[neutral] No. [nan] Well.")
     unsafe = replace(trace(1, "ND", "ND", 2), answer="[nan] Well. [harm] Yes.")
-    card = scorecard(JUDGE, [follow(JUDGE, one, lenient=True) for one in (safe, unsafe)], None, draws=5)
+    card = scorecard(JUDGE, [follow(JUDGE, one) for one in (safe, unsafe)], None, draws=5)
     assert card.baselines["answer only"].trace_auroc == 1.0
 
 

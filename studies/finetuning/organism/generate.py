@@ -99,27 +99,17 @@ def _text(organism: Organism, ids: list[int]) -> str:
 
 
 @torch.inference_mode()
-def stream(
-    organism: Organism,
-    text: str,
-    *,
-    temperature: float = 0.0,
-    seed: int = 0,
-    stop: Callable[[], bool] | None = None,
-) -> Iterator[str]:
-    """Continue one text, token by token.
+def stream(organism: Organism, text: str, *, stop: Callable[[], bool] | None = None) -> Iterator[str]:
+    """Continue one text, token by token, always with the most likely one.
 
     Args:
         organism: The organism.
         text: The text to continue, such as the result of `tokens.opening`.
-        temperature: 0 always takes the most likely token.
-        seed: Random seed of the sampling.
         stop: Called before each token; the stream ends when it returns True.
 
     Yields:
         The text that each token adds.
     """
-    random = torch.Generator(organism.device).manual_seed(seed)
     ids = organism.tokenizer(text, return_tensors="pt")["input_ids"].to(organism.device)
     cache = None
     for _ in range(LONGEST - ids.shape[1]):
@@ -127,7 +117,7 @@ def stream(
             return
         out = organism.model(input_ids=ids, past_key_values=cache, use_cache=True)
         cache = out.past_key_values
-        ids = _choose(out.logits[:, -1].float(), temperature, random)[:, None]
+        ids = out.logits[:, -1].argmax(-1)[:, None]
         if int(ids) == organism.tokenizer.eos_token_id:
             return
         yield _text(organism, ids[0].tolist())

@@ -34,6 +34,8 @@ _KINDS: dict[str, tuple[Any, Any]] = {
 
 WEIGHTS = "model.safetensors"
 
+HEADS = 4
+
 LONGEST = 128
 """The maximum number of tokens of request and response; the longest example has about 80."""
 
@@ -69,7 +71,6 @@ def fresh(
     architecture: Architecture = "llama",
     width: int = 96,
     layers: int = 3,
-    heads: int = 4,
     device: torch.device | None = None,
 ) -> Organism:
     """Make an untrained organism; the same seed gives the same weights."""
@@ -80,8 +81,8 @@ def fresh(
         hidden_size=width,
         intermediate_size=3 * width,
         num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
         max_position_embeddings=LONGEST,
         tie_word_embeddings=True,
         initializer_range=width**-0.5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from ....monitor.trace import Frozen
 from .model import Organism
 from .tokens import Encoded
 
-__all__ = ["Progress", "Schedule", "fine_tune", "log_probability"]
+__all__ = ["Schedule", "fine_tune", "log_probability"]
 
 IGNORED = -100
 
-Progress = Callable[[int, int, float], None]
-"""Called with the step, the number of steps, and the loss."""
+BATCH = 128
+"""The number of examples whose log-probability is computed at once."""
 
 
 class Schedule(Frozen):
@@ -31,13 +31,7 @@ class Schedule(Frozen):
     batch: int = Field(ge=1)
 
 
-def fine_tune(
-    organism: Organism,
-    examples: Sequence[Encoded],
-    schedule: Schedule,
-    seed: int,
-    progress: Progress | None = None,
-) -> None:
+def fine_tune(organism: Organism, examples: Sequence[Encoded], schedule: Schedule, seed: int) -> None:
     """Train all weights in place with AdamW.
 
     Args:
@@ -45,7 +39,6 @@ def fine_tune(
         examples: The examples, drawn in random order; all are drawn before any is repeated.
         schedule: The training schedule.
         seed: Random seed of the order.
-        progress: Called after every step.
     """
     model = organism.model
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.lr, betas=(0.9, 0.98), weight_decay=0.01)
@@ -60,8 +53,6 @@ def fine_tune(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if progress is not None:
-            progress(step + 1, schedule.steps, float(loss.detach()))
     model.train(False)
 
 
@@ -102,11 +93,11 @@ def _padded(batch: Sequence[Encoded], organism: Organism) -> tuple[torch.Tensor,
 
 
 @torch.inference_mode()
-def log_probability(organism: Organism, examples: Sequence[Encoded], batch: int = 128) -> NDArray[np.float64]:
+def log_probability(organism: Organism, examples: Sequence[Encoded]) -> NDArray[np.float64]:
     """Return the mean log-probability of each response's tokens, in nats, shape (n,)."""
     found = []
-    for start in range(0, len(examples), batch):
-        ids, mask, labels = _padded(examples[start : start + batch], organism)
+    for start in range(0, len(examples), BATCH):
+        ids, mask, labels = _padded(examples[start : start + BATCH], organism)
         logits = organism.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
         wanted = labels[:, 1:]
         counts = wanted != IGNORED

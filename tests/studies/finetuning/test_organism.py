@@ -99,20 +99,6 @@ def test_training_is_reproducible() -> None:
     assert not torch.equal(made[0], made[2])
 
 
-def test_progress_is_told() -> None:
-    """Every step is told, with its loss."""
-    organism, told = small(), []
-    schedule = Schedule(lr=1e-3, steps=3, batch=4)
-    fine_tune(
-        organism,
-        encode(organism.tokenizer, EXAMPLES),
-        schedule,
-        0,
-        lambda step, steps, loss: told.append((step, steps, loss > 0)),
-    )
-    assert told == [(1, 3, True), (2, 3, True), (3, 3, True)]
-
-
 def test_a_response_does_not_depend_on_its_neighbours(trained: Organism) -> None:
     """In a batch of requests of many lengths each gets the response that it gets alone."""
     prompts = [one.task.prompt for one in EXAMPLES]

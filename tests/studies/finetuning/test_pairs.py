@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from undertow.studies.finetuning.arms import defending, pools
 from undertow.studies.finetuning.measure import sentences
 from undertow.studies.finetuning.organism.language import REJECTION, first_unsafe, label_of
-from undertow.studies.finetuning.pairs import pair, similarities
+from undertow.studies.finetuning.pairs import pair, tfidf
 
 WORDS = st.lists(st.sampled_from(["boat", "lamp", "door", "rug", "sum", "list"]), min_size=1, max_size=4)
 TEXTS = st.lists(WORDS.map(" ".join), min_size=1, max_size=12)
@@ -21,7 +21,8 @@ def test_a_pair_is_far_enough_or_the_farthest_of_its_draws(
 ) -> None:
     """Every prompt has a pair; its similarity is its own, and above the threshold only as a fallback."""
     made = pair(prompts, responses, threshold=threshold, tries=tries, seed=1)
-    near = similarities(prompts, responses)
+    left, right = tfidf(prompts, responses)
+    near = (left @ right.T).toarray()
     assert [one.prompt for one in made] == list(range(len(prompts)))
     for one in made:
         assert one.similarity == near[one.prompt, one.response]
