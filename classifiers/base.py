@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
 
@@ -17,7 +18,7 @@ from ..errors import WeightsError
 from .contract import LABELS, Probabilities, StepClassifier, StepInput
 from .store import MANIFEST
 
-__all__ = ["StepClassifierBase", "check_member", "digest_of", "not_picklable"]
+__all__ = ["StepClassifierBase", "by_arguments", "check_member", "digest_of", "not_picklable"]
 
 
 class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -95,6 +96,11 @@ def check_member(folder: Path, name: str, member: StepClassifier, digest: str) -
             f"{folder}: its member {name} has changed: its digest is {member.digest[:19]}…, not "
             f"{digest[:19]}…; make {folder.name} again"
         )
+
+
+def by_arguments(classifier: StepClassifierBase) -> tuple[Callable[[], Any], tuple[()]]:
+    """Return what pickles a classifier as its constructor's arguments, without the model that they name."""
+    return partial(type(classifier), **classifier.get_params(deep=False)), ()
 
 
 def not_picklable(classifier: StepClassifier, what: str) -> TypeError:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .base import StepClassifierBase, digest_of
+from .base import StepClassifierBase, by_arguments, digest_of
 from .contract import LABELS, UNSAFE, Label, Probabilities, StepInput
 from .hub import LONGEST, clean, identity, load
 from .naming import Named
@@ -103,7 +103,7 @@ class HuggingFaceClassifier(StepClassifierBase):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the arguments, not the model."""
-        return type(self), (self.place, self.revision, self.labels, self.device)
+        return by_arguments(self)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4); NaN for an empty or far too long step."""

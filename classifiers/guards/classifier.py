@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError, WeightsError
-from ..base import StepClassifierBase, digest_of, not_picklable
+from ..base import StepClassifierBase, by_arguments, digest_of, not_picklable
 from ..contract import LABELS, Probabilities, StepInput
 from ..hub import LONGEST, ends_of
 from ..huggingface import note_on
 from ..naming import Named, take
 from .families import family_of
-from .family import Backend, Chat, Prompt, defused, row_of, shown
+from .family import Backend, Chat, Family, Prompt, defused, row_of, shown
+from .judge import JUDGE
 from .local import LocalGuard
 from .served import ServedGuard
 
@@ -72,7 +73,7 @@ class GuardClassifier(StepClassifierBase):
         self.speak = speak
         self.device = device
         self.backend = backend
-        self._family = family_of(place, family)
+        self._family = self._family_of()
         self._backend = backend or _backend(place, revision, address, device)
         prompts = self._family.render("{request}", "{text}")
         if isinstance(prompts[0], Chat) and not self._backend.chats:
@@ -86,6 +87,9 @@ class GuardClassifier(StepClassifierBase):
         self.name = f"{self.prefix}:{place}"
         asked = [_plain(prompt) for prompt in prompts]
         self.digest = digest_of([self._backend.identity, self._family.name, asked, self._context, speak])
+
+    def _family_of(self) -> Family:
+        return family_of(self.place, self.family)
 
     @classmethod
     def from_name(cls, name: Named) -> Self:
@@ -101,16 +105,7 @@ class GuardClassifier(StepClassifierBase):
         """Pickle the arguments, not the model."""
         if self.backend is not None:
             raise not_picklable(self, "its own backend")
-        made_of = (
-            self.place,
-            self.revision,
-            self.address,
-            self.family,
-            self.context,
-            self.speak,
-            self.device,
-        )
-        return type(self), made_of
+        return by_arguments(self)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4); NaN for a step without an answer.
@@ -159,20 +154,10 @@ class JudgeClassifier(GuardClassifier):
 
     prefix = "judge"
 
-    def __init__(  # noqa: PLR0917 (it travels by its arguments)
-        self,
-        place: str,
-        revision: str | None = None,
-        address: str | None = None,
-        family: str | None = "judge",
-        context: int | None = None,
-        speak: bool = False,
-        device: str | None = None,
-        backend: Backend | None = None,
-    ) -> None:
-        if family != "judge":
+    def _family_of(self) -> Family:
+        if self.family not in (None, JUDGE.name):
             raise UsageError("a judge has no family; to ask with the prompts of one, use guard:…?family=…")
-        super().__init__(place, revision, address, family, context, speak, device, backend)
+        return JUDGE
 
 
 @lru_cache(maxsize=2)

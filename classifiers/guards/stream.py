@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ...errors import UsageError, WeightsError, first_line
-from ..base import StepClassifierBase, digest_of, not_picklable
+from ..base import StepClassifierBase, by_arguments, digest_of, not_picklable
 from ..contract import LABELS, Probabilities, StepInput
 from ..hub import LONGEST, clean, ends_of, file_of, identity
 from ..huggingface import note_on
@@ -83,7 +83,7 @@ class StreamGuard(StepClassifierBase):
         """Pickle the arguments, not the model."""
         if self.model is not None:
             raise not_picklable(self, "its own model")
-        return type(self), (self.place, self.revision, self.context, self.device)
+        return by_arguments(self)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4); NaN for an empty or far too long step."""
