@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b, sha256
 from importlib.resources import files
 from pathlib import Path
@@ -33,7 +33,7 @@ from .rows import row
 from .texts import texts
 from .unseen import UNSEEN, visible
 
-__all__ = ["SCRIPTS", "Item", "write_report"]
+__all__ = ["SCRIPTS", "Item", "environment", "hashed", "write_report"]
 
 Item: TypeAlias = (
     tuple[Trace | Unreadable, TraceVerdict] | tuple[Trace | Unreadable, TraceVerdict, Evidence | None]
@@ -150,14 +150,6 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def _render(**values: Any) -> Iterator[str]:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(_read),
-    )
     style, script = _read("style.css"), "\n".join(map(_read, SCRIPTS))
     values["settings"] |= {
         "unseen": UNSEEN,
@@ -165,13 +157,35 @@ def _render(**values: Any) -> Iterator[str]:
             {"title": group.title, "values": [v.name for v in group.values]} for group in values["groups"]
         ],
     }
-    return environment.get_template("page.html.j2").generate(
-        style=Markup(style),
-        script=Markup(script),
-        policy=_policy(style, script),
-        reasons=REASONS,
-        chart=chart,
-        **values,
+    return (
+        environment(_read)
+        .get_template("page.html.j2")
+        .generate(
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+            reasons=REASONS,
+            chart=chart,
+            **values,
+        )
+    )
+
+
+def environment(read: Callable[[str], str]) -> Environment:
+    """Return what renders a page: it escapes every text, and first makes its unseen characters visible.
+
+    Args:
+        read: Returns the template of a name.
+    """
+    return Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: (
+            visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(read),
     )
 
 
@@ -179,17 +193,12 @@ def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _finalize(value: Any) -> Any:
-    """Make unseen characters visible in every text that the template writes, before it is escaped."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
 def _policy(style: str, script: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {_hash(script)}",
-            f"style-src {_hash(style)}",
+            f"script-src {hashed(script)}",
+            f"style-src {hashed(style)}",
             "base-uri 'none'",
             "form-action 'none'",
             "require-trusted-types-for 'script'",
@@ -198,5 +207,6 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
+    """Return the source by which a Content Security Policy allows a script or a style."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

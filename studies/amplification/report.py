@@ -11,13 +11,10 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from hashlib import sha256
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -30,7 +27,7 @@ from ...errors import UsageError
 from ...monitor import report
 from ...monitor.audit.plain import plain
 from ...monitor.replacing import replacing
-from ...monitor.report.unseen import visible
+from ...monitor.report.html import environment, hashed
 from .page import Figure, Page, Section, as_json
 
 __all__ = ["SCHEMA", "render", "show", "write"]
@@ -77,30 +74,22 @@ def write(page: Page, folder: Path) -> list[Path]:
 
 def render(page: Page) -> str:
     """Return the page as HTML."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True
-    )
     style = files(report).joinpath("style.css").read_text(encoding="utf-8") + _read("study.css")
-    digest = b64encode(sha256(style.encode()).digest()).decode()
     policy = "; ".join(
         (
             "default-src 'none'",
-            f"style-src 'sha256-{digest}'",
+            f"style-src {hashed(style)}",
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         )
     )
-    template = environment.from_string(_read("study.html.j2"))
+    template = environment(_read).get_template("study.html.j2")
     return template.render(page=page, style=Markup(style), policy=policy, image=_image, upright=_upright)
 
 
 def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _finalize(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _image(figure: Figure) -> str:
