@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -20,7 +21,6 @@ from .progress import Progress, counting
 if TYPE_CHECKING:
     from ..classifiers.contract import StepClassifier
     from ..monitor.audit import Record
-    from ..monitor.evidence import Evidence
     from ..monitor.labelled import LabelledVerdicts
     from ..monitor.report.plots import Plots
     from ..monitor.verdict import MonitorStamp, TraceVerdict
@@ -108,6 +108,7 @@ def report(
         must_be_page(page)
     from ..monitor.audit.reopen import reopen
     from ..monitor.audit.verdicts import read_verdicts
+    from ..monitor.evidence import with_evidence
     from ..monitor.report import write_report
     from ..monitor.report.plots import Plots
 
@@ -119,7 +120,8 @@ def report(
         if page is not None:
             pairs = reopen(verdicts, transcripts=transcripts or (), format=format, mapping=mapping)
             seen = _seen(pairs, missing, advance, plots)
-            write_report(page, _explained(seen, classifier) if evidence else seen, redact=redact)
+            ask = partial(_classifier, name=classifier)
+            write_report(page, with_evidence(ask, seen) if evidence else seen, redact=redact)
         elif plots is not None:  # the figures contain no text, so no transcript is read again
             for verdict in chain.from_iterable(builtins.map(read_verdicts, verdicts)):
                 plots.add(verdict)
@@ -153,20 +155,6 @@ def _seen(
         yield record, verdict
     if plots is not None:
         plots.check()  # before the page is written, and not after it
-
-
-def _explained(
-    pairs: Iterable[_Pair], name: str | None
-) -> Iterator[tuple[Record, TraceVerdict, Evidence | None]]:
-    """Add the evidence to each flagged trace, from the classifier that gave the verdict."""
-    from ..monitor.evidence import explain
-    from ..monitor.trace import Unreadable
-
-    for record, verdict in pairs:
-        if isinstance(record, Unreadable) or not verdict.flagged:
-            yield record, verdict, None
-        else:
-            yield record, verdict, explain(_classifier(verdict.monitor, name), record, verdict)
 
 
 def _classifier(stamp: MonitorStamp, name: str | None) -> StepClassifier:

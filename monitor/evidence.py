@@ -14,7 +14,7 @@ at a time, two that mean the same can each seem to move nothing. The request is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -24,7 +24,7 @@ from pydantic import Field
 
 from ..classifiers.contract import HISTORY, Channel, StepClassifier, StepInput, risk_of
 from .trace import Frozen, Trace, Unreadable
-from .verdict import StepVerdict, TraceVerdict, steps_of
+from .verdict import MonitorStamp, StepVerdict, TraceVerdict, steps_of
 
 __all__ = ["MOST_WORDS", "Evidence", "StepMoved", "WordMoved", "explain", "with_evidence"]
 
@@ -117,11 +117,20 @@ def explain(classifier: StepClassifier, trace: Trace, verdict: TraceVerdict) -> 
 
 
 def with_evidence(
-    classifier: StepClassifier, pairs: Iterable[tuple[Trace | Unreadable, TraceVerdict]]
+    classifier_of: Callable[[MonitorStamp], StepClassifier],
+    pairs: Iterable[tuple[Trace | Unreadable, TraceVerdict]],
 ) -> Iterator[tuple[Trace | Unreadable, TraceVerdict, Evidence | None]]:
-    """Yield each record and its verdict, with the evidence if it was flagged."""
+    """Yield each record and its verdict, with the evidence if it was flagged.
+
+    Args:
+        classifier_of: Returns the classifier that gave a verdict; only asked for flagged traces.
+        pairs: The records with their verdicts.
+    """
     for record, verdict in pairs:
-        yield record, verdict, explain(classifier, record, verdict) if isinstance(record, Trace) else None
+        if isinstance(record, Trace) and verdict.flagged:
+            yield record, verdict, explain(classifier_of(verdict.monitor), record, verdict)
+        else:
+            yield record, verdict, None
 
 
 def _words(text: str, step: StepVerdict) -> list[tuple[int, int]]:

@@ -128,7 +128,8 @@ def audit(
         if page is None:
             deque(pairs, maxlen=0)
         else:
-            write_report(page, with_evidence(judge.classifier, pairs) if evidence else pairs, redact=redact)
+            shown = with_evidence(lambda _: judge.classifier, pairs) if evidence else pairs
+            write_report(page, shown, redact=redact)
         if journal is not None and verdicts is not None and write is not None:
             journal.save()
             with writing(verdicts) as beside:

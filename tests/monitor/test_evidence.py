@@ -168,7 +168,7 @@ def test_evidence_stands_beside_its_verdict() -> None:
     monitor = scripted_monitor(Additive(), threshold=0.2)
     lost = Unreadable(problem=NotAssessed(reason="no_text"))
     records: list[Trace | Unreadable] = [TRACE, lost, Trace(reasoning="Fine."), TRACE]
-    found = list(with_evidence(monitor.classifier, monitor.judge_pairs(records)))
+    found = list(with_evidence(lambda _: monitor.classifier, monitor.judge_pairs(records)))
     assert [record for record, _, _ in found] == records
     assert [evidence is not None for *_, evidence in found] == [True, False, False, True]
     assert found[0][2] == found[3][2]
