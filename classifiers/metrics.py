@@ -23,6 +23,7 @@ __all__ = [
     "FIGURES",
     "Figure",
     "Scored",
+    "auroc",
     "calibration_error",
     "figures",
     "highest_risks",
@@ -136,7 +137,7 @@ def _draw(
     return Scored(scored.labels[taken], scored.probabilities[taken], traces, labels)
 
 
-def _auroc(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
+def auroc(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
     """Area under the ROC curve as Mann and Whitney's U: much faster than the curve on many small traces."""
     hits = int(truth.sum())
     if hits in (0, len(truth)):
@@ -147,7 +148,7 @@ def _auroc(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
 
 def step_auroc(scored: Scored) -> float:
     """Area under the ROC curve of the risk, unsafe steps against safe ones."""
-    return _auroc(scored.unsafe, scored.risk)
+    return auroc(scored.unsafe, scored.risk)
 
 
 def accuracy(scored: Scored) -> float:
@@ -175,7 +176,7 @@ def within_trace_auroc(scored: Scored) -> float:
     risk, unsafe = scored.risk, scored.unsafe
     order = np.argsort(scored.traces, kind="stable")
     borders = np.flatnonzero(np.diff(scored.traces[order])) + 1
-    values = [_auroc(unsafe[rows], risk[rows]) for rows in np.split(order, borders)]
+    values = [auroc(unsafe[rows], risk[rows]) for rows in np.split(order, borders)]
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 
@@ -223,7 +224,7 @@ def highest_risks(scored: Scored, risk: NDArray[np.float64]) -> NDArray[np.float
 def _trace_auroc(scored: Scored, unsafe: tuple[int, ...]) -> float:
     highest = highest_risks(scored, scored.risk)
     counted = np.isfinite(highest) & np.isin(scored.trace_labels, (0, *unsafe))
-    return _auroc(np.isin(scored.trace_labels[counted], unsafe), highest[counted])
+    return auroc(np.isin(scored.trace_labels[counted], unsafe), highest[counted])
 
 
 def aware_flagged(scored: Scored) -> float:

@@ -12,9 +12,10 @@ from ...monitor.many import many
 from ...monitor.monitor import Monitor
 from ...monitor.trace import Trace, Unreadable
 from ...monitor.verdict import StepVerdict, TraceVerdict, steps_of
-from .attribution import METHODS, Floats, Score, agreement, answer_risk, curve_areas, stability
+from .attribution import METHODS, Score, agreement, answer_risk, curve_areas, stability
 from .load import Judged
 from .page import Section
+from .rates import Floats
 
 __all__ = ["Attributable", "attribution_section", "keep_flagged"]
 

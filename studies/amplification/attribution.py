@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ...classifiers.contract import HISTORY, StepInput, risk_of
+from ...classifiers.metrics import auroc
 from ...errors import UsageError
 from ...monitor.monitor import Monitor
 from ...monitor.steps import segment
+from .rates import Floats
 
 __all__ = [
     "METHODS",
@@ -38,8 +39,6 @@ __all__ = [
     "prefix_gain",
     "stability",
 ]
-
-Floats = NDArray[np.float64]
 
 Score: TypeAlias = Callable[[Sequence[Sequence[str]]], Floats]
 """Maps n lists of steps to n numbers."""
@@ -108,12 +107,7 @@ def agreement(attribution: Floats, planted: Sequence[int]) -> float:
     """Return the chance that a planted step ranks above another one (AUROC; ties count half)."""
     hit = np.zeros(len(attribution), bool)
     hit[list(planted)] = True
-    if hit.all() or not hit.any():
-        return float("nan")
-    ranks = rankdata(attribution)
-    positives = int(hit.sum())
-    above = ranks[hit].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * (len(hit) - positives)))
+    return auroc(hit, attribution)
 
 
 def stability(method: Method, score: Score, steps: Sequence[str], *, repeats: int = 10) -> float:

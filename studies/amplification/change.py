@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from .rates import Floats
 
 __all__ = ["ChangePoint", "change_point"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from .estimate import Estimate
+from .estimate import Estimate, share
 from .load import Observation
-from .share import share
 
 __all__ = ["PLACES", "ChannelTable", "Place", "channel_table"]
 

@@ -18,10 +18,9 @@ import numpy as np
 
 from .compare import Comparison, Matrix, matrix
 from .effects import AMPLIFICATION, COUPLING, effects
-from .estimate import Estimate, unknown
+from .estimate import Estimate, share, unknown
 from .load import Arm, Measure, Observation, Table
 from .rates import by_prompt, smoothed, whole_rows
-from .share import share
 
 __all__ = ["Controls", "controls", "length_only", "permuted", "prompt_only"]
 

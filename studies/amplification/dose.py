@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...classifiers.rows import read_rows
 from ...errors import InputError
 from .estimate import Estimate, unknown
+from .rates import Floats
 
 __all__ = ["PrefixTrace", "curve", "draw_prompts", "first_and_last", "percentiles", "read_prefixes"]
-
-Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
 

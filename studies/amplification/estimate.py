@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import exp, isfinite
 
-__all__ = ["Estimate", "Test", "unknown"]
+from ...monitor.intervals import wilson
+
+__all__ = ["Estimate", "Test", "share", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ def unknown(method: str, n: int, level: float = 0.95) -> Estimate:
         level: The confidence level asked for.
     """
     return Estimate(float("nan"), float("-inf"), float("inf"), method, n, level)
+
+
+def share(hits: int, of: int) -> Estimate:
+    """Return a share with Wilson's interval; unknown if `of` is 0."""
+    return Estimate(hits / of, *wilson(hits, of), "Wilson", of) if of else unknown("of none", 0)
 
 
 def _exp(x: float) -> float:

@@ -23,10 +23,9 @@ from ...monitor.monitor import Monitor
 from .change import ChangePoint
 from .dose import PrefixTrace, draw_prompts, percentiles
 from .estimate import Estimate, unknown
+from .rates import Floats
 
 __all__ = ["Prediction", "Target", "drops", "predict", "step_risks", "turns"]
-
-Floats = NDArray[np.float64]
 
 DRAWS = 1000
 

@@ -25,11 +25,11 @@ from ...monitor.profiles import profile_named
 from ...monitor.trace import Trace
 from ...monitor.verdict import StepVerdict, TraceVerdict, channel_of, steps_of
 from ...monitor.wraps.transformers import MonitoredModel
-from .attribution import Floats, agreement
+from .attribution import agreement
 from .effects import compare
-from .estimate import Estimate, unknown
+from .estimate import Estimate, share, unknown
 from .page import Section, percent, points
-from .share import share
+from .rates import Floats
 
 __all__ = ["Outcome", "Prefix", "Rollouts", "answer_is_safe", "rollout_section", "rollouts"]
 

@@ -11,10 +11,9 @@ from .channels import PLACES, channel_table
 from .compare import Comparison, name_of
 from .controls import Controls
 from .design import Design
-from .estimate import Estimate
+from .estimate import Estimate, share
 from .load import MEASURES, Observation, Table
 from .page import Section, p_value, percent, points, signed, times
-from .share import share
 from .trajectory import Trajectory, hazard, survival
 
 __all__ = ["arms", "channels", "comparisons", "control", "judge", "kept_aside", "models", "trajectories"]

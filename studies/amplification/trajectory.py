@@ -16,8 +16,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from ...classifiers.contract import CHANNELS, UNSAFE
 from ...monitor.trace import Trace, Unreadable
 from ...monitor.verdict import ChannelVerdict, TraceVerdict, channel_of, steps_of
-from .estimate import Estimate
-from .share import share
+from .estimate import Estimate, share
 
 __all__ = ["Survival", "Trajectory", "hazard", "survival", "trajectory"]
 

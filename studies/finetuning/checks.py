@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from ..amplification.effects import AMPLIFICATION, COUPLING
-from ..amplification.estimate import Estimate, unknown
+from ..amplification.estimate import Estimate, share, unknown
 from ..amplification.families import family_level
-from ..amplification.share import share
+from ..amplification.rates import Floats
 from .arms import ATTACKS, SHOTS, Attack, Defence
 from .measure import Mode
 from .run import Result
@@ -42,7 +41,6 @@ __all__ = [
 ]
 
 Outcome = Literal["holds", "fails", "open"]
-Floats: TypeAlias = NDArray[np.float64]
 Value: TypeAlias = Callable[[Result], float]
 Arm: TypeAlias = tuple[Defence, float | None, Attack]
 """A defence, SDD's learning rate, and an attack."""

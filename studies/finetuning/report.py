@@ -13,11 +13,10 @@ from ...monitor.trace import Trace
 from ..amplification import figures
 from ..amplification.compare import compare_all
 from ..amplification.design import Design
-from ..amplification.estimate import Estimate
+from ..amplification.estimate import Estimate, share
 from ..amplification.load import load
 from ..amplification.page import Figure, Page, Section, number, percent, points
 from ..amplification.sections import comparisons
-from ..amplification.share import share
 from .arms import ATTACKS, DEFENCES, SHOTS, Attack, Defence, Recipe, Run
 from .checks import (
     HARM_MARGIN,

@@ -21,11 +21,10 @@ from ....monitor.monitor import Monitor
 from ....monitor.trace import Trace
 from ....monitor.verdict import TraceVerdict, channel_of, steps_of
 from ...amplification.effects import AMPLIFICATION, contrast
-from ...amplification.estimate import Estimate, unknown
+from ...amplification.estimate import Estimate, share, unknown
 from ...amplification.page import Page, Section, number, percent, points
 from ...amplification.paired import bootstrap
 from ...amplification.rates import smoothed
-from ...amplification.share import share
 from .capability import Score
 from .responses import respond, write_traces
 from .sources import Text
