@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
 from ...errors import MissingExtra, UndertowError
 from ..trace import Trace
 from ..verdict import TraceVerdict
-from .sources import Record, Source, open_sources
+from .sources import Record, Source
 from .summary import AuditResult, Summary
 from .workers import Recipe
 from .writers import parquet
@@ -33,14 +33,16 @@ _BLOCK = 2**20
 """Size of a unit of work, in bytes of records."""
 
 
+Reopen: TypeAlias = Callable[[list[str]], list[Source]]
+"""`open_sources` with the format and the mapping of this audit."""
+
+
 def audit_on_ray(
     sources: Sequence[Source],
     out: Path,
     recipe: Recipe,
-    *,
+    reopen: Reopen,
     workers: int | None = None,
-    format: str | None = None,
-    mapping: Mapping[str, str] | None = None,
 ) -> AuditResult:
     """Judge transcripts on the running Ray cluster, or on this machine if there is none.
 
@@ -48,9 +50,8 @@ def audit_on_ray(
         sources: The files; every node of the cluster must be able to open them.
         out: The new folder for the Parquet files of verdicts, on a file system that every node shares.
         recipe: The recipe of the monitor.
+        reopen: Opens a file as it was opened here, in another process.
         workers: Number of actors; if not given, one less than the cores of the cluster.
-        format: As for `audit`.
-        mapping: As for `audit`.
 
     Raises:
         UndertowError: There is no cluster and none can be started, or the number of verdicts written differs
@@ -70,7 +71,7 @@ def audit_on_ray(
         ray.data.from_items([file.item for file in files], override_num_blocks=len(files))
         .map_batches(
             _reading,
-            fn_kwargs={"format": format, "mapping": mapping, "size": _BLOCK},
+            fn_kwargs={"reopen": reopen, "size": _BLOCK},
             batch_size=1,
             num_cpus=0,  # otherwise actors that take all cores would wait for it forever
         )
@@ -83,7 +84,7 @@ def audit_on_ray(
         )
         .write_parquet(str(beside), ray_remote_args={"num_cpus": 0})
     )
-    summary = _counted(ray, files, sorted(beside.glob("*.parquet")), format, mapping)
+    summary = _counted(ray, files, sorted(beside.glob("*.parquet")), reopen)
     beside.rename(out)
     return summary.result(tuple(str(source.path) for source in sources if source.reader is None))
 
@@ -102,16 +103,14 @@ class _File:
         return {"name": self.name, "shown": self.shown}
 
 
-def _reading(
-    batch: Mapping[str, Iterable[str]], format: str | None, mapping: Mapping[str, str] | None, size: int
-) -> Iterator[Any]:
+def _reading(batch: Mapping[str, Iterable[str]], reopen: Reopen, size: int) -> Iterator[Any]:
     """Yield the records of the files as JSON, in tables of about `size` bytes."""
     import pyarrow
 
     lines: list[bytes] = []
     held = 0
     for name, shown in zip(batch["name"], batch["shown"], strict=True):
-        for line in _records(str(name), str(shown), format, mapping):
+        for line in _records(str(name), str(shown), reopen):
             lines.append(line)
             held += len(line)
             if held >= size:
@@ -120,8 +119,8 @@ def _reading(
     yield pyarrow.table({"record": pyarrow.array(lines, pyarrow.large_binary())})
 
 
-def _records(name: str, shown: str, format: str | None, mapping: Mapping[str, str] | None) -> Iterator[bytes]:
-    for source in open_sources([name], format=format, mapping=mapping):
+def _records(name: str, shown: str, reopen: Reopen) -> Iterator[bytes]:
+    for source in reopen([name]):
         for record, _ in source.records():
             changed: dict[str, Any] = {"origin": record.origin.model_copy(update={"path": shown})}
             changed |= {"metadata": {}} if isinstance(record, Trace) else {}
@@ -146,17 +145,11 @@ class _Judge:
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
-def _counted(
-    ray: Any,
-    files: Sequence[_File],
-    parts: Sequence[Path],
-    format: str | None,
-    mapping: Mapping[str, str] | None,
-) -> Summary:
+def _counted(ray: Any, files: Sequence[_File], parts: Sequence[Path], reopen: Reopen) -> Summary:
     """Summarise the verdicts, and check their number against the records of each file."""
     reading = ray.remote(_count_records)
     judged = ray.remote(_count_verdicts)
-    counting = [reading.remote(file.name, format, mapping) for file in files]
+    counting = [reading.remote(file.name, reopen) for file in files]
     expected = Counter[str]()
     for file, count in zip(files, counting, strict=True):
         expected[file.shown] += ray.get(count)
@@ -177,9 +170,8 @@ def _counted(
     return summary
 
 
-def _count_records(name: str, format: str | None, mapping: Mapping[str, str] | None) -> int:
-    sources = open_sources([name], format=format, mapping=mapping)
-    return sum(1 for source in sources for _ in source.records())
+def _count_records(name: str, reopen: Reopen) -> int:
+    return sum(1 for source in reopen([name]) for _ in source.records())
 
 
 def _count_verdicts(part: Path, files: Sequence[str]) -> tuple[Summary, Counter[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -101,7 +102,8 @@ def audit(
 
     if engine == "ray":
         _check_ray(out, report=report, resume=resume, each=each)
-    sources = open_sources(paths, format=format, mapping=mapping)
+    opened = partial(open_sources, format=format, mapping=mapping)
+    sources = opened(paths)
     empty = tuple(source.place.name for source in sources if source.reader is None)
     if len(empty) == len(sources):
         raise InputError(f"nothing to audit: no rows in {', '.join(empty) or 'no files'}")
@@ -113,7 +115,7 @@ def audit(
     escalation = Escalation(judge.classifier)
     if engine == "ray":
         assert verdicts is not None
-        return audit_on_ray(sources, verdicts, recipe, workers=workers, format=format, mapping=mapping)
+        return audit_on_ray(sources, verdicts, recipe, opened, workers)
     write = writer_for(verdicts) if verdicts is not None else None
     summary = Summary(place.name for place in places)
     with ExitStack() as stack:

@@ -33,7 +33,7 @@ def test_the_parts_make_the_whole(jsonl: Jsonl, tmp_path: Path, monkeypatch: pyt
     (file,) = [distributed._File(source) for source in open_sources("t.jsonl")]
     assert file.item == {"name": str(tmp_path / "t.jsonl"), "shown": "t.jsonl"}
     batch = {name: [value] for name, value in file.item.items()}
-    tables = list(distributed._reading(batch, None, None, 1000))
+    tables = list(distributed._reading(batch, open_sources, 1000))
     assert len(tables) > 5
     judge = distributed._Judge(Recipe.of(scripted_monitor()), parquet.schema())
     (tmp_path / "parts").mkdir()
@@ -46,5 +46,5 @@ def test_the_parts_make_the_whole(jsonl: Jsonl, tmp_path: Path, monkeypatch: pyt
         summary.merge(one)
         counts += some
     assert summary.result() == expected
-    assert counts == {"t.jsonl": distributed._count_records("t.jsonl", None, None)}
+    assert counts == {"t.jsonl": distributed._count_records("t.jsonl", open_sources)}
     assert list(read_verdicts(tmp_path / "parts")) == list(read_verdicts("whole.jsonl"))
