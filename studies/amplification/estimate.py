@@ -40,10 +40,6 @@ class Estimate:
         """Whether the whole interval lies below a bound."""
         return self.known and self.high < bound
 
-    def within(self, low: float, high: float) -> bool:
-        """Whether the whole interval lies strictly between two bounds."""
-        return self.above(low) and self.below(high)
-
     def exponentiated(self) -> Estimate:
         """Return the estimate on the ratio scale, if this one is on the log scale."""
         return replace(self, value=_exp(self.value), low=_exp(self.low), high=_exp(self.high))

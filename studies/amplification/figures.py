@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
 
@@ -40,33 +39,22 @@ _STYLE: dict[str, Any] = {
 }
 
 
-class _Canvas:
-    """A figure that is being drawn."""
-
-    def __init__(self, *axes: Axes) -> None:
-        self.axes, self.all = axes[0], axes
-        self.figure: Figure | None = None
-
-
 @contextmanager
-def _drawing(
-    name: str, alt: str, size: tuple[float, float] = (6.4, 3.0), columns: int = 1
-) -> Iterator[_Canvas]:
-    """Open axes to draw on; when the block ends, the `figure` of the yielded canvas is set."""
+def _drawing(size: tuple[float, float] = (6.4, 3.0), columns: int = 1) -> Iterator[Plot]:
+    """Open a plot to draw on, in our style."""
     with rc_context(_STYLE):  # type: ignore[arg-type]
         plot = Plot(figsize=size, layout="constrained")
         FigureCanvasAgg(plot)
-        canvas = _Canvas(*plot.subplots(1, columns, squeeze=False)[0])
-        yield canvas
-        svg, png = BytesIO(), BytesIO()
-        plot.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        plot.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    canvas.figure = Figure(name, alt, svg.getvalue(), png.getvalue())
+        plot.subplots(1, columns)
+        yield plot
 
 
-def _done(canvas: _Canvas) -> Figure:
-    assert canvas.figure is not None
-    return canvas.figure
+def _drawn(name: str, alt: str, plot: Plot) -> Figure:
+    """Return a plot as a figure."""
+    svg, png = BytesIO(), BytesIO()
+    plot.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    plot.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return Figure(name, alt, svg.getvalue(), png.getvalue())
 
 
 def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
@@ -78,22 +66,22 @@ def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
 
 def line(name: str, alt: str, estimates: Sequence[Estimate], *, x: str, y: str) -> Figure:
     """Draw estimates for equal parts of a length, with their intervals as a band."""
-    with _drawing(name, alt) as canvas:
-        axes, n = canvas.axes, len(estimates)
+    with _drawing() as plot:
+        axes, n = plot.axes[0], len(estimates)
         middle = [100 * (i + 0.5) / n for i in range(n)]
         low, high = [e.low for e in estimates], [e.high for e in estimates]
         axes.fill_between(middle, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
         axes.plot(middle, [e.value for e in estimates], color=COLOURS[0], marker="o", markersize=4)
         axes.set(xlabel=x, ylabel=y, xlim=(0, 100))
         axes.set_ylim(bottom=0)
-    return _done(canvas)
+        return _drawn(name, alt, plot)
 
 
 def forest(name: str, alt: str, rows: Sequence[tuple[str, Estimate]], *, x: str, margin: float) -> Figure:
     """Draw estimates one below the other, with the margin shaded around 0."""
     known = [(label, e) for label, e in rows if e.known]
-    with _drawing(name, alt, (6.4, 0.8 + 0.32 * max(1, len(known)))) as canvas:
-        axes = canvas.axes
+    with _drawing((6.4, 0.8 + 0.32 * max(1, len(known)))) as plot:
+        axes = plot.axes[0]
         axes.axvspan(-margin, margin, color=RULE, alpha=0.6, linewidth=0)
         axes.axvline(0, color=FAINT, linewidth=0.8)
         places = list(range(len(known)))[::-1]
@@ -109,7 +97,7 @@ def forest(name: str, alt: str, rows: Sequence[tuple[str, Estimate]], *, x: str,
         )
         axes.set_yticks(places, [label for label, _ in known])
         axes.set(xlabel=x, ylim=(-0.6, max(0.6, len(known) - 0.4)))
-    return _done(canvas)
+        return _drawn(name, alt, plot)
 
 
 def panels(
@@ -130,8 +118,8 @@ def panels(
         x: The label of the x axis.
     """
     measures = list(dict.fromkeys(measure for measure, _, _ in series))
-    with _drawing(name, alt, (3.2 * len(measures), 3.0), len(measures)) as canvas:
-        for axes, measure in zip(canvas.all, measures, strict=True):
+    with _drawing((3.2 * len(measures), 3.0), len(measures)) as plot:
+        for axes, measure in zip(plot.axes, measures, strict=True):
             lines = [(label, found) for kind, label, found in series if kind == measure]
             for number, (label, found) in enumerate(lines):
                 places = [i + 0.06 * (number - (len(lines) - 1) / 2) for i in range(len(ticks))]
@@ -148,16 +136,16 @@ def panels(
                 )
             axes.set_xticks(range(len(ticks)), ticks)
             axes.set(title=measure, xlabel=x, ylim=(-3, 103))
-        canvas.axes.set_ylabel("%")
-        canvas.axes.legend()
-    return _done(canvas)
+        plot.axes[0].set_ylabel("%")
+        plot.axes[0].legend()
+        return _drawn(name, alt, plot)
 
 
 def bars(name: str, alt: str, shares: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> Figure:
     """Draw each arm's shares, stacked to 100 %."""
     colours = {"both": COLOURS[0], "leak": COLOURS[3], "escape": COLOURS[1], "none": "#c3ccd6"}
-    with _drawing(name, alt, (6.4, 1.0 + 0.4 * len(shares))) as canvas:
-        axes = canvas.axes
+    with _drawing((6.4, 1.0 + 0.4 * len(shares))) as plot:
+        axes = plot.axes[0]
         for row, (_, parts) in enumerate(shares):
             left = 0.0
             for part, value in parts:
@@ -169,13 +157,13 @@ def bars(name: str, alt: str, shares: Sequence[tuple[str, Sequence[tuple[str, fl
         axes.set_yticks([len(shares) - row for row in range(len(shares))], [arm for arm, _ in shares])
         axes.set(xlabel="% of generations", xlim=(0, 100))
         axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return _done(canvas)
+        return _drawn(name, alt, plot)
 
 
 def survival_curves(name: str, alt: str, arms: Sequence[tuple[str, Survival]]) -> Figure:
     """Draw the share of reasonings that have not drifted after a number of steps."""
-    with _drawing(name, alt) as canvas:
-        axes = canvas.axes
+    with _drawing() as plot:
+        axes = plot.axes[0]
         styles = zip((*COLOURS, *COLOURS), (*DASHES, *DASHES, *DASHES), strict=False)
         for (label, curve), (colour, dashes) in zip(arms, styles, strict=False):
             x = [0, *curve.steps, curve.longest]  # the curve is constant after the last onset
@@ -190,4 +178,4 @@ def survival_curves(name: str, alt: str, arms: Sequence[tuple[str, Survival]]) -
         axes.set_xlim(left=0)
         if len(arms) > 1:
             axes.legend()
-    return _done(canvas)
+        return _drawn(name, alt, plot)
