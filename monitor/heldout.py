@@ -10,15 +10,13 @@ import numpy as np
 
 from ..classifiers.contract import StepClassifier
 from ..classifiers.corpus import LabelledTrace, grouped_folds
+from ..classifiers.recipes import Progress
 from .evaluation import Followed, follow
 from .replacing import replacing
 
-__all__ = ["Report", "held_out", "read_followed", "write_followed"]
+__all__ = ["held_out", "read_followed", "write_followed"]
 
-Report = Callable[[str, int, int], None]
-"""Called with the current stage, the number of items done, and their total."""
-
-Fit = Callable[[Sequence[LabelledTrace], Path, Report], StepClassifier]
+Fit = Callable[[Sequence[LabelledTrace], Path, Progress], StepClassifier]
 """Trains a classifier on some traces; may keep its files in the folder."""
 
 
@@ -28,7 +26,7 @@ def held_out(
     folder: Path,
     folds: int,
     *,
-    report: Report = lambda *_: None,
+    report: Progress = lambda *_: None,
     only: Sequence[int] = (),
 ) -> list[tuple[int, Followed]]:
     """Judge every trace with a classifier trained on other groups.
@@ -67,7 +65,7 @@ def write_followed(
     classifier: StepClassifier,
     traces: Sequence[LabelledTrace],
     which: Sequence[int],
-    report: Report = lambda *_: None,
+    report: Progress = lambda *_: None,
 ) -> None:
     """Judge the traces with these indices and write the results as JSON Lines; replaces `path` at the end."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:

@@ -66,9 +66,9 @@ def audit_on_ray(
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = _BLOCK
     count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
-    files = [_File(source) for source in sources if source.reader is not None]
+    files = [_file(source) for source in sources if source.reader is not None]
     (
-        ray.data.from_items([file.item for file in files], override_num_blocks=len(files))
+        ray.data.from_items(files, override_num_blocks=len(files))
         .map_batches(
             _reading,
             fn_kwargs={"reopen": reopen, "size": _BLOCK},
@@ -89,18 +89,10 @@ def audit_on_ray(
     return summary.result(tuple(str(source.path) for source in sources if source.reader is None))
 
 
-class _File:
-    """A file to be opened by processes with other working directories, and the name the user gave it."""
-
-    def __init__(self, source: Source) -> None:
-        place = source.place
-        self.name = str(place.path.resolve()) if place.path is not None else place.name
-        self.shown = place.name
-
-    @property
-    def item(self) -> dict[str, str]:
-        """The input row of the Ray pipeline for this file."""
-        return {"name": self.name, "shown": self.shown}
+def _file(source: Source) -> dict[str, str]:
+    """Return a file's name for processes with other working directories, and the name the user gave it."""
+    place = source.place
+    return {"name": str(place.path.resolve()) if place.path else place.name, "shown": place.name}
 
 
 def _reading(batch: Mapping[str, Iterable[str]], reopen: Reopen, size: int) -> Iterator[Any]:
@@ -145,15 +137,15 @@ class _Judge:
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
-def _counted(ray: Any, files: Sequence[_File], parts: Sequence[Path], reopen: Reopen) -> Summary:
+def _counted(ray: Any, files: Sequence[Mapping[str, str]], parts: Sequence[Path], reopen: Reopen) -> Summary:
     """Summarise the verdicts, and check their number against the records of each file."""
     reading = ray.remote(_count_records)
     judged = ray.remote(_count_verdicts)
-    counting = [reading.remote(file.name, reopen) for file in files]
+    counting = [reading.remote(file["name"], reopen) for file in files]
     expected = Counter[str]()
     for file, count in zip(files, counting, strict=True):
-        expected[file.shown] += ray.get(count)
-    names = [file.shown for file in files]
+        expected[file["shown"]] += ray.get(count)
+    names = [file["shown"] for file in files]
     summary, found = Summary(names), Counter[str]()
     for part, task in [(part, judged.remote(part, names)) for part in parts]:
         one, counts = ray.get(task)

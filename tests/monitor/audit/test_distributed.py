@@ -30,9 +30,9 @@ def test_the_parts_make_the_whole(jsonl: Jsonl, tmp_path: Path, monkeypatch: pyt
     jsonl(*ROWS, b"{")
     monkeypatch.chdir(tmp_path)
     expected = audit("t.jsonl", monitor=scripted_monitor(), out="whole.jsonl")
-    (file,) = [distributed._File(source) for source in open_sources("t.jsonl")]
-    assert file.item == {"name": str(tmp_path / "t.jsonl"), "shown": "t.jsonl"}
-    batch = {name: [value] for name, value in file.item.items()}
+    (file,) = [distributed._file(source) for source in open_sources("t.jsonl")]
+    assert file == {"name": str(tmp_path / "t.jsonl"), "shown": "t.jsonl"}
+    batch = {name: [value] for name, value in file.items()}
     tables = list(distributed._reading(batch, open_sources, 1000))
     assert len(tables) > 5
     judge = distributed._Judge(Recipe.of(scripted_monitor()), parquet.schema())
