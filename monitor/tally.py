@@ -11,7 +11,7 @@ from .intervals import wilson
 from .trace import Reason
 from .verdict import MonitorStamp, TraceVerdict, channel_of
 
-__all__ = ["BINS", "REASONS", "Tally"]
+__all__ = ["BINS", "REASONS", "Tally", "why"]
 
 BINS: Final = 10
 """The number of bars in the onset histogram."""
@@ -32,6 +32,11 @@ REASONS: Final[Mapping[Reason, str]] = {
     "declined": "the classifier declined to judge",
     "classifier_failed": "the classifier failed",
 }
+
+
+def why(verdict: TraceVerdict) -> str:
+    """Return in words why a trace was not judged in full, or an empty string if it was."""
+    return "" if verdict.not_assessed is None else REASONS[verdict.not_assessed.reason]
 
 
 @dataclass(slots=True)

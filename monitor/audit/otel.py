@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from ...errors import MissingExtra
-from ..tally import REASONS
+from ..tally import why
 from ..trace import Trace, Unreadable
 from ..verdict import TraceVerdict
 
@@ -105,7 +105,7 @@ def _label(verdict: TraceVerdict) -> str:
 
 
 def _explanation(verdict: TraceVerdict) -> str:
-    reason = REASONS[verdict.not_assessed.reason] if verdict.not_assessed else ""
+    reason = why(verdict)
     if verdict.onset is not None:
         return f"drift begins at step {verdict.onset.step + 1} of the {verdict.onset.channel}"
     return (

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from ...classifiers.registry import DEFAULT
 from ...errors import MissingExtra
 from ..monitor import Monitor
-from ..tally import REASONS
+from ..tally import why
 from ..trace import Origin
 from ..verdict import StepVerdict, TraceVerdict, steps_of
 from .readers.inspect import ScoutReader
@@ -101,7 +101,7 @@ def _lines(verdict: TraceVerdict, places: dict[int, int]) -> Iterator[str]:
 
 
 def _said(verdict: TraceVerdict) -> str:
-    reason = REASONS[verdict.not_assessed.reason] if verdict.not_assessed else ""
+    reason = why(verdict)
     if verdict.flagged is None:
         return f"not judged: {reason}"
     partly = f" (in part: {reason})" if reason else ""

@@ -20,7 +20,7 @@ from rich.text import Text
 from ...classifiers.contract import CHANNELS, Channel
 from ..channel import ChannelJudge
 from ..gate import Gate
-from ..tally import REASONS
+from ..tally import why
 from ..verdict import StepVerdict, TraceVerdict
 
 __all__ = ["LiveView", "clean"]
@@ -113,7 +113,7 @@ class LiveView:
             lines.append(Text(f"stopped {where}: the generation was not followed to its end", "yellow"))
         cut = self._stopped and missing is not None and missing.reason == "truncated"
         if missing is not None and verdict.assessed == "partial" and not cut:
-            lines.append(Text(f"judged in part: {REASONS[missing.reason]}", "yellow"))
+            lines.append(Text(f"judged in part: {why(verdict)}", "yellow"))
         self._console.print()
         self._console.print(Group(*lines))
 
@@ -186,8 +186,7 @@ def _other(channel: Channel) -> Channel:
 def _headline(verdict: TraceVerdict) -> Text:
     """Return a line such as "flagged · highest risk 0.98 · unsafe reasoning, safe answer"."""
     if verdict.flagged is None:
-        why = f": {REASONS[verdict.not_assessed.reason]}" if verdict.not_assessed else ""
-        return Text(f"not judged{why}", "yellow")
+        return Text(f"not judged: {why(verdict)}", "yellow")
     words = {True: ("flagged", "bold red"), False: ("not flagged", "bold green")}
     parts = [] if verdict.highest_risk is None else [f"highest risk {verdict.highest_risk:.2f}"]
     parts += [] if verdict.quadrant is None else [verdict.quadrant.replace("-", " ").replace("/", ", ")]

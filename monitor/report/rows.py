@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...classifiers.contract import CHANNELS, LABELS, Channel
-from ..tally import BINS, REASONS
+from ..tally import BINS, why
 from ..trace import Trace, Unreadable
 from ..verdict import ChannelVerdict, Mark, StepVerdict, TraceVerdict, channel_of, steps_of
 
@@ -34,7 +34,7 @@ def row(item: Trace | Unreadable, verdict: TraceVerdict, *, number: int) -> dict
         "model": shorten(verdict.model or "", NAME),
         "state": _state(verdict),
         "complete": verdict.assessed == "full",
-        "why": "" if verdict.not_assessed is None else REASONS[verdict.not_assessed.reason],
+        "why": why(verdict),
         "risk": None if verdict.risk is None or not judged else round(verdict.risk, 3),
         "onset": where(verdict, verdict.onset) if judged else "",
         "at": verdict.onset.fraction if judged and verdict.onset else None,
