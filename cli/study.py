@@ -81,7 +81,7 @@ def amplification(
     if verdicts:
         _must_be_saved(context, data)
     from ..studies.amplification import report, study
-    from ..studies.amplification.attributed import Attributable, keep_flagged
+    from ..studies.amplification.attributed import Flagged, keep_flagged
     from ..studies.amplification.design import read_design
     from ..studies.amplification.dose import read_prefixes
     from ..studies.amplification.load import load
@@ -91,14 +91,14 @@ def amplification(
         must_be_folder(out)
     traces = read_prefixes(prefixes) if prefixes else []
     judged = None if verdicts else _monitor(classifier, false_alarm_rate)
-    kept = Attributable(attribute)
+    kept: list[Flagged] = []
     table = None
     if data:
-        pairs = keep_flagged(_judged(data, judged, verdicts, map or ()), kept)
+        pairs = keep_flagged(_judged(data, judged, verdicts, map or ()), kept, attribute)
         table = load(pairs, set_down)
-    page = study.study(table, set_down, traces, judged, kept.traces, quick=quick)
+    page = study.study(table, set_down, traces, judged, kept, quick=quick)
     report.show(page)
-    if attribute and not kept.traces:
+    if attribute and not kept:
         typer.echo("nothing to attribute: no generation was flagged in reasoning and answer", err=True)
     if out is not None:
         _write(page, out)

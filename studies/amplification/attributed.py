@@ -4,49 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
+from typing import TypeAlias
 
 import numpy as np
 
 from ...classifiers.contract import UNSAFE
 from ...monitor.many import many
 from ...monitor.monitor import Monitor
-from ...monitor.trace import Trace, Unreadable
+from ...monitor.trace import Trace
 from ...monitor.verdict import StepVerdict, TraceVerdict, steps_of
 from .attribution import METHODS, Score, agreement, answer_risk, curve_areas, stability
 from .load import Judged
 from .page import Section
 from .rates import Floats
 
-__all__ = ["Attributable", "attribution_section", "keep_flagged"]
+__all__ = ["Flagged", "attribution_section", "keep_flagged"]
+
+Flagged: TypeAlias = tuple[Trace, TraceVerdict]
 
 LONGEST = 80
 """The most steps that a reasoning to attribute may have: the cost grows with their square."""
 
 
-class Attributable:
-    """Collects generations flagged in both channels, up to a maximum, as records go by."""
+def keep_flagged(pairs: Iterable[Judged], kept: list[Flagged], most: int) -> Iterator[Judged]:
+    """Yield records and verdicts unchanged; keep generations that were flagged in both channels.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.traces: list[tuple[Trace, TraceVerdict]] = []
-
-    def add(self, record: Trace | Unreadable, verdict: TraceVerdict | None) -> None:
-        """Keep a generation that was flagged in both channels, if its length allows and there is room."""
-        if verdict is None or not isinstance(record, Trace) or len(self.traces) >= self.most:
-            return
-        steps = len(steps_of(verdict, "reasoning"))
-        if verdict.quadrant == "unsafe-reasoning/unsafe-answer" and 3 <= steps <= LONGEST:
-            self.traces.append((record, verdict))
-
-
-def keep_flagged(pairs: Iterable[Judged], kept: Attributable) -> Iterator[Judged]:
-    """Yield records and verdicts unchanged, keeping those that an attribution can be made for."""
+    Args:
+        pairs: The records with their verdicts.
+        kept: Where to keep those to attribute, if their length allows.
+        most: How many to keep at most.
+    """
     for record, verdict in pairs:
-        kept.add(record, verdict)
+        if verdict is not None and isinstance(record, Trace) and len(kept) < most:
+            steps = len(steps_of(verdict, "reasoning"))
+            if verdict.quadrant == "unsafe-reasoning/unsafe-answer" and 3 <= steps <= LONGEST:
+                kept.append((record, verdict))
         yield record, verdict
 
 
-def attribution_section(traces: Sequence[tuple[Trace, TraceVerdict]], monitor: Monitor) -> Section | None:
+def attribution_section(traces: Sequence[Flagged], monitor: Monitor) -> Section | None:
     """Show how well each method finds the steps that the monitor's risk of the answer rests on."""
     if not traces:
         return None

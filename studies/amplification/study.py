@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from ...errors import UsageError
 from ...monitor.monitor import Monitor
-from ...monitor.trace import Trace
-from ...monitor.verdict import TraceVerdict
 from . import sections
-from .attributed import attribution_section
+from .attributed import Flagged, attribution_section
 from .compare import Comparison, compare_all, name_of
 from .controls import controls
 from .design import STATES, Design, Mode
@@ -35,7 +33,7 @@ def study(
     design: Design,
     prefixes: Sequence[PrefixTrace] = (),
     monitor: Monitor | None = None,
-    flagged: Sequence[tuple[Trace, TraceVerdict]] = (),
+    flagged: Sequence[Flagged] = (),
     *,
     quick: bool = False,
 ) -> Page:

@@ -21,7 +21,7 @@ from undertow.cli import main
 from undertow.errors import UsageError
 from undertow.monitor.audit import read
 from undertow.studies.amplification import report
-from undertow.studies.amplification.attributed import Attributable, attribution_section, keep_flagged
+from undertow.studies.amplification.attributed import Flagged, attribution_section, keep_flagged
 from undertow.studies.amplification.compare import Comparison, compare_all
 from undertow.studies.amplification.controls import controls
 from undertow.studies.amplification.design import Design
@@ -258,11 +258,11 @@ def test_hostile_values_are_escaped() -> None:
 def test_steps_get_their_attribution(tmp_path: Path) -> None:
     """Flagged generations are kept up to the number asked for, and each method is shown beside chance."""
     monitor = scripted_monitor(Script())
-    kept = Attributable(3)
+    kept: list[Flagged] = []
     path = write(tmp_path / "data.jsonl", prompts=8, harmless=0)
-    assert len(list(keep_flagged(monitor.judge_pairs(read(path)), kept))) == 32
-    assert len(kept.traces) == 3
-    section = attribution_section(kept.traces, monitor)
+    assert len(list(keep_flagged(monitor.judge_pairs(read(path)), kept, 3))) == 32
+    assert len(kept) == 3
+    section = attribution_section(kept, monitor)
     assert section
     assert [row[0] for row in section.rows] == ["leave one out", "occlusion", "prefix gain", "random order"]
     assert attribution_section([], monitor) is None
