@@ -81,9 +81,7 @@ class Answer(Choices, ABC):
         """Take a payload and the texts in it; return what may be released now."""
         outs: list[Out] = []
         try:
-            for choice, pieces in self._refuse().items():
-                outs += [Out(said) for said in self._spoken(choice, pieces)]
-                self._finish(choice)
+            outs += self._end_odd()
             if self.asked.holds:
                 outs += [Out(let) for let in self._hold(payload, texts)]
             else:
@@ -95,6 +93,11 @@ class Answer(Choices, ABC):
         if self.alarms and outs:
             outs[-1] = replace(outs[-1], alarm=self.alarms.pop(0))
         return outs
+
+    def unread(self) -> list[Out]:
+        """Take an event that holds no JSON object; return what may be released now, without it."""
+        self.reader.unread()
+        return self._end_odd()
 
     def whole(self, payload: Any) -> Any:
         """Judge a response that was not streamed; return it without what the policy holds back."""
@@ -134,6 +137,14 @@ class Answer(Choices, ABC):
             if self.cut(choice) and self.asked.closed:
                 self._refused.add(choice)
         return ended
+
+    def _end_odd(self) -> list[Out]:
+        """End, in a stream, the choices that what could not be read ends; return their last text."""
+        outs: list[Out] = []
+        for choice, pieces in self._refuse().items():
+            outs += [Out(said) for said in self._spoken(choice, pieces)]
+            self._finish(choice)
+        return outs
 
     def _finish(self, choice: int) -> None:
         """End, in a stream, a choice that the policy has ended."""

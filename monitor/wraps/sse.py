@@ -43,6 +43,16 @@ class Event:
             return None
         return value if isinstance(value, dict) else None
 
+    @property
+    def done(self) -> bool:
+        """Whether it is `[DONE]`, which ends a stream of chunks."""
+        return (self.data or "").strip() == "[DONE]"
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it has data that is neither a JSON object nor `[DONE]`."""
+        return self.payload is None and bool((self.data or "").strip()) and not self.done
+
 
 class SseReader:
     """Splits a stream of bytes into events, independently of how the bytes are chunked.
@@ -79,7 +89,7 @@ class SseReader:
         """
         rest, self._buffer = bytes(self._buffer), bytearray()
         event = _event(rest + b"\n\n")
-        return [event] if event.payload is not None or (event.data or "").strip() == "[DONE]" else []
+        return [event] if event.payload is not None or event.done else []
 
 
 def encode(payload: dict[str, Any] | str, name: str | None = None) -> bytes:

@@ -18,8 +18,6 @@ _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier
 class ChunkWire:
     """Writes the chunks of one response."""
 
-    tells_again = False
-
     def __init__(self, kind: str) -> None:
         self._completions = kind == "completions"
         self._head: Json = {
@@ -33,7 +31,7 @@ class ChunkWire:
     def see(self, payload: Json) -> None:
         """Record the response's head, and which choices are finished."""
         self._head |= {name: payload[name] for name in _HEAD if name in payload}
-        choices = payload.get("choices")
+        choices = None if payload.get("error") else payload.get("choices")  # an error finishes no choice
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and isinstance(index := choice.get("index", 0), int):
                 done = self._finished.get(index, False) or choice.get("finish_reason") is not None
@@ -41,9 +39,7 @@ class ChunkWire:
 
     def is_end(self, event: Event) -> bool:
         """Whether an event is `[DONE]` or an error."""
-        return _is_done(event) or (
-            '"error"' in (event.data or "") and bool((event.payload or {}).get("error"))
-        )
+        return event.done or ('"error"' in (event.data or "") and bool((event.payload or {}).get("error")))
 
     @property
     def complete(self) -> bool:
@@ -61,15 +57,13 @@ class ChunkWire:
 
     def end(self, rest: Sequence[Json], ending: Ending) -> bytes:
         """Return the last chunks, the verdicts, an error if the stream broke, and `[DONE]`."""
-        parts = [*map(self.write, rest), self.mark(ending.verdicts.json)]
+        errors = [self.write(payload) for payload in rest if payload.get("error")]
+        chunks = [self.write(payload) for payload in rest if not payload.get("error")]
+        parts = [*chunks, self.mark(ending.verdicts.json), *errors]  # clients read nothing after an error
         if ending.broken is not None:
             parts.append(encode({"error": error_json(ending.broken)}))
         if ending.last is not None:
             parts.append(ending.last.raw)
-        if ending.last is None or not _is_done(ending.last):
+        if ending.last is None or not ending.last.done:
             parts.append(encode("[DONE]"))
         return b"".join(parts)
-
-
-def _is_done(event: Event) -> bool:
-    return (event.data or "").strip() == "[DONE]"

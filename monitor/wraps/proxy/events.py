@@ -18,7 +18,6 @@ _COMPLETE = ("response.completed", "response.incomplete")
 class TypedWire(ABC):
     """Writes typed events, the last of which carries the verdicts."""
 
-    tells_again = True
     ends: tuple[str, ...]
     """The types of the events that end a stream, successfully or not."""
     complete = False

@@ -38,6 +38,7 @@ class Flow(ABC):
         for event in events:
             if event.payload is not None:
                 self.wire.see(event.payload)
+            if event.payload is not None or event.unreadable:
                 self.judged.take(event.payload, len(event.raw))
 
     def _mark(self, out: Out) -> bytes:
@@ -73,7 +74,7 @@ class Watched(Flow):
 
     async def end(self, last: Event | None, broken: str | None) -> bytes:
         """Wait for the verdicts; return them with the last event."""
-        if last is not None and self.wire.tells_again:
+        if last is not None:
             self._judge([last])
         await self.judged.caught_up()
         verdicts = await self.judged.end(cut_short=self._cut_short)
@@ -98,11 +99,11 @@ class Held(Flow):
 
     async def end(self, last: Event | None, broken: str | None) -> bytes:
         """Return the remaining text that the policy releases, with the verdicts and the last event."""
-        if last is not None and self.wire.tells_again:
+        if last is not None:
             self._judge([last])
         verdicts = await self.judged.end(cut_short=self._cut_short)
         outs = self.judged.outs()
         marks = b"".join(map(self._mark, outs))
-        if self.judged.answer.ended and broken is None:
+        if last is not None and last.payload is not None:  # it is one of the payloads, if it may be released
             last = None
         return marks + self.wire.end([out.payload for out in outs], Ending(verdicts, last, broken))

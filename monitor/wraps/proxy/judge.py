@@ -42,8 +42,8 @@ _ANSWERS: dict[Kind, Callable[[Asked], Answer]] = {
 _SHORT = 16_384
 """Payloads of up to this many bytes are read on the event loop."""
 
-_Waiting: TypeAlias = tuple[Json, list[Text] | None]
-"""A payload and the texts in it; None if they have not been read yet."""
+_Waiting: TypeAlias = tuple[Json | None, list[Text] | None]
+"""A payload (see `Judged.take`), and the texts in it; None if they have not been read yet."""
 
 
 class Judge:
@@ -139,8 +139,8 @@ class Judged:
         self._outs: list[Out] = []
         self._task: asyncio.Task[None] | None = None
 
-    def take(self, payload: Json, size: int) -> None:
-        """Take the next payload, `size` bytes long.
+    def take(self, payload: Json | None, size: int) -> None:
+        """Take the next payload, `size` bytes long; None if it is not a JSON object.
 
         Most payloads are short and close no step. They are processed at once: sending each to a worker
         would cost more than everything else together. A long payload is read in the background, and one
@@ -222,12 +222,12 @@ class Judged:
         for payload, read in batch:
             texts = self._read(payload) if read is None else read
             if not self._done:
-                outs += self.answer.take(payload, texts)
+                outs += self.answer.unread() if payload is None else self.answer.take(payload, texts)
         return outs
 
-    def _read(self, payload: Json) -> list[Text]:
+    def _read(self, payload: Json | None) -> list[Text]:
         """Return the texts of a payload. Call it once per payload, in order."""
-        return [] if self._done else self.answer.read(payload)
+        return [] if self._done or payload is None else self.answer.read(payload)
 
     @property
     def _done(self) -> bool:

@@ -22,16 +22,13 @@ class Ending:
 
     verdicts: Verdicts
     last: Event | None
-    """The event with which upstream ended the stream, if it did."""
+    """The event with which upstream ended the stream, if it did, to be passed on as it is."""
     broken: str | None = None
     """A sentence on what broke it off; None if nothing did."""
 
 
 class Wire(Protocol):
     """The stream format of one API. An instance follows one stream."""
-
-    tells_again: bool
-    """Whether the event that ends a stream repeats its text, or contains text that was not streamed."""
 
     def see(self, payload: Json) -> None:
         """Record an event's metadata and progress of the response."""
