@@ -96,15 +96,14 @@ class Choices:
     def gate(self, choice: int) -> Gate:
         """Return the gate of a choice, opening it if the choice is new."""
         if choice not in self.gates:
-            asked, name = self.asked, get(self._seen, "id")
-            name = name if isinstance(name, str) else ""
+            asked, name = self.asked, _written(get(self._seen, "id"))
             self.gates[choice] = Gate(
                 asked.monitor,
                 asked.policy.model_copy(update={"callback": self._callback}),
                 prompt=asked.prompt,
                 raw_prompt=asked.raw_prompt,
                 id=name if asked.choices == 1 else f"{name}#{choice}",
-                model=self._model,
+                model=_written(self._model) or None,
                 profile=asked.profile,
             )
         return self.gates[choice]
@@ -163,6 +162,11 @@ class Choices:
     def reason(self, choice: int) -> str:
         """Return the finish reason of a choice that the policy has ended."""
         return "stop" if self.gates[choice].diverted else "content_filter"
+
+
+def _written(name: Any) -> str:
+    """Return a name as a verdict can be written with it: without half a surrogate pair, which UTF-8 lacks."""
+    return name.encode("utf-8", "replace").decode() if isinstance(name, str) else ""
 
 
 class _Told:

@@ -122,3 +122,25 @@ def test_an_error_is_told_although_another_choice_was_stopped(ask: Ask) -> None:
     assert '"finish_reason":"content_filter"' in text
     assert "the model fell over" in text
     assert [verdict.flagged for verdict in verdicts(text)] == [True, False]
+
+
+HALF = "half \ud83d"
+
+
+@pytest.mark.parametrize("where", ["id", "model", "asked"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("policy", ["observe", "stop"])
+def test_half_a_surrogate_pair_in_a_name(ask: Ask, policy: str, where: str, stream: bool) -> None:
+    """A name that UTF-8 cannot write keeps no response from its verdict."""
+    answer = chunk("[neutral] One. ", "stop")
+    asked = {"model": HALF if where == "asked" else "m"}
+    answer.pop("model")
+    answer |= {} if where == "asked" else {where: HALF}
+    choice = answer["choices"][0]
+    whole = json.dumps(
+        {**answer, "choices": [{"index": 0, "message": choice["delta"], "finish_reason": "stop"}]}
+    )
+    text = ask(data(answer) if stream else whole.encode(), POLICIES[policy], stream=stream, **asked)
+    (verdict,) = verdicts(text) if stream else serving.verdicts_in(json.loads(text)["undertow"])
+    assert "half ?" in (verdict.id, verdict.model)
+    assert len(verdict.steps) == 1
