@@ -16,7 +16,7 @@ from ..reasoning import BLOCK_BREAK
 from ..verdict import StepVerdict
 from .dialects import Place, Text, get, prompt_of
 
-__all__ = ["Asked", "Choices", "asked_of"]
+__all__ = ["Asked", "Choices", "asked_of", "count_of"]
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,23 @@ class Asked:
 
 def asked_of(call: Any, monitor: Monitor, policy: Policy, profile: str = AUTO) -> Asked:
     """Return what a call requests, given the JSON object that it sends."""
-    raw, model, count = get(call, "prompt"), get(call, "model"), get(call, "n")
-    several = len(raw) if isinstance(raw, list) and raw and not isinstance(raw[0], int) else 1
+    raw, model = get(call, "prompt"), get(call, "model")
     return Asked(
         monitor,
         policy,
         prompt=prompt_of(call),
         raw_prompt=raw if isinstance(raw, str) else "",
         model=model if isinstance(model, str) else None,
-        choices=several * (count if isinstance(count, int) and count > 0 else 1),
+        choices=count_of(call),
         profile=profile,
     )
+
+
+def count_of(call: Any) -> int:
+    """Return how many choices the response to a call will have; a list of numbers is one prompt."""
+    raw, count = get(call, "prompt"), get(call, "n")
+    several = len(raw) if isinstance(raw, list) and raw and not isinstance(raw[0], int) else 1
+    return several * (count if isinstance(count, int) and count > 0 else 1)
 
 
 class Choices:

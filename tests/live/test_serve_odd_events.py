@@ -14,6 +14,7 @@ import pytest
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.policy import Policy
 from undertow.monitor.wraps.proxy import create_app
+from undertow.monitor.wraps.proxy.call import read_call
 
 serving: Any = modules["serving"]  # it stands beside this file
 Ask = Callable[..., str]
@@ -144,3 +145,14 @@ def test_half_a_surrogate_pair_in_a_name(ask: Ask, policy: str, where: str, stre
     (verdict,) = verdicts(text) if stream else serving.verdicts_in(json.loads(text)["undertow"])
     assert "half ?" in (verdict.id, verdict.model)
     assert len(verdict.steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices"),
+    [("Hello.", 1), ([7, 8, 9], 1), ([[7, 8], [9]], 2), (["Hello.", "Good day."], 2), ([], 1)],
+    ids=["a text", "tokens", "several of tokens", "several texts", "none"],
+)
+def test_tokens_are_one_prompt(prompt: Any, choices: int) -> None:
+    """As many choices are expected as there are prompts, or a stop would wait for others that never come."""
+    asked = json.dumps({"prompt": prompt, "n": 2}).encode()
+    assert read_call("completions", asked).choices == 2 * choices

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ..answers import Json
+from ..choices import count_of
 from ..dialects import prompt_of
 
 __all__ = ["Call", "Kind", "json_object", "kind_of", "read_call"]
@@ -45,14 +46,8 @@ def kind_of(method: str, path: str) -> Kind | None:
 def read_call(kind: Kind, body: bytes) -> Call:
     """Return what a request asks for; empty if the body cannot be read here (upstream may still answer)."""
     asked = json_object(body) or {}
-    model, count, prompts = asked.get("model"), asked.get("n"), asked.get("prompt")
-    several = len(prompts) if isinstance(prompts, list) and kind == "completions" else 1
-    return Call(
-        kind,
-        model if isinstance(model, str) else None,
-        _prompt(asked),
-        max(several, 1) * (count if isinstance(count, int) and count > 0 else 1),
-    )
+    model = asked.get("model")
+    return Call(kind, model if isinstance(model, str) else None, _prompt(asked), count_of(asked))
 
 
 def json_object(body: bytes) -> Json | None:
