@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from sys import modules
 from typing import Any
 
@@ -156,3 +156,44 @@ def test_tokens_are_one_prompt(prompt: Any, choices: int) -> None:
     """As many choices are expected as there are prompts, or a stop would wait for others that never come."""
     asked = json.dumps({"prompt": prompt, "n": 2}).encode()
     assert read_call("completions", asked).choices == 2 * choices
+
+
+class _Waiting(httpx.AsyncByteStream):
+    """A stream that says something and then nothing more."""
+
+    def __init__(self, said: bytes) -> None:
+        self._said = said
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield events without an end."""
+        yield self._said.removesuffix(data())
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("said", "seen", "counted"),
+    [
+        (
+            data(chunk("[neutral] One. "), chunk("[harm] Two. "), chunk("[neutral] Three. ")),
+            "redacted",
+            "true",
+        ),
+        (data(chunk("[neutral] One. "), chunk("[neutral] Two. ")), "One", "unknown"),
+        (b": a comment\n\n", "comment", "unknown"),
+    ],
+    ids=["flagged", "calm", "nothing said"],
+)
+def test_who_leaves_before_the_end_is_counted(
+    monitor: Monitor, http: httpx.Client, said: bytes, seen: str, counted: str
+) -> None:
+    """The metrics know an alarm although the client did not wait for the verdict, and call nothing safe."""
+    told = {"content-type": "text/event-stream"}
+    upstream = httpx.MockTransport(lambda _: httpx.Response(200, headers=told, stream=_Waiting(said)))
+    app = create_app("http://up", monitor=monitor, policy="redact", transport=upstream)
+    with serving.listening(app) as url:
+        with http.stream("POST", f"{url}/v1/chat/completions", json={"stream": True}) as answer:
+            assert any(seen in line for line in answer.iter_lines())
+        shown = serving.settled(http, url)
+    assessed = "none" if seen == "comment" else "partial"
+    assert f'undertow_generations_total{{assessed="{assessed}",flagged="{counted}"}} 1.0' in shown
+    assert ('undertow_alarms_total{channel="reasoning"} 1.0' in shown) == (counted == "true")

@@ -205,9 +205,11 @@ class Judged:
         return Verdicts(verdicts)
 
     def abandon(self) -> None:
-        """Stop judging: the verdicts are no longer needed."""
+        """Stop judging: the verdicts are no longer needed. If there are none, count what was found so far."""
         if self._task is not None:
             self._task.cancel()
+        if not self.answer.verdicts:
+            self._judge.metrics.left(list(self.answer.gates.values()))
 
     async def _work(self) -> None:
         while self._waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counted
+from collections.abc import Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -64,6 +65,16 @@ class Metrics:
             self.interventions.labels("diverted" if gate.diverted else "stopped").inc()
         if gate.error is not None:
             self.failures.labels("monitor_failed").inc()
+
+    def left(self, gates: Sequence[Gate]) -> None:
+        """Count a response whose client left before its end: flagged if it was by then, else unknown."""
+        if not gates:  # it left before the first text
+            self.generations.labels("none", "unknown").inc()
+        for gate in gates:
+            self.generations.labels("partial", "true" if gate.flagged else "unknown").inc()
+            for channel, judge in list(gate.channels.items()):
+                if judge.alarm_step is not None:
+                    self.alarms.labels(channel).inc()
 
     def show(self) -> Response:
         """Return the metrics in Prometheus's text format."""
