@@ -9,7 +9,8 @@ steps as they close and on the channels as they turn out. What was judged ahead 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from copy import copy
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -122,6 +123,18 @@ class Following(Session):
         verdict = super().close()
         self._mark(self._raw_at + len(self.raw))
         return verdict
+
+    def fork(self) -> Self:
+        """Return an independent copy that continues from here; what either judges ahead, both know."""
+        other = copy(self)
+        other._parser = self._parser.fork()
+        other._channels = {channel: judge.fork() for channel, judge in self._channels.items()}
+        other._texts = {channel: texts.copy() for channel, texts in self._texts.items()}
+        other._shifts = {channel: shifts.copy() for channel, shifts in self._shifts.items()}
+        other._lengths = self._lengths.copy()
+        other.placed, other.judged = self.placed.copy(), self.judged.copy()
+        other.ahead = self.ahead and self.ahead.fork()
+        return other
 
     def give_up(self, detail: str) -> TraceVerdict:
         """Return a verdict on what was judged before the monitor failed."""

@@ -129,6 +129,17 @@ class Gate:
         self._call_back()
         return pieces
 
+    def so_far(self) -> TraceVerdict:
+        """Return the verdict as if the generation ended here; it may go on."""
+        with self._lock:
+            if self.verdict is not None:
+                return self.verdict
+            session = self._session.fork()
+            try:
+                return self._broken(session, self.error) if self.error else session.close()
+            except Exception as problem:
+                return self._broken(session, problem)
+
     def pause(self) -> list[Piece]:
         """Return what may be released once all open text has been judged, as if the generation ended here.
 
@@ -236,7 +247,7 @@ class Gate:
             self.verdict = self._session.close()
         except Exception as problem:
             pieces = self._fail(problem) if self.error is None else []
-            self.verdict = self._broken(problem)
+            self.verdict = self._broken(self._session, problem)
             return pieces
         self._steps += _unseen(self.verdict, self._steps)
         if ended:
@@ -342,10 +353,10 @@ class Gate:
         self.stopped = True
         return pieces
 
-    def _broken(self, problem: Exception) -> TraceVerdict:
+    def _broken(self, session: Following, problem: Exception) -> TraceVerdict:
         detail = f"the monitor failed: {type(problem).__name__}"
         try:
-            return self._session.give_up(detail)
+            return session.give_up(detail)
         except Exception:
             reason = NotAssessed(reason="classifier_failed", detail=detail)
             return self._monitor.conclude_unreadable(Unreadable(id=self._id, problem=reason))

@@ -27,8 +27,9 @@ gives the same channels, blocks and offsets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from ..classifiers.contract import Channel
 from ..errors import UsageError
@@ -215,6 +216,13 @@ class ReasoningParser:
         rest = self.flush()
         self._truncated = self._channel == "reasoning"
         return rest
+
+    def fork(self) -> Self:
+        """Return an independent copy that continues from here."""
+        other = copy(self)
+        other._held, other._out = self._held.copy(), self._out.copy()
+        other._blocks, other._irregular = self._blocks.copy(), self._irregular.copy()
+        return other
 
     def _released(self) -> list[Segment]:
         out, self._out = self._out, []

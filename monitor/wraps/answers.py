@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..gate import Piece
+from ..gate import Gate, Piece
 from ..trace import NotAssessed
 from ..verdict import StepVerdict, TraceVerdict
 from .choices import Asked, Choices, asked_of
@@ -180,10 +180,20 @@ class Answer(Choices, ABC):
             if self.cut(choice):
                 self.ended.add(choice)
             short = cut_short or choice not in self._finished | self.ended
-            # A stream may name its model only in its first chunk, or in its last.
-            caveat = self.reader.caveat(gate.trace.model_copy(update={"model": self._model}), choice)
-            self.verdicts[choice] = qualified(gate.verdict, caveat, CUT_SHORT if short else None)
+            self.verdicts[choice] = self._qualified(choice, gate, gate.verdict, short=short)
         return rest
+
+    def so_far(self) -> TraceVerdict:
+        """Return the chief verdict; before the response has ended, that on what has come of it so far."""
+        if self.verdicts:
+            return chief(self.verdicts)
+        gates = self.gates.copy() or {0: self.opened(0)}
+        return chief({i: self._qualified(i, gate, gate.so_far(), short=True) for i, gate in gates.items()})
+
+    def _qualified(self, choice: int, gate: Gate, verdict: TraceVerdict, *, short: bool) -> TraceVerdict:
+        # A stream may name its model only in its first chunk, or in its last.
+        caveat = self.reader.caveat(gate.trace.model_copy(update={"model": self._model}), choice)
+        return qualified(verdict, caveat, CUT_SHORT if short else None)
 
     @abstractmethod
     def _whole(self, payload: Any) -> Any:

@@ -102,17 +102,21 @@ class Choices:
     def gate(self, choice: int) -> Gate:
         """Return the gate of a choice, opening it if the choice is new."""
         if choice not in self.gates:
-            asked, name = self.asked, _written(get(self._seen, "id"))
-            self.gates[choice] = Gate(
-                asked.monitor,
-                asked.policy.model_copy(update={"callback": self._callback}),
-                prompt=asked.prompt,
-                raw_prompt=asked.raw_prompt,
-                id=name if asked.choices == 1 else f"{name}#{choice}",
-                model=_written(self._model) or None,
-                profile=asked.profile,
-            )
+            self.gates[choice] = self.opened(choice)
         return self.gates[choice]
+
+    def opened(self, choice: int) -> Gate:
+        """Return a new gate for a choice."""
+        asked, name = self.asked, _written(get(self._seen, "id"))
+        return Gate(
+            asked.monitor,
+            asked.policy.model_copy(update={"callback": self._callback}),
+            prompt=asked.prompt,
+            raw_prompt=asked.raw_prompt,
+            id=name if asked.choices == 1 else f"{name}#{choice}",
+            model=_written(self._model) or None,
+            profile=asked.profile,
+        )
 
     def feed(self, text: Text) -> list[Piece]:
         """Judge a text; return what this releases. Blocks are separated as in an audit."""

@@ -154,9 +154,8 @@ class _Stream:
 
     @property
     def undertow(self) -> TraceVerdict:
-        """The verdict; if the stream was left early, on what has come so far."""
-        self._answer.end(cut_short=True)
-        return chief(self._answer.verdicts)
+        """The verdict; before the end of the stream, on what has come so far."""
+        return self._answer.so_far()
 
     def __iter__(self) -> Iterator[Any]:
         return self._items

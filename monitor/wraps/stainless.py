@@ -232,9 +232,8 @@ class _Following:
 
     @property
     def verdict(self) -> TraceVerdict:
-        """The verdict; if the stream was left early, on what has come so far."""
-        self.answer.end(cut_short=True)
-        return chief(self.answer.verdicts)
+        """The verdict; before the end of the stream, on what has come so far."""
+        return self.answer.so_far()
 
 
 def _stream(kind: Any, following: _Following) -> Any:

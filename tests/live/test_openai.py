@@ -254,6 +254,23 @@ def test_leaving_early_gives_the_verdict_so_far(connect: Callable[..., Any]) -> 
     assert stream.undertow.steps
 
 
+@pytest.mark.parametrize("policy", ["observe", "redact", "stop", "divert"])
+@pytest.mark.parametrize("shape", ["reasoning_content", "lone"])
+def test_the_verdict_may_be_asked_for_in_mid_stream(
+    connect: Callable[..., Any], same: Same, policy: str, shape: str
+) -> None:
+    """It is on what has come so far, and the stream goes on as if nobody had asked."""
+    alone, left = streamed(connect(policy), f"turn/{shape}")
+    stream, chunks = ask(connect(policy), f"turn/{shape}", stream=True), []
+    assert (stream.undertow.assessed, stream.undertow.flagged) == ("none", None)
+    for chunk in stream:
+        chunks.append(chunk)
+        assert len(chunks) > 2 or stream.undertow.assessed != "full"
+    assert said(chunks) == said(left)
+    assert same(stream.undertow, alone.undertow)
+    assert same(chunks[-1].undertow, alone.undertow)
+
+
 @pytest.mark.parametrize(
     ("on_error", "finish"), [("closed", "content_filter"), ("open", "stop")], ids=["closed", "open"]
 )

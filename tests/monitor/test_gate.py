@@ -339,6 +339,25 @@ def test_a_stop_inside_the_reasoning_is_an_end_inside_the_reasoning() -> None:
         assert problem.reason == "truncated"
 
 
+@settings(deadline=None, max_examples=40)
+@given(TEXTS, st.integers(0, 99), st.sampled_from(ACTIONS), st.sampled_from((None, "deepseek-r1")))
+def test_the_verdict_so_far(raw: str, seed: int, action: Action, model: str | None) -> None:
+    """At any time it is that of what was fed, as if it ended there, and asking for it changes nothing."""
+    monitor = scripted_monitor()
+    asked, alone = (Gate(monitor, action, model=model) for _ in range(2))
+    fed = ""
+    for delta in chunks(raw, seed):
+        assert asked.feed(delta) == alone.feed(delta)
+        fed += delta
+        if asked.stopped or asked.diverted:
+            break
+        assert asked.so_far() == audited(monitor, fed, model)
+    before = asked.so_far()
+    assert asked.close() == alone.close()
+    assert verdict_of(asked) == verdict_of(alone) == asked.so_far()
+    assert before.steps[: len(before.steps)] == verdict_of(asked).steps
+
+
 def test_nothing_is_fed_to_a_closed_gate() -> None:
     """It says so; closing twice does no harm."""
     gate = Gate(scripted_monitor(), "observe")

@@ -101,6 +101,28 @@ def test_what_was_flagged_before_the_monitor_broke_stays_in(monkeypatch: pytest.
     assert out == f"<think>{GOOD} {REPLACED} And so</think>{GOOD} {GOOD}"
 
 
+def test_the_verdict_so_far_where_the_monitor_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, whether the monitor broke before or breaks at the question; the gate goes on."""
+    monitor = scripted_monitor()
+    gate = Gate(monitor, "stop")
+    gate.feed(f"<think>{GOOD} {GOOD}")
+    with monkeypatch.context() as broken:
+        broken.setattr(monitor, "answers", lambda _: 1 / 0)
+        said = gate.so_far()
+        assert (said.assessed, said.not_assessed and said.not_assessed.reason) == (
+            "partial",
+            "classifier_failed",
+        )
+    assert gate.error is None
+    assert text_of(gate.feed(f" {BAD} {GOOD}")) == f" {GOOD} "
+    assert gate.so_far().flagged
+    monkeypatch.setattr(monitor, "answers", lambda _: 1 / 0)
+    gate = Gate(monitor, "observe")
+    gate.feed(RAW)
+    said = gate.so_far()
+    assert (said.assessed, said.not_assessed and said.not_assessed.reason) == ("none", "classifier_failed")
+
+
 def test_a_monitor_that_cannot_even_conclude(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a verdict in any case: nothing was assessed."""
     monitor = scripted_monitor()
