@@ -185,13 +185,16 @@ def _streaming(kind: Any, monitor: Monitor, policy: Policy) -> Any:
     def stream(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
         following = _Following(_answer(monitor, policy, messages))
         answer, chunks = following.answer, _as(kind, self)._stream(messages, stop=stop, **kwargs)
-        for chunk in chunks:
-            for shown in following.shown(answer.take(*following.before(chunk))):
-                _told(run_manager, shown)
-                yield shown
-            if answer.over:
+        try:
+            for chunk in chunks:
+                for shown in following.shown(answer.take(*following.before(chunk))):
+                    _told(run_manager, shown)
+                    yield shown
+                if answer.over:
+                    break
+        finally:
+            if hasattr(chunks, "close"):
                 chunks.close()
-                break
         for shown in following.finale(answer.end()):
             _told(run_manager, shown)
             yield shown
@@ -205,18 +208,21 @@ def _astreaming(kind: Any, monitor: Monitor, policy: Policy) -> Any:
     ) -> AsyncIterator[Any]:
         following = _Following(_answer(monitor, policy, messages))
         answer, chunks = following.answer, _as(kind, self)._astream(messages, stop=stop, **kwargs)
-        async for chunk in chunks:
-            payload, texts = following.before(chunk)
-            if answer.quiet(texts):
-                outs = answer.take(payload, texts)
-            else:
-                outs = await to_thread.run_sync(answer.take, payload, texts)
-            for shown in following.shown(outs):
-                await _atold(run_manager, shown)
-                yield shown
-            if answer.over:
+        try:
+            async for chunk in chunks:
+                payload, texts = following.before(chunk)
+                if answer.quiet(texts):
+                    outs = answer.take(payload, texts)
+                else:
+                    outs = await to_thread.run_sync(answer.take, payload, texts)
+                for shown in following.shown(outs):
+                    await _atold(run_manager, shown)
+                    yield shown
+                if answer.over:
+                    break
+        finally:
+            if hasattr(chunks, "aclose"):
                 await chunks.aclose()
-                break
         for shown in following.finale(await to_thread.run_sync(answer.end)):
             await _atold(run_manager, shown)
             yield shown

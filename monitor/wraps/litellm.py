@@ -212,31 +212,35 @@ def _shown(outs: list[Out], like: Any) -> Iterator[Any]:
 
 def _judged(answer: Answer, response: Any) -> Iterator[Any]:
     chunk = None
-    for chunk in response:
-        yield from _shown(answer.take(*_before(answer, chunk)), chunk)
-        if answer.over:
-            _close(response)
-            break
+    try:
+        for chunk in response:
+            yield from _shown(answer.take(*_before(answer, chunk)), chunk)
+            if answer.over:
+                break
+    finally:
+        _close(response)
     yield from _shown(answer.end(), chunk)
 
 
 async def _ajudged(answer: Answer, response: Any) -> AsyncIterator[Any]:
     last = None
-    async for chunk in response:
-        if not isinstance(chunk, _Payload):  # an event of an API other than chat completions
-            yield chunk
-            continue
-        last = chunk
-        payload, texts = _before(answer, chunk)
-        if answer.quiet(texts):
-            outs = answer.take(payload, texts)
-        else:
-            outs = await to_thread.run_sync(answer.take, payload, texts)
-        for shown in _shown(outs, chunk):
-            yield shown
-        if answer.over:
-            await _aclose(response)
-            break
+    try:
+        async for chunk in response:
+            if not isinstance(chunk, _Payload):  # an event of an API other than chat completions
+                yield chunk
+                continue
+            last = chunk
+            payload, texts = _before(answer, chunk)
+            if answer.quiet(texts):
+                outs = answer.take(payload, texts)
+            else:
+                outs = await to_thread.run_sync(answer.take, payload, texts)
+            for shown in _shown(outs, chunk):
+                yield shown
+            if answer.over:
+                break
+    finally:
+        await _aclose(response)
     for shown in _shown(await to_thread.run_sync(answer.end), last):
         yield shown
 

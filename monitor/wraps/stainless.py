@@ -256,12 +256,14 @@ def _stream(kind: Any, following: _Following) -> Any:
             return next(self._judged_items)
 
         def _judge_items(self) -> Iterator[Any]:
-            for item in super().__iter__():
-                payload, texts = following.before(item)
-                yield from following.after(answer.take(payload, texts))
-                if answer.over:
-                    break
-            self.close()
+            try:
+                for item in super().__iter__():
+                    payload, texts = following.before(item)
+                    yield from following.after(answer.take(payload, texts))
+                    if answer.over:
+                        break
+            finally:
+                self.close()
             yield from following.after(answer.end())
 
     return _named_like(Stream, kind)
@@ -286,13 +288,15 @@ def _async_stream(kind: Any, following: _Following) -> Any:
             return await anext(self._judged_items)
 
         async def _judge_items(self) -> AsyncIterator[Any]:
-            async for item in super().__aiter__():
-                payload, texts = following.before(item)
-                for shown in following.after(await _taken(answer, payload, texts)):
-                    yield shown
-                if answer.over:
-                    break
-            await self.close()
+            try:
+                async for item in super().__aiter__():
+                    payload, texts = following.before(item)
+                    for shown in following.after(await _taken(answer, payload, texts)):
+                        yield shown
+                    if answer.over:
+                        break
+            finally:
+                await self.close()
             for shown in following.after(await to_thread.run_sync(answer.end)):
                 yield shown
 

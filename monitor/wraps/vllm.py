@@ -16,6 +16,7 @@ import asyncio
 import copy
 import inspect
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from ...errors import UsageError
@@ -127,14 +128,15 @@ class _Online(_Judged):
         """Generate; the last output and each of its completions have the verdicts in `undertow`."""
         outputs = self._inner.generate(prompt, sampling_params, request_id, *args, **kwargs)
         following = _Following(self, sampling_params, await _awaited(_tokenizer(self._inner)))
-        async for request in outputs:
-            shown = await following.take(request)
-            if following.over and not request.finished:
-                await self._inner.abort(request_id)
-                shown.finished = True
-            yield shown
-            if following.over:
-                break
+        async with aclosing(outputs):  # an engine aborts a request whose outputs are closed
+            async for request in outputs:
+                shown = await following.take(request)
+                if following.over and not request.finished:
+                    await self._inner.abort(request_id)
+                    shown.finished = True
+                yield shown
+                if following.over:
+                    break
 
 
 class _Following:

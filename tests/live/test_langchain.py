@@ -123,6 +123,18 @@ def test_stop_closes_the_upstream(wrapped: Callable[..., Any], replay: Any) -> N
     assert replay.was_left("turn/together/wait")
 
 
+def test_a_callback_that_raises_closes_the_upstream(wrapped: Callable[..., Any], replay: Any) -> None:
+    """The error is the caller's, and nothing more is generated while they look at it."""
+
+    def refuse(_: Any) -> None:
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError) as error:
+        ask(wrapped("turn/together/wait", Policy(callback=refuse)), stream=True)
+    assert replay.was_left("turn/together/wait")
+    del error
+
+
 def test_async_is_the_same(wrapped: Callable[..., Any], run: Callable[..., Any]) -> None:
     """`ainvoke` and `astream` give what their sync forms give."""
 

@@ -137,6 +137,18 @@ def test_stop_closes_the_upstream(ask: Callable[..., Any], replay: Any) -> None:
     assert replay.was_left("turn/reasoning/wait")
 
 
+def test_a_callback_that_raises_closes_the_upstream(ask: Callable[..., Any], replay: Any) -> None:
+    """The error is the caller's, and nothing more is generated while they look at it."""
+
+    def refuse(_: Any) -> None:
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError) as error:
+        ask(Policy(callback=refuse), "turn/reasoning/wait", stream=True)
+    assert replay.was_left("turn/reasoning/wait")
+    del error
+
+
 def test_async_calls(options: dict[str, Any], monitor: Monitor, run: Callable[..., Any]) -> None:
     """`acompletion` is judged, streamed and whole."""
 

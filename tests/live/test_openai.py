@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -174,6 +175,33 @@ def test_stop_closes_the_upstream(connect: Callable[..., Any], replay: Any) -> N
     """A stopped stream is not read on: the server sees its client go."""
     streamed(connect("stop"), "turn/reasoning_content/wait")
     assert replay.was_left("turn/reasoning_content/wait")
+
+
+def test_a_callback_that_raises_closes_the_upstream(
+    connect: Callable[..., Any], replay: Any, monitor: Monitor, run: Callable[..., Any]
+) -> None:
+    """The error is the caller's, and nothing more is generated while they look at it."""
+
+    def refuse(_: Any) -> None:
+        raise ConnectionRefusedError
+
+    model, policy = "turn/reasoning_content/wait", Policy(callback=refuse)
+
+    async def play() -> None:
+        async with openai.AsyncOpenAI(base_url=f"{replay.url}/v1", api_key="none") as client:
+            stream = await ask(wrap(client, monitor=monitor, policy=policy), model, stream=True)
+            with pytest.raises(ConnectionRefusedError) as error:
+                assert [chunk async for chunk in stream]
+            assert await asyncio.to_thread(replay.was_left, model)
+            del error
+
+    stream = ask(connect(policy), model, stream=True)
+    with pytest.raises(ConnectionRefusedError) as error:
+        list(stream)
+    assert replay.was_left(model)
+    assert stream.undertow.flagged
+    run(play())
+    del error
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
