@@ -137,9 +137,18 @@ class MonitoredModel:
         options["stopping_criteria"] = [*(options.get("stopping_criteria") or ()), run.follow]
         try:
             with run.probing or nullcontext():
-                return run.finish(self.model.generate(**options))
+                return run.finish(self._generated(options))
         finally:
             run.end_display()
+
+    def _generated(self, options: Mapping[str, Any]) -> Any:
+        """Return the output of the model; if that fails, end the streamer, whose readers would wait on."""
+        try:
+            return self.model.generate(**options)
+        except BaseException:
+            if options.get("streamer") is not None:
+                options["streamer"].end()
+            raise
 
     def _refuse(self, options: dict[str, Any]) -> None:
         """Refuse what would make the verdicts wrong."""

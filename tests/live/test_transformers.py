@@ -176,6 +176,21 @@ def test_a_streamer_gets_what_may_leave(model: Any, tokenizer: Any, policy: str)
     assert ("Zorp" in shown) == (policy == "observe")
 
 
+@pytest.mark.parametrize("policy", ["observe", "stop"])
+def test_a_streamer_ends_where_a_callback_raises(model: Any, tokenizer: Any, policy: Any) -> None:
+    """What was shown before the error stays, and who reads it does not wait for more."""
+
+    def refuse(_: Any) -> None:
+        raise ConnectionRefusedError
+
+    streamer = transformers.TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=5)
+    with pytest.raises(ConnectionRefusedError):
+        generate(
+            model, tokenizer, ["drift, please"], Policy(action=policy, callback=refuse), streamer=streamer
+        )
+    assert "".join(streamer).startswith("<think>[neutral]")
+
+
 def test_an_observer_sees_it_live(model: Any, tokenizer: Any) -> None:
     """Text, steps and alarm come while the model writes."""
     seen: list[tuple[int, str, bool]] = []
