@@ -189,12 +189,12 @@ class _Following:
         pieces: list[Piece] = []
         if not isinstance(text, str):
             self._odd.add(index)
-            if not _ended(gate):
+            if gate.verdict is None:
                 pieces = await asyncio.to_thread(gate.refuse, _ODD.detail)
         else:
             new = text if self._deltas else text[self._seen.get(index, 0) :]
             self._seen[index] = self._seen.get(index, 0) + len(new)
-            if not _ended(gate):
+            if gate.verdict is None:  # one that has ended may be in every later output
                 pieces = await gate.afeed(new)
         if gate.verdict is None and (last or _ended(gate)):
             pieces += await gate.aclose()

@@ -16,7 +16,6 @@ import pytest
 
 from undertow.errors import UsageError
 from undertow.monitor.monitor import Monitor
-from undertow.monitor.policy import Policy
 from undertow.monitor.trace import Trace
 from undertow.monitor.verdict import TraceVerdict
 from undertow.monitor.wraps import wrap
@@ -76,23 +75,16 @@ class AsyncLLM:
     def __init__(self, text: str, n: int = 1) -> None:
         self.text, self.n = text, n
         self.aborted: list[str] = []
-        self.left: list[str] = []
 
     async def generate(self, prompt: str, sampling_params: Any, request_id: str) -> AsyncIterator[Request]:
         """Answer a prompt, as it is written."""
         cuts = [*range(0, len(self.text), 7), len(self.text)]
-        try:
-            for start, end in pairwise(cuts):
-                part = (
-                    self.text[start:end] if sampling_params.output_kind.name == "DELTA" else self.text[:end]
-                )
-                last = end == len(self.text)
-                finish = "stop" if last else None
-                outputs = [Completion(i, part, finish_reason=finish) for i in range(self.n)]
-                yield Request(request_id, prompt, outputs, finished=last)
-        except GeneratorExit:  # the caller left
-            self.left.append(request_id)
-            raise
+        for start, end in pairwise(cuts):
+            text = self.text[start:end] if sampling_params.output_kind.name == "DELTA" else self.text[:end]
+            last = end == len(self.text)
+            finish = "stop" if last else None
+            outputs = [Completion(i, text, finish_reason=finish) for i in range(self.n)]
+            yield Request(request_id, prompt, outputs, finished=last)
 
     async def abort(self, request_id: str) -> None:
         """Drop a request."""
@@ -156,31 +148,6 @@ def test_online(
     assert engine.aborted == (["r1"] if policy in ("stop", "divert") else [])
     if policy == "observe":
         assert text == raw(tales["turn"])
-
-
-def test_a_request_is_left_where_the_caller_leaves(
-    tales: Mapping[str, Any], monitor: Monitor, run: Callable[..., Any]
-) -> None:
-    """Whether they close its outputs, or a callback raises: the engine hears of it at once."""
-
-    def refuse(_: Any) -> None:
-        raise ConnectionRefusedError
-
-    engine = AsyncLLM(raw(tales["turn"]))
-    params = SimpleNamespace(output_kind=SimpleNamespace(name="DELTA"), n=1)
-
-    async def play() -> None:
-        outputs = wrap(engine, monitor=monitor).generate(RAW, params, "r1")
-        await anext(outputs)
-        await outputs.aclose()
-        assert engine.left == ["r1"]
-        outputs = wrap(engine, monitor=monitor, policy=Policy(callback=refuse)).generate(RAW, params, "r2")
-        with pytest.raises(ConnectionRefusedError) as error:
-            assert [request async for request in outputs]
-        assert engine.left == ["r1", "r2"]
-        del error
-
-    run(play())
 
 
 odd: Any = modules["odd"]  # it stands beside this file
