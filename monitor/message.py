@@ -218,7 +218,7 @@ def contents_of(message: Any, names: Sequence[str] = ("content",)) -> Contents:
     """
     found = Contents()
     for name in FIELDS:
-        if text := found.text(message, name, ""):
+        if text := found.text(message, name, "") or _moved(message, name):
             found.think(name, text)
     for name in LISTS:
         value = get(message, name)
@@ -236,8 +236,14 @@ def contents_of(message: Any, names: Sequence[str] = ("content",)) -> Contents:
             found.take(part, "content", f"{name}[{index}]")
     else:
         found.visible.append(found.text(message, name, ""))
-    found.refusal = found.text(message, "refusal", "")
+    found.refusal = found.text(message, "refusal", "") or _moved(message, "refusal")
     return found
+
+
+def _moved(message: Any, name: str) -> str:
+    """Return the text of a field that LiteLLM has moved, as it does with a refusal; empty if it has not."""
+    text = get(get(message, "provider_specific_fields"), name)
+    return text if isinstance(text, str) else ""
 
 
 def _together(texts: Iterable[str]) -> str:

@@ -107,6 +107,16 @@ REPLIES: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
         R,
         "summary_only",
     ),
+    "a field that LiteLLM moved": (
+        chat(content=A, reasoning_content="", provider_specific_fields={"reasoning": R}),
+        R,
+        None,
+    ),
+    "a refusal that LiteLLM moved": (
+        chat(content=None, provider_specific_fields={"refusal": A}),
+        None,
+        "no_reasoning",
+    ),
     "Gemini's by LiteLLM": (chat("gemini/gemini-2.5-pro", content=A, reasoning_content=R), R, "summary_only"),
     "Claude's tags are its own": (chat("claude-opus-4-5", content=f"<think>{R}</think>{A}"), R, None),
     "distilled from Claude": (chat("me/qwen3-claude-opus-4", content=A, reasoning=R), R, None),
@@ -211,6 +221,7 @@ COPIES: dict[str, dict[str, Any]] = {
     "a detail of a new kind": {"reasoning_details": [detail("new", text=FLAGGED, signature="s")]},
     "a summary in a thought": {"thinking_blocks": [thought("", summary=FLAGGED, signature="s")]},
     "a detail that is a text": {"reasoning_details": [FLAGGED]},
+    "a refusal that LiteLLM moved": {"provider_specific_fields": {"refusal": FLAGGED}},
 }
 
 
