@@ -217,6 +217,9 @@ def _judged(answer: Answer, response: Any) -> Iterator[Any]:
             yield from _shown(answer.take(*_before(answer, chunk)), chunk)
             if answer.over:
                 break
+    except Exception as error:
+        _untold(answer, error)
+        raise
     finally:
         _close(response)
     yield from _shown(answer.end(), chunk)
@@ -239,10 +242,19 @@ async def _ajudged(answer: Answer, response: Any) -> AsyncIterator[Any]:
                 yield shown
             if answer.over:
                 break
+    except Exception as error:
+        _untold(answer, error)
+        raise
     finally:
         await _aclose(response)
     for shown in _shown(await to_thread.run_sync(answer.end), last):
         yield shown
+
+
+def _untold(answer: Answer, error: Exception) -> None:
+    """Remove from LiteLLM's error in mid-stream the text so far, of which some may be held back."""
+    if answer.asked.holds and getattr(error, "generated_content", None):
+        error.generated_content = ""  # type: ignore[attr-defined]
 
 
 def _close(response: Any) -> None:

@@ -149,6 +149,24 @@ def test_a_callback_that_raises_closes_the_upstream(ask: Callable[..., Any], rep
     del error
 
 
+@pytest.mark.parametrize("policy", ["observe", "redact"])
+def test_an_error_in_mid_stream_tells_nothing(
+    options: dict[str, Any], monitor: Monitor, run: Callable[..., Any], policy: str
+) -> None:
+    """LiteLLM's error holds the text so far: what has left of it is the caller's already."""
+    asked = {**options, "model": "openai/turn/tags/disconnect", "stream": True}
+    wrapped = wrap(litellm, monitor=monitor, policy=policy)
+
+    async def play() -> None:
+        async for _ in await wrapped.acompletion(**asked):
+            pass
+
+    for call in (lambda: list(wrapped.completion(**asked)), lambda: run(play())):
+        with pytest.raises(litellm.exceptions.MidStreamFallbackError) as raised:
+            call()
+        assert any(mark in raised.value.generated_content for mark in EVIL) == (policy == "observe")
+
+
 def test_async_calls(options: dict[str, Any], monitor: Monitor, run: Callable[..., Any]) -> None:
     """`acompletion` is judged, streamed and whole."""
 
