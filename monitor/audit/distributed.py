@@ -1,8 +1,8 @@
 """Run an audit on a cluster with Ray Data: read → judge in a pool of actors → write Parquet.
 
-Each actor loads the classifier once. Ray restarts a worker that dies and judges its batch again. To make
-sure that nothing was lost, the records of every file are counted again at the end and compared with the
-verdicts that were written. Requires ray: `pip install 'undertow[ray]'`.
+Each actor loads the classifier once. Ray restarts a worker that dies and judges its batch again, up to three
+times. To make sure that nothing was lost, the records of every file are counted again at the end and compared
+with the verdicts that were written. Requires ray: `pip install 'undertow[ray]'`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ __all__ = ["audit_on_ray"]
 _BATCH = 64
 """Number of records that an actor judges at once."""
 
+_AGAIN = 3
+"""How often a batch is judged again after its worker died: some nodes of a cluster may leave at any time."""
+
 _BLOCK = 2**20
 """Size of a unit of work, in bytes of records."""
 
@@ -54,8 +57,8 @@ def audit_on_ray(
         workers: Number of actors; if not given, one less than the cores of the cluster.
 
     Raises:
-        UndertowError: There is no cluster and none can be started, or the number of verdicts written differs
-            from the number of records read.
+        UndertowError: There is no cluster and none can be started, workers died several times on the same
+            records, or the number of verdicts written differs from the number of records read.
         MissingExtra: ray or pyarrow is not installed.
     """
     ray = _ray()
@@ -67,7 +70,7 @@ def audit_on_ray(
     context.target_max_block_size = _BLOCK
     count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
     files = [_file(source) for source in sources if source.reader is not None]
-    (
+    judged = (
         ray.data.from_items(files, override_num_blocks=len(files))
         .map_batches(
             _reading,
@@ -81,9 +84,16 @@ def audit_on_ray(
             batch_size=_BATCH,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=count),
+            max_task_retries=_AGAIN,
         )
-        .write_parquet(str(beside), ray_remote_args={"num_cpus": 0})
     )
+    try:
+        judged.write_parquet(str(beside), ray_remote_args={"num_cpus": 0})
+    except ray.exceptions.RayActorError as error:
+        raise UndertowError(
+            f"workers died on the same records (tried {_AGAIN + 1} times), most likely because they ran out "
+            "of memory: use fewer workers on each node"
+        ) from error
     summary = _counted(ray, files, sorted(beside.glob("*.parquet")), reopen)
     beside.rename(out)
     return summary.result(tuple(str(source.path) for source in sources if source.reader is None))

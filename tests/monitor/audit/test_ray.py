@@ -26,10 +26,12 @@ from pathlib import Path
 from undertow.testing import ScriptedClassifier
 
 class Deadly(ScriptedClassifier):
-    """Kills its process with SIGKILL the first time that it reads a word."""
+    """Kills its process with SIGKILL the first time that it reads one word, and always at another."""
 
     def predict_proba(self, steps, /):
         mark = Path(os.environ["MARK"])
+        if any("Poison." in step.text for step in steps):
+            os.kill(os.getpid(), 9)
         if not mark.exists() and any("Number 470." in step.text for step in steps):
             mark.touch()
             os.kill(os.getpid(), 9)
@@ -40,17 +42,26 @@ import sys
 from pathlib import Path
 import ray
 from deadly import Deadly
+from undertow.errors import UndertowError
 from undertow.monitor.audit import audit, distributed
 from undertow.testing import scripted_monitor
 ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
 distributed._BLOCK = 20_000
 result = audit(sys.argv[1:3], monitor=scripted_monitor(Deadly()), out=sys.argv[3], engine="ray", workers=2)
 Path(sys.argv[4]).write_text(result.model_dump_json(by_alias=True))
+distributed._AGAIN = 0
+try:
+    audit(sys.argv[5], monitor=scripted_monitor(Deadly()), out=sys.argv[3] + "2", engine="ray", workers=1)
+except UndertowError as error:
+    Path(sys.argv[6]).write_text(str(error))
 """
 
 
 def test_a_cluster_loses_nothing(jsonl: Jsonl, tmp_path: Path) -> None:
-    """Two actors, one of them killed in mid-run: each record has its verdict once, the same as local."""
+    """Two actors, one of them killed in mid-run: each record has its verdict once, the same as local.
+
+    A record that kills every worker that reads it ends the run with an error.
+    """
     pytest.importorskip("ray")
     rows = [{"prompt": "P", "reasoning": f"Number {n}. [drift] So. {'Word. ' * 30}"} for n in range(600)]
     paths = [jsonl(*rows), jsonl({"reasoning": "Fine."}, b"{", name="u.jsonl")]
@@ -62,8 +73,9 @@ def test_a_cluster_loses_nothing(jsonl: Jsonl, tmp_path: Path) -> None:
         "MARK": str(mark),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    said = tmp_path / "said.json"  # standard output is Ray's as well
-    command = [sys.executable, "-c", RUN, *map(str, paths), str(out), str(said)]
+    said, poison = tmp_path / "said.json", tmp_path / "poison.txt"  # standard output is Ray's as well
+    deadly = jsonl({"reasoning": "Poison."}, name="deadly.jsonl")
+    command = [sys.executable, "-c", RUN, *map(str, [*paths, out, said, deadly, poison])]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert mark.exists()
@@ -74,6 +86,7 @@ def test_a_cluster_loses_nothing(jsonl: Jsonl, tmp_path: Path) -> None:
         return sorted(verdict.model_dump_json() for verdict in read_verdicts(path))
 
     assert lines(out) == lines(tmp_path / "local.jsonl")
+    assert poison.read_text().startswith("workers died on the same records (tried 1 times)")
     assert not (tmp_path / ".v.parquet.part").exists()
 
 
