@@ -83,7 +83,7 @@ def watch(
     if demo and (url is not None or model is not None):
         raise UsageError("--demo has a model of its own: leave --url and --model out")
     source = "demo" if demo else "server" if url is not None else "local" if model is not None else "text"
-    if source == "text" and sys.stdin.isatty():
+    if source == "text" and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("pipe a text in, or give --url and --model, or --model FOLDER, or --demo")
     if source == "server" and model is None:
         raise UsageError("--url needs --model: the name of the server's model")

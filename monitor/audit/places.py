@@ -120,7 +120,13 @@ class Place:
 
 
 def stdin_place() -> Place:
-    """Return the place of standard input."""
+    """Return the place of standard input.
+
+    Raises:
+        InputError: It is closed.
+    """
+    if sys.stdin is None:
+        raise InputError("cannot read standard input: it is closed")
     return pipe_place(STDIN, sys.stdin.buffer)
 
 
@@ -136,7 +142,7 @@ def remote(url: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URL, and the path in it.
 
     Raises:
-        InputError: The file system is unknown, or a package that it needs is missing.
+        InputError: The file system is unknown, a package that it needs is missing, or the URL is incomplete.
         MissingExtra: fsspec is not installed.
     """
     try:
@@ -145,8 +151,8 @@ def remote(url: str) -> tuple[Any, str]:
         raise MissingExtra("reading from a URL", "remote") from None
     try:
         system, inside = url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"cannot read {url}: {error}") from error
+    except Exception as error:  # file systems raise errors of their own
+        raise InputError(f"cannot read {url}: {error or type(error).__name__}") from error
     return system, inside
 
 

@@ -166,6 +166,15 @@ def test_an_option_has_an_effect_or_is_refused(
     assert capsys.readouterr().err.startswith("undertow: --")
 
 
+def test_a_closed_standard_input_is_wrong_usage(
+    command: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any standard input there is nothing to watch, as at a terminal."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert command("watch") == 2
+    assert "pipe a text in" in capsys.readouterr().err
+
+
 def test_the_demo_keeps_the_rate_that_is_asked_for(command: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A rate that the demo's monitor cannot promise is refused, as with any other monitor."""
     pytest.importorskip("torch", reason="the demo's model needs the extra `finetuning`")

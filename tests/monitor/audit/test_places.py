@@ -157,3 +157,21 @@ def test_urls_that_lead_nowhere(named: str) -> None:
     """A URL without a file, or of a kind that there is not, is refused by name."""
     with pytest.raises(InputError, match="zorp"):
         list(read(named))
+
+
+def test_a_url_without_a_server_is_an_error_of_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """File systems are made from parts of the URL, and each misses them in its own way, as that of `ftp://`."""
+
+    def url_to_fs(_: str) -> None:
+        raise TypeError("missing 1 required positional argument: 'host'")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", url_to_fs)
+    with pytest.raises(InputError, match="cannot read ftp://: missing"):
+        list(read("ftp://"))
+
+
+def test_a_closed_standard_input_is_an_error_of_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some programs start others without any standard input."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="closed"):
+        list(read("-"))
