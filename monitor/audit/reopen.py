@@ -21,6 +21,7 @@ from ..trace import NotAssessed, Origin, Trace, Unreadable
 from ..verdict import Mark, StepVerdict, TraceVerdict, steps_of
 from .finding import find
 from .places import STDIN, Place
+from .readers import reader_named
 from .sources import Record, Source, open_sources
 from .verdicts import read_verdicts
 
@@ -58,7 +59,9 @@ def reopen(
 
     Raises:
         InputError: A file of verdicts or of `transcripts` cannot be read, or a line is not a verdict.
+        UsageError: The format does not exist, or the mapping is invalid.
     """
+    reader_named(format, mapping)  # each transcript is opened late, and its errors are no reason to end
     with closing(_Library(find(transcripts), format, mapping)) as library:
         for path in [paths] if isinstance(paths, str | Path) else paths:
             for verdict in read_verdicts(path):
