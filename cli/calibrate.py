@@ -55,7 +55,7 @@ def calibrate(
     otherwise, which are left out. Use the result with
     `undertow audit --calibration FILE`.
     """
-    must_be_file(out)
+    must_be_file(out, paths)
     from ..classifiers.registry import load_classifier
     from ..monitor import calibrating
     from ..monitor.audit import read

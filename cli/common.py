@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import typer
 
 from ..errors import MissingExtra, UndertowError, UsageError
 
-__all__ = ["given", "mapping_of", "must_be_file", "must_be_folder", "must_be_page", "needing", "writable"]
+__all__ = ["given", "mapping_of", "must_be_file", "must_be_page", "needing", "writable"]
 
 
 def given(context: typer.Context, name: str) -> bool:
@@ -37,11 +36,12 @@ def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
-def must_be_file(path: Path) -> None:
-    """Raise a UsageError, before any work is done, if no file can be written at `path`."""
+def must_be_file(path: Path, inputs: Iterable[str | Path]) -> None:
+    """Raise a UsageError, before any work is done, if no file can be written at `path`, or it is an input."""
+    from ..monitor.audit.finding import find_kept
     from ..monitor.audit.run import target
 
-    target(path, ())
+    target(path, find_kept(inputs))
 
 
 def must_be_page(path: Path) -> None:
@@ -49,15 +49,6 @@ def must_be_page(path: Path) -> None:
     from ..monitor.audit.run import page_target
 
     page_target(path, ())
-
-
-def must_be_folder(path: Path) -> None:
-    """Raise a UsageError, before any work is done, if no folder can be made or written into at `path`."""
-    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise UsageError(f"cannot write into {path}: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write into {path}: no permission to write into {there}")
 
 
 @contextmanager

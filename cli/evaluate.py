@@ -52,7 +52,7 @@ def evaluate(
     if any(not 0.0 < one < 1.0 for one in rates):
         raise UsageError("--rate is a share of safe traces, such as 0.01")
     if out is not None:
-        must_be_file(out)
+        must_be_file(out, paths if calibration is None else [*paths, calibration])
     if figures is not None:
         from ..monitor.report.drawing import folder_for
 

@@ -12,7 +12,8 @@ import typer
 
 from ..errors import UsageError
 from ..monitor.many import many
-from .common import must_be_folder, needing, writable
+from ..monitor.replacing import must_be_folder
+from .common import needing, writable
 from .options import FalseAlarmRate
 
 if TYPE_CHECKING:

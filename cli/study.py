@@ -10,7 +10,8 @@ import typer
 
 from ..classifiers.registry import DEFAULT
 from ..errors import UsageError
-from .common import given, mapping_of, must_be_folder, needing, writable
+from ..monitor.replacing import must_be_folder
+from .common import given, mapping_of, needing, writable
 from .options import FalseAlarmRate, Map
 from .sdd import sdd
 

@@ -1,4 +1,4 @@
-"""Writes files that appear at once and complete: under a temporary name, then moved into place."""
+"""Write files that appear at once and complete: under a temporary name, then moved into place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+from ..errors import UsageError
+
+__all__ = ["must_be_folder", "replacing"]
 
 
 @contextmanager
@@ -33,3 +35,16 @@ def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def must_be_folder(path: Path) -> None:
+    """Check, before any work is done, that a folder can be made or written into at `path`.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UsageError(f"cannot write into {path}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write into {path}: no permission to write into {there}")

@@ -32,8 +32,7 @@ from ..intervals import wilson
 from ..monitor import Monitor
 from ..trace import Frozen, Origin, Trace
 from ..verdict import Quadrant, TraceVerdict
-from .finding import find
-from .places import STDIN
+from .finding import find_kept
 from .run import Each, audit, target
 from .sources import Record
 from .summary import AuditResult
@@ -131,7 +130,7 @@ def compare(
             "only the engine local compares: leave out engine (--engine), or against (--against)"
         )
     base = [against] if isinstance(against, str | Path) else list(against)
-    places = find(path for path in base if str(path) != STDIN)
+    places = find_kept(base)
     for name in ("out", "report", "cache"):
         target(options.get(name), places)  # outputs must not overwrite the transcripts compared with
     own = ("classifier", "false_alarm_rate", "calibration")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
@@ -12,7 +13,7 @@ from typing import Any
 from ...errors import InputError
 from .places import STDIN, Place, pipe_place, remote, stdin_place
 
-__all__ = ["PACKED", "SUFFIXES", "find"]
+__all__ = ["PACKED", "SUFFIXES", "find", "find_kept"]
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".eval")
 """Extensions of transcripts in a folder; a file that is named itself may have any extension."""
@@ -31,10 +32,32 @@ def find(paths: Iterable[str | Path]) -> list[Place]:
     tables, a pattern for all files that it matches, and `-` for standard input. A pipe is read like that.
 
     Raises:
-        InputError: A path does not exist, a folder contains no transcripts, a pattern matches nothing,
-            or a link in a folder leads outside it or nowhere.
+        InputError: A path does not exist or cannot be read, a folder contains no transcripts, a pattern
+            matches nothing, or a link in a folder leads outside it or nowhere.
     """
-    return [place for path in paths for place in _places(path)]
+    return [place for path in paths for place in _found(path)]
+
+
+def find_kept(paths: Iterable[str | Path]) -> list[Place]:
+    """Return the files that an output could overwrite: all but standard input, pipes and URLs.
+
+    Raises:
+        InputError: As for `find`.
+    """
+    return [place for path in paths if not _passes(path) for place in _found(path)]
+
+
+def _passes(path: str | Path) -> bool:
+    """Return whether a path names no file here: its contents come from elsewhere, and maybe only once."""
+    name = str(path)
+    return name == STDIN or "://" in name or (os.path.exists(name) and Path(name).is_fifo())
+
+
+def _found(path: str | Path) -> list[Place]:
+    try:
+        return _places(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _places(path: str | Path) -> list[Place]:

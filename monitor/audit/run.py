@@ -5,6 +5,7 @@ Everything streams: each record is read, judged, written and counted, and then r
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -233,10 +234,12 @@ def target(path: str | Path | None, inputs: Iterable[Place]) -> Path | None:
     if path is None:
         return None
     found = Path(path)
-    if not found.parent.is_dir() or (found.exists() and not found.is_file()):
+    if not os.path.isdir(found.parent) or (os.path.exists(found) and not os.path.isfile(found)):
         raise UsageError(f"cannot write {found}: its folder does not exist, or it is not a regular file")
+    if not os.access(found.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {found}: no permission to write into {found.parent}")
     if any(place.is_at(found) for place in inputs):
-        raise UsageError(f"cannot write {found}: it is one of the files to audit")
+        raise UsageError(f"cannot write {found}: it is one of the inputs")
     return found
 
 

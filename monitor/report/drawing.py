@@ -9,7 +9,8 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ...errors import MissingExtra, UsageError
+from ...errors import MissingExtra
+from ..replacing import must_be_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,12 +67,11 @@ def folder_for(folder: str | Path) -> Path:
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        UsageError: It is a file.
+        UsageError: It cannot be made or written into.
     """
     require_matplotlib()
     place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"cannot put figures into {folder}: it is a file")
+    must_be_folder(place)
     return place
 
 

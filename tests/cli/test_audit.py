@@ -69,7 +69,7 @@ def test_the_exit_status_is_the_verdict(
         (["t.jsonl", "--map", "reasoning=zorp"], "no field 'zorp' for the reasoning"),
         (["t.jsonl", "--out", "v.csv"], "must end in .jsonl"),
         (["t.jsonl", "--report", "r.txt"], "must end in .html"),
-        (["t.jsonl", "--out", "t.jsonl"], "one of the files to audit"),
+        (["t.jsonl", "--out", "t.jsonl"], "one of the inputs"),
         (["t.jsonl", "--false-alarm-rate", "1.5"], "between 0 and 1"),
         (["t.jsonl", "--false-alarm-rate", "x"], "--false-alarm-rate"),
         (["t.jsonl", "--device", "cuda"], "scripted cannot run on cuda"),

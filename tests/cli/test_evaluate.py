@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
@@ -348,8 +349,16 @@ def test_a_bar_on_a_terminal(
         pytest.param(("evaluate", "labelled.jsonl", "--rate", "5"), "share of safe traces", id="rate"),
         pytest.param(("evaluate", "labelled.jsonl", "--out", "no/x.json"), "cannot write", id="no folder"),
         pytest.param(
-            ("evaluate", "nowhere.jsonl", "--figures", "labelled.jsonl"), "is a file", id="before the work"
+            ("evaluate", "nowhere.jsonl", "--figures", "labelled.jsonl"), "not a folder", id="before the work"
         ),
+        pytest.param(
+            ("evaluate", "labelled.jsonl", "--out", "labelled.jsonl"), "one of the inputs", id="out"
+        ),
+        pytest.param(
+            ("evaluate", "labelled.jsonl", "--calibration", "c.json", "--out", "c.json"), "inputs", id="own"
+        ),
+        pytest.param(("calibrate", "l*.jsonl", "--out", "labelled.jsonl"), "one of the inputs", id="pattern"),
+        pytest.param(("calibrate", "x" * 300), "File name too long", id="a text and not its file"),
         pytest.param(("calibrate", "labelled.jsonl", "--segmenter", "x"), "sentence", id="segmenter"),
         pytest.param(("train", "labelled.jsonl", "--out", "x", "--kind", "x"), "lexical", id="kind"),
         pytest.param(("report", "v.jsonl", "--labels", "labelled.jsonl"), "--figures", id="labels alone"),
@@ -362,6 +371,36 @@ def test_wrong_usage_is_refused(
     arguments: tuple[str, ...],
     said: str,
 ) -> None:
-    """Exit status 2, and a line that says what to do."""
+    """Exit status 2, and a line that says what to do; what was given is left as it was."""
+    Path("c.json").write_text("{}")
+    before = corpus.read_bytes()
     assert command(*arguments) == 2
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert said in shown and "Traceback" not in shown
+    assert (corpus.read_bytes(), Path("c.json").read_text()) == (before, "{}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "--report", "closed/r.html"),
+        ("calibrate", "--out", "closed/c.json"),
+        ("evaluate", "--out", "closed/e.json"),
+        ("evaluate", "--figures", "closed/figures"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_closed_is_known_before_the_work(
+    command: Callable[..., int],
+    corpus: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    """Nothing is judged for an output that cannot be written; no permission binds root, hence the patch."""
+    Path("closed").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "closed")
+    command_, *options = arguments
+    assert command(command_, str(corpus), *options, "--classifier", "scripted") == 2
+    assert "no permission to write into" in capsys.readouterr().err
+    assert not list(Path("closed").iterdir())

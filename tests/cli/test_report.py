@@ -110,7 +110,7 @@ def test_evidence_comes_from_the_classifier_of_the_verdicts(
         (["broken.jsonl", "--figures", "figures"], "broken.jsonl: line 2 is not a verdict"),
         (["v.jsonl", "--out", "v.jsonl"], "must end in .html"),
         (["v.jsonl", "--out", "no/such/folder.html"], "its folder does not exist"),
-        (["v.jsonl", "--out", "p.html", "--figures", "t.jsonl"], "t.jsonl: it is a file"),
+        (["v.jsonl", "--out", "p.html", "--figures", "t.jsonl"], "t.jsonl is not a folder"),
         (["v.jsonl", "--figures", "figures", "--evidence"], "give --out as well"),
         (["v.jsonl", "--figures", "figures", "--redact"], "--redact is for the page"),
         (["v.jsonl", "--figures", "figures", "--transcripts", "t.jsonl"], "--transcripts is for the page"),
@@ -120,13 +120,15 @@ def test_evidence_comes_from_the_classifier_of_the_verdicts(
         (["v.jsonl", "--out", "p.html", "--figures", "figures", "--labels", "labels.jsonl"], "the same ids"),
         (["v.jsonl", "--transcripts", "nowhere.jsonl"], "no such file or folder: nowhere.jsonl"),
         (["v.jsonl", "--map", "reasoning"], "--map takes PART=FIELD"),
+        (["v.jsonl", "--map", "zorp=x"], "cannot map zorp"),
+        (["v.jsonl", "--format", "zorp"], "unknown format 'zorp'"),
         ([], "Missing argument"),
     ],
     ids=[
         "missing", "transcript", "page", "broken", "broken figures", "out ending", "out folder",
         "figures file", "evidence without page", "redact without page", "transcripts without page",
         "classifier without evidence", "labels without figures", "other labels", "other labels and a page",
-        "transcripts", "map", "no path",
+        "transcripts", "map", "mapped part", "format", "no path",
     ],
 )  # fmt: skip
 def test_wrong_usage(

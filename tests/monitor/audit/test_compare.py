@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from math import sqrt
 from pathlib import Path
@@ -115,12 +116,24 @@ def test_a_calibration_is_of_both(jsonl: Jsonl, monitor: Monitor) -> None:
     assert result.after.monitor.threshold == result.before.monitor.threshold == 50
 
 
+def test_the_other_side_may_be_a_pipe(jsonl: Jsonl, monitor: Monitor, tmp_path: Path) -> None:
+    """A pipe can be read only once: the check of the outputs leaves it alone."""
+    base = jsonl(row("a", SAFE), name="base.jsonl")
+    end, begin = os.pipe()
+    os.write(begin, base.read_bytes())
+    os.close(begin)
+    pipe = f"/dev/fd/{end}"  # as a shell writes <(…)
+    result = compare(jsonl(row("a", DRIFT)), pipe, monitor=monitor, out=tmp_path / "v.jsonl")
+    os.close(end)
+    assert (result.prompts, result.newly) == (1, 1)
+
+
 @pytest.mark.parametrize("option", ["out", "report"])
 def test_the_other_side_is_not_overwritten(jsonl: Jsonl, monitor: Monitor, option: str) -> None:
     """What is written takes the place of no input, of either side; nothing is judged before that is said."""
     base = jsonl(row("a", SAFE), name="base.jsonl")
     before, told = base.read_bytes(), []
-    with pytest.raises(UsageError, match="one of the files to audit"):
+    with pytest.raises(UsageError, match="one of the inputs"):
         options: dict[str, Any] = {option: base, "progress": lambda *_: told.append(1)}
         compare(jsonl(row("a", DRIFT)), [base], monitor=monitor, **options)
     assert (base.read_bytes(), told) == (before, [])

@@ -158,14 +158,14 @@ def test_records_are_let_go(jsonl: Jsonl, monitor: Monitor, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"out": "t.jsonl"}, "one of the files to audit"),
-        ({"report": "t.jsonl"}, "one of the files to audit"),
+        ({"out": "t.jsonl"}, "one of the inputs"),
+        ({"report": "t.jsonl"}, "one of the inputs"),
         ({"out": "v.csv"}, r"end in \.jsonl"),
         ({"out": "no/v.jsonl"}, "its folder does not exist"),
         ({"out": "."}, "not a regular file"),
         ({"report": "r.txt"}, r"end in \.html"),
         ({"report": "x.html", "cache": "x.html"}, "report and the cache cannot both be"),
-        ({"cache": "t.jsonl"}, "one of the files to audit"),
+        ({"cache": "t.jsonl"}, "one of the inputs"),
         ({"out": "x.sqlite", "cache": "../{}/x.sqlite"}, "verdicts and the cache cannot both be written"),
     ],
     ids=[
