@@ -52,8 +52,13 @@ def study(
     """
     if (table is None or not table.observations) and not prefixes:
         aside = {} if table is None else table.aside
-        why = "; ".join(f"{reason} ({n})" for reason, n in aside.items()) or "there is no record"
-        raise UsageError(f"no record has a cell of the design: {why}")
+        why = "; ".join(f"{reason} ({n})" for reason, n in aside.items())
+        way_out = (
+            "a design (--design FILE.yaml) names the fields that hold a record's mode and state, or assumes "
+            "them for all records: `assume: {mode: on, state: base}`"
+        )
+        said = f"{why}; {way_out}" if why else "there is no record"
+        raise UsageError(f"no record has a cell of the design: {said}")
     made: list[Section | None] = []
     found: list[Comparison] = []
     lead = []
