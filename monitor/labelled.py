@@ -9,6 +9,7 @@ fields: `step_labels`, one letter per step (or a list of letters or names), and,
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -131,7 +132,7 @@ class LabelledVerdicts:
 
 
 def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> list[LabelledTrace]:
-    if format is None and not mapping and path.is_file():
+    if format is None and not mapping and os.path.isfile(path):
         # If this fails, the format is another one, or a row is wrong: the code below reports which.
         with suppress(InputError):
             if found := read_labelled(path):

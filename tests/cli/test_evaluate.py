@@ -359,6 +359,7 @@ def test_a_bar_on_a_terminal(
         ),
         pytest.param(("calibrate", "l*.jsonl", "--out", "labelled.jsonl"), "one of the inputs", id="pattern"),
         pytest.param(("calibrate", "x" * 300), "File name too long", id="a text and not its file"),
+        pytest.param(("evaluate", "x" * 300), "File name too long", id="a labelled text"),
         pytest.param(("calibrate", "labelled.jsonl", "--segmenter", "x"), "sentence", id="segmenter"),
         pytest.param(("train", "labelled.jsonl", "--out", "x", "--kind", "x"), "lexical", id="kind"),
         pytest.param(("report", "v.jsonl", "--labels", "labelled.jsonl"), "--figures", id="labels alone"),
