@@ -13,7 +13,7 @@ import typer
 from ..errors import UsageError
 from ..monitor.many import many
 from ..monitor.replacing import must_be_folder
-from .common import needing, writable
+from .common import must_be_file, needing, writable
 from .options import FalseAlarmRate
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def build(
     seed: Annotated[int, typer.Option(help="The seed of the draws.")] = 0,
 ) -> None:
     """Pair harmful prompts with good responses that have nothing to do with them."""
-    from ..studies.finetuning.sdd.build import Plan, build, write_pairs
+    from ..studies.finetuning.sdd.build import PAIRS, Plan, build, write_pairs
     from ..studies.finetuning.sdd.similarity import embedding
     from ..studies.finetuning.sdd.sources import prompts_of, responses_of
 
@@ -78,6 +78,9 @@ def build(
     plan = Plan(count=count, threshold=threshold, tries=tries, refusal=refusal, seed=seed)
     condition = _condition(where)
     must_be_folder(out)
+    for written in (out / PAIRS, out / "build.json"):
+        if written.exists():
+            must_be_file(written, [one for one in (*prompts, *responses) if not one.startswith("hf:")])
     asked, no_prompt = prompts_of(prompts, field=prompt_field, category=category_field, where=condition)
     said, no_response = responses_of(responses, field=response_field)
     name, embed = embedding(encoder)

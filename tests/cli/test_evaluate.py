@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
@@ -379,29 +378,3 @@ def test_wrong_usage_is_refused(
     shown = capsys.readouterr().err
     assert said in shown and "Traceback" not in shown
     assert (corpus.read_bytes(), Path("c.json").read_text()) == (before, "{}")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("audit", "--report", "closed/r.html"),
-        ("calibrate", "--out", "closed/c.json"),
-        ("evaluate", "--out", "closed/e.json"),
-        ("evaluate", "--figures", "closed/figures"),
-    ],
-    ids=" ".join,
-)
-def test_a_folder_that_is_closed_is_known_before_the_work(
-    command: Callable[..., int],
-    corpus: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-) -> None:
-    """Nothing is judged for an output that cannot be written; no permission binds root, hence the patch."""
-    Path("closed").mkdir()
-    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "closed")
-    command_, *options = arguments
-    assert command(command_, str(corpus), *options, "--classifier", "scripted") == 2
-    assert "no permission to write into" in capsys.readouterr().err
-    assert not list(Path("closed").iterdir())
