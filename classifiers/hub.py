@@ -46,7 +46,10 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
     except ImportError as error:
         raise MissingExtra(f"loading the model {place}", "transformers") from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    wanted = {} if revision is None or os.path.isdir(place) else {"revision": revision}
+    # If nothing is said about code, transformers asks on standard input whether to run it.
+    wanted: dict[str, Any] = {"trust_remote_code": False}
+    if revision is not None and not os.path.isdir(place):
+        wanted["revision"] = revision
     dtype = torch.float32 if device == "cpu" else "auto"
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **wanted)

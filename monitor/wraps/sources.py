@@ -161,10 +161,10 @@ def follow_model(path: Path, asked: Asked, told: Told, **options: Any) -> TraceV
     if not path.is_dir():
         raise InputError(f"no such folder: {path}; without --url, --model must be a folder with a model")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, use_safetensors=True, dtype="auto"
-        )
+        # If nothing is said about code, transformers asks on standard input whether to run it.
+        safely = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(path, **safely)
+        model = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, dtype="auto", **safely)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot load a model from {path}: {first_line(error)}") from None
     wrapped = wrap_object(model, asked.monitor, asked.policy, tokenizer=tokenizer)

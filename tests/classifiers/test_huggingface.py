@@ -200,6 +200,18 @@ def test_a_model_that_was_not_trained_to_classify(make_tokenizer: Any, make_mode
         HuggingFaceClassifier(str(bare), labels=HARM)
 
 
+def test_code_is_never_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that brings code is refused without a question, which a line of standard input could answer."""
+    place = tmp_path / "model"
+    shutil.copytree(folder, place)
+    said(place, model_type="zorp", auto_map={"AutoConfig": "zorp.ZorpConfig"})
+    (place / "zorp.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda question="": "y")
+    with pytest.raises(WeightsError, match="no code of its own"):
+        HuggingFaceClassifier(str(place), labels=HARM)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_no_such_device(folder: Path) -> None:
     """A device that torch does not know is wrong usage."""
     with pytest.raises(UsageError, match="on 'zorp'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,20 @@ def test_a_folder_without_a_model(tmp_path: Path, monitor: Monitor) -> None:
     """It is told that there is none."""
     with pytest.raises(InputError, match="cannot load a model from"):
         follow_model(tmp_path, asked(monitor), lambda gate: None)
+
+
+def test_a_model_with_code_of_its_own(
+    tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code is not run, and nobody is asked whether to run it."""
+    pytest.importorskip("transformers")
+    code = {"AutoConfig": "zorp.ZorpConfig", "AutoModelForCausalLM": "zorp.Zorp"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "zorp", "auto_map": code}))
+    (tmp_path / "zorp.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda question="": "y")
+    with pytest.raises(InputError, match="cannot load a model from"):
+        follow_model(tmp_path, asked(monitor), lambda gate: None)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("parts", [1, 7])
