@@ -27,6 +27,7 @@ __all__ = [
     "StepInput",
     "in_context",
     "risk_of",
+    "riskiest",
 ]
 
 Label = Literal["neutral", "aware", "drift", "harm"]
@@ -105,3 +106,8 @@ def risk_of(probabilities: Probabilities) -> NDArray[np.float64]:
     """Return P(drift) + P(harm) for each row, shape (n,); NaN where the row is NaN."""
     risk: NDArray[np.float64] = probabilities[:, 2] + probabilities[:, 3]
     return risk
+
+
+def riskiest(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the row of the highest risk; a row of NaN if there is one, since its risk might be higher."""
+    return rows[int(risk_of(np.array(rows)).argmax())]  # NaN counts as the maximum

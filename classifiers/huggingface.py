@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .base import StepClassifierBase, by_arguments, digest_of
-from .contract import LABELS, UNSAFE, Label, Probabilities, StepInput
+from .contract import LABELS, UNSAFE, Label, Probabilities, StepInput, riskiest
 from .hub import LONGEST, clean, identity, load
 from .naming import Named
 
@@ -80,6 +80,9 @@ class HuggingFaceClassifier(StepClassifierBase):
         self._columns = [LABELS.index(self._map[name]) for name in names]
         self._each = config.problem_type == "multi_label_classification" or len(names) == 1
         self._limit = _window(self._tokenizer, config)
+        self._special = frozenset(self._tokenizer.all_special_ids)
+        # Decoders look for the end of a text by its padding, and without a token for it read one at a time.
+        self._batch = BATCH if config.get_text_config().pad_token_id is not None else 1
         self.name = f"hf:{place}"
         told = set(self._map.values())
         self.note = note_on({"neutral", *(told & set(UNSAFE))} if self._each else told)
@@ -106,13 +109,18 @@ class HuggingFaceClassifier(StepClassifierBase):
         return by_arguments(self)
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the label probabilities, shape (len(steps), 4); NaN for an empty or far too long step."""
+        """Return the label probabilities, shape (len(steps), 4).
+
+        The row is NaN for a step that is empty, far too long, or holds nothing that the tokenizer knows, and
+        if the model returns numbers that are not finite, such as half precision does on overflow.
+        """
         rows = np.full((len(steps), len(LABELS)), np.nan)
         owners, windows = self._windows([step.text for step in steps])
+        read: dict[int, list[NDArray[np.float64]]] = {}
         for owner, row in zip(owners, self._read(windows), strict=True):
-            risk = row[2] + row[3]
-            if np.isnan(rows[owner, 0]) or risk > rows[owner, 2] + rows[owner, 3]:
-                rows[owner] = row
+            read.setdefault(owner, []).append(row)
+        for owner, found in read.items():
+            rows[owner] = riskiest(found)
         return rows
 
     def _windows(self, texts: Sequence[str]) -> tuple[list[int], list[list[int]]]:
@@ -121,20 +129,26 @@ class HuggingFaceClassifier(StepClassifierBase):
         for index, text in enumerate(texts):
             if text.strip() and len(text) <= LONGEST:
                 read = self._cut(clean(text))
+                if all(self._special.issuperset(window) for window in read):
+                    continue
                 windows += read
                 owners += [index] * len(read)
         return owners, windows
 
     def _cut(self, text: str) -> list[list[int]]:
-        """Return the token ids of each window of a text."""
+        """Return the token ids of each window of a text; the special tokens in it are read as text."""
         if self._tokenizer.is_fast:
             read = self._tokenizer(
-                text, truncation=True, max_length=self._limit, return_overflowing_tokens=True
+                text,
+                truncation=True,
+                max_length=self._limit,
+                return_overflowing_tokens=True,
+                split_special_tokens=True,
             )
             windows: list[list[int]] = read["input_ids"]
             return windows
         # A slow tokenizer returns the overflowing tokens in another form.
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         room = self._limit - self._tokenizer.num_special_tokens_to_add()
         starts = range(0, max(1, len(ids)), room)
         return [self._tokenizer.build_inputs_with_special_tokens(ids[at : at + room]) for at in starts]
@@ -148,7 +162,7 @@ class HuggingFaceClassifier(StepClassifierBase):
         start = 0
         while start < len(order):
             length = len(windows[order[start]])
-            batch = [i for i in order[start : start + BATCH] if len(windows[i]) == length]
+            batch = [i for i in order[start : start + self._batch] if len(windows[i]) == length]
             ids = torch.tensor([windows[i] for i in batch], device=self._model.device)
             with torch.inference_mode():
                 logits = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
@@ -158,6 +172,8 @@ class HuggingFaceClassifier(StepClassifierBase):
         return rows
 
     def _row(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not np.isfinite(logits).all():
+            return np.full(len(LABELS), np.nan)
         row = np.zeros(len(LABELS))
         if self._each:  # each class has a probability of its own: for each unsafe label the likeliest counts
             shares = 1 / (1 + np.exp(-logits))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...errors import UsageError, WeightsError
 from ..base import StepClassifierBase, by_arguments, digest_of, not_picklable
-from ..contract import LABELS, Probabilities, StepInput
+from ..contract import LABELS, Probabilities, StepInput, riskiest
 from ..hub import LONGEST, ends_of
 from ..huggingface import note_on
 from ..naming import Named, take
@@ -133,7 +133,7 @@ class GuardClassifier(StepClassifierBase):
             if heard is None:
                 return nothing
             rows.append(row_of(self._family, heard.shares, heard.refusal))
-        return max(rows, key=lambda row: float(row[2] + row[3]))
+        return riskiest(rows)
 
     def _shown(self, step: StepInput) -> str:
         """Return the text to show: earlier steps, without the oldest ones if too long, then the step."""

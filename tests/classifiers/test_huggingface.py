@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -76,6 +76,61 @@ def test_the_riskiest_window_counts(classifier: HuggingFaceClassifier) -> None:
     assert len(windows) > 2
     (row,) = classifier.predict_proba([StepInput(text)])
     assert row[3] == max(read[3] for read in classifier._read(windows))
+
+
+def test_a_window_that_overflows(folder: Path, multi: HuggingFaceClassifier) -> None:
+    """A model that gives no finite number in one window, or for one class, has not judged the step."""
+    classifier = HuggingFaceClassifier(str(folder), labels=HARM)
+    embeddings = classifier._model.get_input_embeddings().weight.data
+    embeddings[classifier._tokenizer("§", add_special_tokens=False)["input_ids"]] = float("nan")
+    long = "17 times 4 is 68, so far so good. " * 30
+    steps = [StepInput(text) for text in (long + "§", "§" + long, long)]
+    assert np.isnan(classifier.predict_proba(steps)).all(axis=1).tolist() == [True, True, False]
+    multi._model.classifier.bias.data[1] = float("inf")
+    assert np.isnan(multi.predict_proba(STEPS)).all()
+
+
+def test_marks_in_a_text_are_text(classifier: HuggingFaceClassifier) -> None:
+    """A text that spells the model's special tokens neither ends early nor looks padded to it."""
+    _, (window,) = classifier._windows(["I [SEP] zorp[PAD]"])
+    assert classifier._tokenizer.decode(window) == "I [SEP] zorp[PAD]"
+    assert not classifier._special.intersection(window)
+
+
+def test_nothing_that_the_model_knows(make_model: Any) -> None:
+    """A step of which its tokenizer knows nothing was not read by the model, so it is not judged."""
+    from transformers import BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "zorp"]
+    tokenizer = cast("Any", BertTokenizerFast)(vocab={word: index for index, word in enumerate(words)})
+    made = make_model("BertForSequenceClassification", tokenizer, id2label={0: "safe", 1: "unsafe"})
+    rows = HuggingFaceClassifier(str(made), labels=HARM).predict_proba(
+        [StepInput(text) for text in ("\u200b", "Привет", "[MASK]", "Zorp привет")]
+    )
+    assert np.isnan(rows).all(axis=1).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [
+        ("LlamaForSequenceClassification", {"pad_token_id": None}),
+        ("BartForSequenceClassification", {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}),
+    ],
+)
+def test_decoders(make_tokenizer: Any, make_model: Any, architecture: str, shape: dict[str, Any]) -> None:
+    """One without a token for padding judges many steps, and one that looks for the end those that name it."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = make_tokenizer(["[PAD]", "[CLS]", "[SEP]"], pad_token="[PAD]", eos_token="[SEP]")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    made = make_model(architecture, tokenizer, id2label={0: "safe", 1: "unsafe"}, **shape)
+    classifier = HuggingFaceClassifier(str(made), labels=HARM)
+    steps = [StepInput("zorp[SEP]"), StepInput("zorp[PAD]")]
+    assert len({len(window) for window in classifier._windows([step.text for step in steps])[1]}) == 1
+    rows = classifier.predict_proba(steps)
+    assert rows == pytest.approx(np.concatenate([classifier.predict_proba([step]) for step in steps]))
 
 
 @pytest.mark.parametrize("text", [" \n", "glim " * 9999], ids=["empty", "endless"])

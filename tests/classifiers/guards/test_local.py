@@ -127,6 +127,15 @@ def test_what_it_wrote_is_weighed(llama: Path, family: str, said: str, refusal: 
     assert 0 < row[2] + row[3] < 1
 
 
+def test_a_question_that_overflows(llama: Path) -> None:
+    """If the guard gives no finite number for one of its questions, the step is not judged."""
+    backend = LocalGuard(str(llama))
+    embeddings = backend._model.get_input_embeddings().weight.data
+    embeddings[backend._ids("Harassment")[-1]] = float("nan")  # of the last of the four principles
+    guard = GuardClassifier("x", family="shieldgemma", backend=backend)
+    assert np.isnan(guard.predict_proba([STEP])).all()
+
+
 def test_an_answer_that_begins_another(llama: Path) -> None:
     """`0` and `0.5` are told apart by what follows the zero, and all shares are those of the whole paths."""
     import torch
