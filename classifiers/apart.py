@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CannotJudge, UndertowError
+from .base import loaded_again
 from .contract import Probabilities, StepClassifier, StepInput
 from .limits import languages_of
 from .registry import available, load_classifier
@@ -101,6 +102,9 @@ class Apart:
             except (OSError, EOFError) as error:
                 self._end()
                 raise CannotJudge(f"the process that runs {self.name} has ended") from error
+            except BaseException:
+                self._end()  # or the next call would receive the answer to this one
+                raise
         if isinstance(answer, Exception):
             raise answer
         rows: Probabilities = answer
@@ -116,9 +120,9 @@ class Apart:
         with self._turn:
             self._end()
 
-    def __reduce__(self) -> tuple[Callable[[str | Path], Apart], tuple[str | Path]]:
-        """Pickle the source only; the receiver starts a process of its own."""
-        return _again, (self._source,)
+    def __reduce__(self) -> tuple[Callable[[str | Path, str], Apart], tuple[str | Path, str]]:
+        """Pickle the source and the digest; the receiver starts a process of its own."""
+        return _again, (self._source, self.digest)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -134,7 +138,7 @@ class Apart:
         if self._process is not None and not self._process.is_alive():
             self._end()
         if self._line is None:
-            self._line, self._process = _begun(self._source)
+            self._line, self._process = _begun(self._source, self.digest)
         return self._line
 
     def _end(self) -> None:
@@ -147,28 +151,32 @@ class Apart:
             process.join()
 
 
-def _again(source: str | Path) -> Apart:
-    return Apart(load_classifier(source), source)
+def _again(source: str | Path, digest: str) -> Apart:
+    return Apart(loaded_again(source, digest), source)
 
 
-def _begun(source: str | Path) -> tuple[Connection, BaseProcess]:
-    """Start a process that judges; return the connection to it and the process."""
+def _begun(source: str | Path, digest: str | None = None) -> tuple[Connection, BaseProcess]:
+    """Start a process that judges; return the connection to it and the process.
+
+    If a digest is given, the process ends if the classifier no longer has it.
+    """
     context = get_context("spawn")
     line, other = context.Pipe()
-    process = context.Process(target=_answer, args=(other, source, max(1, threads() - 1)), daemon=True)
+    cores = max(1, threads() - 1)
+    process = context.Process(target=_answer, args=(other, source, digest, cores), daemon=True)
     process.start()
     other.close()
     return line, process
 
 
-def _answer(line: Connection, source: str | Path, cores: int) -> None:
+def _answer(line: Connection, source: str | Path, digest: str | None, cores: int) -> None:
     """Judge what arrives on the connection until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     if hasattr(os, "nice"):
         os.nice(_NICE)
     limit_threads(cores)
     try:
-        classifier = load_classifier(source)
+        classifier = load_classifier(source) if digest is None else loaded_again(source, digest)
     except UndertowError as error:
         raise SystemExit(f"undertow: {error}") from None
     with suppress(EOFError, OSError):

@@ -18,7 +18,7 @@ from ..errors import WeightsError
 from .contract import LABELS, Probabilities, StepClassifier, StepInput
 from .store import MANIFEST
 
-__all__ = ["StepClassifierBase", "by_arguments", "check_member", "digest_of", "not_picklable"]
+__all__ = ["StepClassifierBase", "by_arguments", "check_member", "digest_of", "loaded_again", "not_picklable"]
 
 
 class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -75,7 +75,7 @@ class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Pickle the folder that the classifier was loaded from, not its weights."""
         if self.folder is not None and (self.folder / MANIFEST).is_file():
-            return _again, (str(self.folder.resolve()), self.digest, self.device)
+            return loaded_again, (self.folder.resolve(), self.digest, self.device)
         return super().__reduce_ex__(protocol)
 
 
@@ -98,9 +98,10 @@ def check_member(folder: Path, name: str, member: StepClassifier, digest: str) -
         )
 
 
-def by_arguments(classifier: StepClassifierBase) -> tuple[Callable[[], Any], tuple[()]]:
+def by_arguments(classifier: StepClassifierBase) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Return what pickles a classifier as its constructor's arguments, without the model that they name."""
-    return partial(type(classifier), **classifier.get_params(deep=False)), ()
+    make = partial(type(classifier), **classifier.get_params(deep=False))
+    return _made_again, (make, classifier.digest)
 
 
 def not_picklable(classifier: StepClassifier, what: str) -> TypeError:
@@ -110,11 +111,23 @@ def not_picklable(classifier: StepClassifier, what: str) -> TypeError:
     )
 
 
-def _again(folder: str, digest: str, device: str | None = None) -> StepClassifier:
-    """Load a classifier from its folder in another process, and check that the digest is the same."""
+def loaded_again(source: str | Path, digest: str, device: str | None = None) -> StepClassifier:
+    """Load a classifier by its name or from its folder in another process.
+
+    Raises:
+        WeightsError: if its digest is no longer the same.
+    """
     from .registry import load_classifier
 
-    classifier = load_classifier(Path(folder), device)
+    return _same(load_classifier(source, device), digest, f"the weights in {source}")
+
+
+def _made_again(make: Callable[[], StepClassifier], digest: str) -> StepClassifier:
+    made = make()
+    return _same(made, digest, f"the model of {made.name}")
+
+
+def _same(classifier: StepClassifier, digest: str, what: str) -> StepClassifier:
     if classifier.digest != digest:
-        raise WeightsError(f"the weights in {folder} changed after the classifier was pickled; load it again")
+        raise WeightsError(f"{what} changed after the classifier was loaded; load it again")
     return classifier

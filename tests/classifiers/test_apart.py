@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from undertow.classifiers import registry
 from undertow.classifiers.apart import Apart, place_of
+from undertow.classifiers.cascade import save_cascade
 from undertow.classifiers.conformance import CHECKS, Check
 from undertow.classifiers.contract import StepInput
 from undertow.classifiers.limits import languages_of
@@ -56,6 +58,36 @@ def test_a_process_that_was_killed_is_begun_anew() -> None:
         process.join()
         assert apart.predict_proba(STEPS).shape == (2, 4)
         assert apart._process is not process
+
+
+def test_another_classifier_in_its_place_is_not_asked(tmp_path: Path) -> None:
+    """A process that begins anew judges with the weights whose digest the verdicts show, or not at all."""
+    folder = tmp_path / "careful"
+    save_cascade(folder, "keyword", "step-lexical", low=0.2, high=0.8, name="careful")
+    with Apart(load_classifier(folder), folder) as apart:
+        apart.predict_proba(STEPS)
+        sent = pickle.dumps(apart)
+        save_cascade(folder, "keyword", "step-lexical", low=0.4, high=0.6, name="careful")
+        apart.close()
+        with pytest.raises(CannotJudge, match="careful"):
+            apart.predict_proba(STEPS)
+        with pytest.raises(WeightsError, match="changed"):
+            pickle.loads(sent)
+
+
+def test_the_answer_to_an_interrupted_call_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses Ctrl-C while it judges and asks again gets the rows of what was asked."""
+    with Apart(load_classifier("keyword"), "keyword") as apart:
+        expected = apart.predict_proba(STEPS)
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(type(apart._line), "recv", interrupted)
+            apart.predict_proba(STEPS[::-1])
+        np.testing.assert_array_equal(apart.predict_proba(STEPS), expected)
+
+
+def interrupted(line: object) -> None:
+    """Behave as if Ctrl-C were pressed."""
+    raise KeyboardInterrupt
 
 
 def test_what_cannot_be_loaded_is_not_judged(tmp_path: Path) -> None:

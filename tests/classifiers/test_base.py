@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from undertow.classifiers.base import _again, digest_of
+from undertow.classifiers.base import digest_of, loaded_again
 from undertow.classifiers.conformance import CHECKS
 from undertow.classifiers.contract import LABELS, Probabilities, StepInput
 from undertow.classifiers.keyword import KeywordClassifier
@@ -86,9 +86,9 @@ def test_a_journey_ends_at_the_same_weights(tmp_path: Path) -> None:
     """A classifier that was sent as its folder is refused where the folder was trained anew."""
     shutil.copytree(WEIGHTS / "step-lexical", tmp_path / "mine")
     digest = load_classifier(tmp_path / "mine").digest
-    assert _again(str(tmp_path / "mine"), digest).digest == digest
-    with pytest.raises(WeightsError, match="changed after the classifier was pickled"):
-        _again(str(tmp_path / "mine"), digest_of("another"))
+    assert loaded_again(tmp_path / "mine", digest).digest == digest
+    with pytest.raises(WeightsError, match="changed after the classifier was loaded"):
+        loaded_again(tmp_path / "mine", digest_of("another"))
 
 
 class Contrary(KeywordClassifier):
