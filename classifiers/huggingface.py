@@ -26,19 +26,20 @@ __all__ = ["HuggingFaceClassifier", "guess_labels", "note_on"]
 BATCH = 32
 """The maximum number of windows, all of the same length, that are read at once."""
 
+_HARM = (
+    r"\w*unsafe|harm\w*|toxic\w*|malicious|jailbreak\w*|injection|attack|violat\w*|hate\w*|offensive|"
+    r"abus\w*|threat\w*|insult\w*|obscene|dangerous|violen\w*|severe[ _-]toxic\w*|identity[ _-]\w+|bad"
+)
+# Not every name that begins with "no" denies harm: noxious, non_consensual, non_violent_crimes.
+_NO_HARM = (
+    rf"(?:not?|non)[ _-]?(?:{_HARM})".replace(r"\w", "[a-z]") + r"(?:[ _-](?:speech|content|language))?"
+)
+
 _WORDS: tuple[tuple[Label, str], ...] = (
     ("aware", r"refus\w*|aware"),
-    (
-        "neutral",
-        r"(?!(?:not?|non)[ _-]?(?:safe|benign|harmless|ok|allowed))(?:not?|non)[ _-]?(?:\w+)|unharmful|"
-        r"harmless|safe|benign|neutral|none|ok|allowed",
-    ),
+    ("neutral", rf"{_NO_HARM}|unharmful|harmless|safe|benign|neutral|normal|none|ok|allowed"),
     ("drift", r"drift|controversial|borderline|suspicious"),
-    (
-        "harm",
-        r"\w*unsafe|harm\w*|toxic\w*|malicious|jailbreak\w*|injection|attack|violat\w*|hate\w*|offensive|"
-        r"abus\w*|threat\w*|insult\w*|obscene|dangerous|violen\w*|severe[ _-]toxic\w*|identity[ _-]\w+|bad",
-    ),
+    ("harm", _HARM),
 )
 """Patterns of class names for each label; the first that matches the whole name decides."""
 

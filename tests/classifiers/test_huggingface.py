@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def test_nothing_that_the_model_knows(make_model: Any) -> None:
     ],
 )
 def test_decoders(make_tokenizer: Any, make_model: Any, architecture: str, shape: dict[str, Any]) -> None:
-    """One without a token for padding judges many steps, and one that looks for the end those that name it."""
+    """One has no token for padding, another looks for the token of the end: both judge several steps."""
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = make_tokenizer(["[PAD]", "[CLS]", "[SEP]"], pad_token="[PAD]", eos_token="[SEP]")
@@ -147,6 +148,9 @@ def test_not_judged(classifier: HuggingFaceClassifier, text: str) -> None:
         (["non-toxic", "toxic"], ["neutral", "harm"]),
         (["unharmful", "harmful"], ["neutral", "harm"]),
         (["not_harmful", "harmful"], ["neutral", "harm"]),
+        (["NOT_HATE_SPEECH", "hate_speech"], ["neutral", "harm"]),
+        (["nothate", "hate"], ["neutral", "harm"]),
+        (["Normal", "toxic"], ["neutral", "harm"]),
         (["Safe", "Controversial", "Unsafe"], ["neutral", "drift", "harm"]),
         (["benign", "malicious", "refusal"], ["neutral", "harm", "aware"]),
         (["harm", "drift", "aware", "neutral"], ["harm", "drift", "aware", "neutral"]),
@@ -169,6 +173,9 @@ def test_guesses_by_names(names: list[str], labels: list[str]) -> None:
         ["safe", "neutral"],
         ["not_safe", "toxic"],
         ["nonsafe", "bad"],
+        ["toxic", "non_consensual"],
+        ["toxic", "non_violent_crimes"],
+        ["toxic", "noxious"],
     ],
 )
 def test_refuses_to_guess(names: list[str]) -> None:
@@ -198,6 +205,17 @@ def test_by_name(folder: Path, classifier: HuggingFaceClassifier) -> None:
     loaded = load_classifier(name)
     assert loaded.digest == classifier.digest
     assert loaded is load_classifier(name)
+
+
+def test_a_copy_in_another_process_has_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    """If the files changed after the classifier was loaded, a worker refuses to judge in its name."""
+    place = tmp_path / "model"
+    shutil.copytree(folder, place)
+    sent = pickle.dumps(HuggingFaceClassifier(str(place), labels=HARM))
+    assert pickle.loads(sent).predict_proba(STEPS).shape == (3, 4)
+    said(place, id2label={0: "unsafe", 1: "safe"})
+    with pytest.raises(WeightsError, match="changed after the classifier was loaded"):
+        pickle.loads(sent)
 
 
 def test_another_map_has_another_digest(folder: Path, classifier: HuggingFaceClassifier) -> None:
@@ -265,6 +283,22 @@ def test_code_is_never_run(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(WeightsError, match="no code of its own"):
         HuggingFaceClassifier(str(place), labels=HARM)
     assert not (tmp_path / "ran").exists()
+
+
+def test_an_adapter(folder: Path, tmp_path: Path) -> None:
+    """Its digest could not tell which weights it was put upon, so it must be merged with them."""
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    shape = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft's own
+        peft.get_peft_model(model, shape).save_pretrained(tmp_path)
+    for file in folder.glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
+    with pytest.raises(WeightsError, match="merge"):
+        HuggingFaceClassifier(str(tmp_path), labels=HARM)
 
 
 def test_no_such_device(folder: Path) -> None:
