@@ -62,6 +62,11 @@ def load(auto: str, place: str, revision: str | None, device: str | None = None)
             f"cannot load the model {place!r}: {first_line(error)}; it must be on the hub or in a folder, "
             "with weights in safetensors, and need no code of its own"
         ) from error
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise WeightsError(
+            f"the model {place!r} is an adapter, whose digest would not tell which weights it changes: merge "
+            "it with them (`merge_and_unload` of peft) and save the result"
+        )
     _must_be_whole(place, auto, told["missing_keys"], tokenizer)
     return on_device(model, place, device).eval(), tokenizer
 
