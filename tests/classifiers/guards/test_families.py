@@ -141,6 +141,8 @@ def test_reads_answers(family: str, written: str, answer: str, refusal: bool | N
         ("reasoningshield", '"Judgment": 0.75'),
         ("reasoningshield", '"Judgment": 10'),
         ("reasoningshield", '"Judgment": [0/0.5/1]'),
+        ("reasoningshield", 'A "Judgment": 0 would be wrong.\n"Judgment": 1.0'),
+        ("reasoningshield", 'A "Judgment": 0 would be wrong.\n"Judgment":'),
         ("guardreasoner", REASONER.format("None", "None")),
         ("judge", "drift or harm"),
         ("judge", "<think>neutral"),
