@@ -100,7 +100,7 @@ def render(request: str, text: str) -> Sequence[Prompt]:
 
 
 def parse(written: str) -> Spoken | None:
-    """Parse the number after the last `"Judgment":`; if that is no known number, an earlier one is no answer."""
+    """Parse the number after the last `"Judgment":`; if it is not known, an earlier one does not count."""
     found = list(re.finditer(r'"?Judge?ment"?\s*:(?:\s*["\[]?(0\.5|0|1)(?![\d./]))?', written))
     return found_answer(found[-1]) if found and found[-1][1] else None
 
