@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,10 +100,9 @@ def test_marks_in_a_text_are_text(classifier: HuggingFaceClassifier) -> None:
 
 def test_nothing_that_the_model_knows(make_model: Any) -> None:
     """A step of which its tokenizer knows nothing was not read by the model, so it is not judged."""
-    from transformers import BertTokenizerFast
-
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "zorp"]
-    tokenizer = cast("Any", BertTokenizerFast)(vocab={word: index for index, word in enumerate(words)})
+    reader = pytest.importorskip("transformers").BertTokenizerFast
+    tokenizer = reader(vocab={word: index for index, word in enumerate(words)})
     made = make_model("BertForSequenceClassification", tokenizer, id2label={0: "safe", 1: "unsafe"})
     rows = HuggingFaceClassifier(str(made), labels=HARM).predict_proba(
         [StepInput(text) for text in ("\u200b", "Привет", "[MASK]", "Zorp привет")]
