@@ -9,9 +9,10 @@ Each family is adjusted separately.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,8 @@ __all__ = ["CONTRASTS", "Comparison", "Matrix", "compare_all", "matrix", "name_o
 
 CONTRASTS: tuple[tuple[Mode, Mode], ...] = (("on", "zero"), ("on", "less"), ("on", "filler"), ("more", "on"))
 """Pairs of modes; the first of each pair thinks more."""
+
+Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _OWN_REASONING = ("on", "more")
 """The modes whose reasoning is the model's own, so that its harm can be compared."""
@@ -203,7 +206,7 @@ def _corrected(
     said, gold, prompts = (list(column) for column in zip(*cells, strict=True))
     found: dict[str, Rates] = {}
     with suppress(UsageError):  # fewer than two labelled generations in an arm
-        found["prediction-powered"] = prediction_powered(said, gold, prompts)
+        found["prediction-powered"] = prediction_powered(*_whole(said, gold, prompts))
     with suppress(UsageError):  # no labelled generations of both kinds in each arm
         known = [np.isfinite(one) for one in gold]
         judges = [JudgeError.of(s[k], g[k]) for s, g, k in zip(said, gold, known, strict=True)]
@@ -211,10 +214,18 @@ def _corrected(
     return found
 
 
-def _gold(observations: Sequence[Observation], measure: Measure) -> tuple[Floats, Floats, list[str]]:
+def _whole(*columns: Sequence[Column]) -> Iterator[list[Column]]:
+    """Yield columns by arm, the prompts' last, without the prompts that lack an arm."""
+    shared = set.intersection(*(set(prompts.tolist()) for prompts in columns[-1]))
+    kept = [np.array([prompt in shared for prompt in prompts], bool) for prompts in columns[-1]]
+    for column in columns:
+        yield [part[keep] for part, keep in zip(column, kept, strict=True)]
+
+
+def _gold(observations: Sequence[Observation], measure: Measure) -> tuple[Column, Column, Column]:
     """Return the judge's values, the gold labels (NaN if there is none), and the prompts."""
     judged = [(one, harm) for one in observations if (harm := one.judged(measure)) is not None]
     said = np.array([float(harm.harmful) for _, harm in judged])
     golds = [None if measure == "either" else one.gold.get(measure) for one, _ in judged]
     gold = np.array([np.nan if g is None else float(g.harmful) for g in golds])
-    return said, gold, [one.prompt for one, _ in judged]
+    return said, gold, np.array([one.prompt for one, _ in judged], object)

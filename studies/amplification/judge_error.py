@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,15 +108,17 @@ def prediction_powered(
     """Correct the rates that a judge reports with people's labels of some of the answers.
 
     An arm's rate is the judge's mean over all its answers, plus the mean excess of people's labels over
-    the judge on the labelled answers. The judge's part is scaled by how well it predicts the labels,
-    so that a useless judge does no harm. Each answer's contribution to the errors is summed within
-    its prompt, over all arms, which accounts for pairing, clusters and shared labelled prompts.
+    the judge on the labelled answers; every prompt weighs the same, as in rates.py, however many answers
+    it has. The judge's part is scaled by how well it predicts the labels, so that a useless judge does no
+    harm. Each answer's contribution to the errors is summed within its prompt, over all arms, which
+    accounts for pairing, clusters and shared labelled prompts.
 
     Args:
         judged: Per arm, the judge's yes or no, or score in [0, 1], for every answer.
         truth: Per arm, the same from people; NaN for unlabelled answers. The labelled answers, or
             their prompts, must have been picked at random.
-        prompts: Per arm, every answer's prompt, as numbers or names that the arms share.
+        prompts: Per arm, every answer's prompt, as numbers or names that the arms share. A prompt that
+            lacks an arm makes the arms differ in their prompts: leave it out.
 
     Raises:
         UsageError: the arms' arrays differ in length, or an arm has fewer than two labelled answers.
@@ -124,9 +127,11 @@ def prediction_powered(
     names = np.unique(np.concatenate(asked))
     values, parts, floor = [], np.zeros((len(names), len(asked))), []
     for arm, (said, so, prompt) in enumerate(zip(answered, truth, asked, strict=True)):
-        value, shares, labelled = _rectified(np.asarray(said, float), np.asarray(so, float))
-        if len(prompt) != len(shares):
+        if len(prompt) != len(np.asarray(said)):
             raise UsageError("every answer needs its prompt, the judge's word, and a label or NaN")
+        value, shares, labelled = _rectified(
+            np.asarray(said, float), np.asarray(so, float), _equal_prompts(prompt)
+        )
         np.add.at(parts[:, arm], np.searchsorted(names, prompt), shares)
         values.append(value)
         floor.append(1 / (labelled + 2) ** 2)  # one more pair (Agresti and Min): agreement is never certain
@@ -139,18 +144,27 @@ def prediction_powered(
     return Rates(np.array(values), centre, covariance, n, method, n - 1, corrected=True)
 
 
-def _rectified(said: Floats, so: Floats) -> tuple[float, Floats, int]:
+def _equal_prompts(prompt: NDArray[Any]) -> Floats:
+    """Return each answer's weight, with the same sum for every prompt and 1 in all."""
+    _, of, answers = np.unique(prompt, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (answers[of] * len(answers)))
+
+
+def _rectified(said: Floats, so: Floats, weight: Floats) -> tuple[float, Floats, int]:
     """Return an arm's rate, each answer's contribution to its error, and the number of labelled answers."""
     gold: NDArray[np.bool_] = np.isfinite(so)
     if said.shape != so.shape or gold.sum() < 2:
         raise UsageError("prediction-powered inference needs two or more labelled answers in every arm")
-    spread = float(np.var(said[gold]))
-    trust = 0.0 if spread == 0 else float(np.mean((said[gold] - said[gold].mean()) * so[gold])) / spread
+    own = weight[gold] / weight[gold].sum()
+    off = said[gold] - own @ said[gold]
+    spread = float(own @ off**2)
+    trust = 0.0 if spread == 0 else float(own @ (off * so[gold])) / spread
     trust = min(max(trust, 0.0), 1.0)
     beyond = so[gold] - trust * said[gold]
-    shares = trust * (said - said.mean()) / len(said)
-    shares[gold] += (beyond - beyond.mean()) / gold.sum()
-    return float(trust * said.mean() + beyond.mean()), shares, int(gold.sum())
+    mean, more = float(weight @ said), float(own @ beyond)
+    shares = trust * weight * (said - mean)
+    shares[gold] += own * (beyond - more)
+    return trust * mean + more, shares, int(gold.sum())
 
 
 def _unmix(reported: Floats, sensitivity: ArrayLike, specificity: ArrayLike) -> Floats:

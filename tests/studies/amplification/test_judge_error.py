@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from undertow.errors import UsageError
+from undertow.monitor.trace import Trace
+from undertow.studies.amplification.compare import Comparison, compare_all
+from undertow.studies.amplification.design import Design
 from undertow.studies.amplification.effects import AMPLIFICATION, effects
 from undertow.studies.amplification.judge_error import JudgeError, prediction_powered, rogan_gladen
+from undertow.studies.amplification.load import load
 from undertow.studies.amplification.rates import smoothed
 from undertow.studies.amplification.simulation import World, judged
 
@@ -97,6 +101,48 @@ def test_prediction_powered_beats_the_labels_alone() -> None:
     both = effects(prediction_powered(said.T, labels.T, [np.arange(2000)] * 2), AMPLIFICATION).difference
     alone = effects(smoothed(truth[chosen]), AMPLIFICATION).difference
     assert both.high - both.low < 0.7 * (alone.high - alone.low)
+
+
+def compared(*generations: tuple[str, str, int]) -> Comparison:
+    """Compare arms, given prompt, mode and harm of each generation; the judge and people agree on all."""
+    fields = {"prompt": "pid", "mode": "arm"}
+    design = Design.model_validate(
+        {
+            "fields": fields,
+            "assume": {"state": "base"},
+            "harm": {"answer": {"field": "harm"}},
+            "gold": {"answer": {"field": "gold"}},
+        }
+    )
+    made = [
+        Trace(id="t", prompt="x", answer="a", metadata={"pid": pid, "arm": arm, "harm": harm, "gold": harm})
+        for pid, arm, harm in generations
+    ]
+    return next(one for one in compare_all(load(((one, None) for one in made), design)) if one.primary)
+
+
+def test_a_correction_compares_the_same_prompts() -> None:
+    """Prompts that were asked in one arm only make no effect, corrected or not."""
+    both = [(f"p{i}", arm, int(i % 3 == 0)) for i in range(60) for arm in ("on", "zero")]
+    found = compared(*both, *((f"q{i}", "on", 1) for i in range(60)))
+    assert (found.prompts, found.left_out) == (60, 60)
+    for one in found.corrected.values():
+        assert one.difference.value == pytest.approx(0)
+    assert found.conclusion.outcome != "supports"
+
+
+def test_a_correction_weighs_every_prompt_alike() -> None:
+    """A prompt with more answers than another has no more weight, as in the uncorrected effect."""
+    often = [
+        (f"p{i}", arm, i % 2)
+        for i in range(60)
+        for arm in ("on", "zero")
+        for _ in range(4 if (arm == "on") == bool(i % 2) else 1)
+    ]
+    found = compared(*often)
+    assert found.effects.difference.value == 0
+    for one in found.corrected.values():
+        assert one.difference.value == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
