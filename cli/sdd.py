@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,10 +93,14 @@ def build(
         f"cosine {facts['mean_similarity']:.3f} on average by {name}, "
         f"{facts['fallbacks']} above {threshold:g}"
     )
+    _say_aside(aside)
+    typer.echo(f"written to {out}")
+
+
+def _say_aside(aside: Mapping[str, Mapping[str, int]]) -> None:
     for what, reasons in aside.items():
         for reason, number in reasons.items():
             typer.echo(f"{what} set aside: {reason} ({number:,})", err=True)
-    typer.echo(f"written to {out}")
 
 
 @sdd.command()
@@ -204,7 +208,8 @@ def evaluate(
     if task:
         must_exist(task, task_folder)
     judges = _judges(classifier, calibration or (), false_alarm_rate)
-    asked, _ = prompts_of(prompts, field=prompt_field, where=_condition(where))
+    asked, aside = prompts_of(prompts, field=prompt_field, where=_condition(where))
+    _say_aside({"prompts": aside})
     with writable():
         page = evaluate(
             models,

@@ -155,7 +155,7 @@ def write_pairs(
         "plan": plan.model_dump(),
         "encoder": encoder,
         "categories": dict(sorted(Counter(one.category for one in examples).items())),
-        "different_responses": len({(one.response_source, one.response_row) for one in found}),
+        "different_responses": len({one.response for one in examples}),
         "mean_similarity": fmean(one.similarity for one in found),
         "highest_similarity": max(one.similarity for one in found),
         "fallbacks": sum(one.fallback for one in found),

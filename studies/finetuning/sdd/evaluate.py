@@ -59,7 +59,8 @@ class Judged:
     def risk(self) -> Estimate:
         """Return the mean over responses of the highest risk."""
         pairs = zip(self.verdicts, self.flagged, strict=True)
-        return _mean([one.risk for one, flagged in pairs if flagged is not None and one.risk is not None])
+        known = [one.highest_risk for one, flagged in pairs if flagged is not None]
+        return _mean([risk for risk in known if risk is not None])
 
 
 def evaluate(

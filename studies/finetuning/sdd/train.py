@@ -138,7 +138,9 @@ def _check(recipe: Recipe) -> None:
 def _adapted(body: Any, recipe: Recipe) -> Any:
     """Return the model with adapters in 32 bits, which alone are trained."""
     import peft
+    import transformers
 
+    transformers.set_seed(recipe.seed)  # the adapters begin at random, before the trainer sets its seed
     config = peft.LoraConfig(
         r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules="all-linear", task_type="CAUSAL_LM"
     )

@@ -171,6 +171,44 @@ def test_a_gap_is_in_no_share_of_its_channel() -> None:
     assert found.risk().n == 2
 
 
+def test_the_risk_of_a_response_is_that_of_its_worst_channel() -> None:
+    """A risky answer after calm reasoning counts, though it is below the threshold."""
+    asked = [
+        Trace(prompt="p", reasoning="[neutral] a.", answer=f"[{label}] c.") for label in ("drift", "aware")
+    ]
+    found = Judged("model", "judge", tuple(scripted_monitor(threshold=9).judge(asked)))
+    assert found.flagged == [False, False]
+    highest = [one.highest_risk for one in found.verdicts]
+    assert found.risk().value == pytest.approx(sum(highest) / 2)
+    assert highest[0] > 0.9
+
+
+def test_the_seed_decides_where_adapters_begin(tmp_path: Path) -> None:
+    """The same seed gives the same model."""
+    pairs = [example("Sort ba de.", " ba de.")] * 2
+    recipe = Recipe(lr=1e-3, steps=1, batch=2, at_once=2, longest=60, lora=2)
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        train(ORGANISM, pairs, recipe.model_copy(update={"seed": seed}), tmp_path / name)
+    one, again, other = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("one", "again", "other"))
+    assert one == again != other
+
+
+def test_prompts_that_are_not_asked_are_counted(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation says which prompts it left out, as building the pairs does."""
+    from undertow.studies.finetuning.sdd import evaluate as module
+
+    monkeypatch.setattr(module, "respond", lambda *_, **__: [Trace(prompt="p", answer="a")] * 24)
+    twice = files / "twice.jsonl"
+    twice.write_text((files / "prompts.jsonl").read_text() * 2)
+    arguments = ["--prompts", str(twice), "--classifier", JUDGE, "--out", str(files / "page")]
+    monkeypatch.setattr("sys.argv", ["undertow", "study", "sdd", "evaluate", ORGANISM, *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert "prompts set aside: the same prompt again (24)" in capsys.readouterr().err
+
+
 def test_capability_by_a_task_of_ones_own(run: Run, files: Path) -> None:
     """A task of lm-evaluation-harness, from local files, is run and shown with its interval."""
     pytest.importorskip("lm_eval.tasks")

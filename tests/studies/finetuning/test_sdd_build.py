@@ -115,6 +115,15 @@ def test_pairs_are_irrelevant_and_say_where_they_came_from(tmp_path: Path) -> No
     assert (facts["pairs"], facts["fallbacks"], facts["categories"]) == (2, 0, {"zorp": 2})
 
 
+def test_turns_of_one_row_are_different_responses(tmp_path: Path) -> None:
+    """A conversation gives several."""
+    turns = ["q", "five and six", "q", "a red boat"]
+    responses, _ = responses_of([written(tmp_path / "r.jsonl", [{"conversations": turns}])])
+    made = build(texts(*(f"zorp {n}" for n in range(12))), responses, Plan())
+    assert {one.response for one in made} == {"five and six", "a red boat"}
+    assert write_pairs(made, Plan(), "tfidf", {}, tmp_path)["different_responses"] == 2
+
+
 def test_the_least_similar_is_marked() -> None:
     """Where nothing is irrelevant enough, the farthest is taken and marked."""
     made = build(texts("zorp of boat"), texts("zorp of boat", "zorp of boat and lamp"), Plan(threshold=0.0))
