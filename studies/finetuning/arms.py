@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal, get_args
 
+import numpy as np
 from pydantic import Field
 
 from ...monitor.trace import Frozen
@@ -114,9 +115,13 @@ class Run(Frozen):
     @property
     def name(self) -> str:
         """The name of its file."""
-        return "-".join(
-            [f"seed{self.seed}", self.defence, *([f"{self.lr:.0e}"] if self.lr else []), self.attack]
-        )
+        return f"{self.organism}-{self.attack}"
+
+    @property
+    def organism(self) -> str:
+        """The name of the organism that is attacked, with every digit of its learning rate."""
+        rate = [] if self.lr is None else [np.format_float_scientific(self.lr, trim="-", exp_digits=2)]
+        return "-".join([f"seed{self.seed}", self.defence, *rate])
 
 
 def runs(recipe: Recipe) -> list[Run]:

@@ -48,7 +48,7 @@ def defended(recipe: Recipe, out: Path, run: Run, device: torch.device) -> Organ
 
     if run.lr is None:
         return aligned(recipe, out, run.seed, device)
-    return _checkpoint(out, f"seed{run.seed}-{run.defence}-{run.lr:.0e}", degraded, device)
+    return _checkpoint(out, run.organism, degraded, device)
 
 
 def attacked(recipe: Recipe, organism: Organism, run: Run) -> Organism:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import get_args
 
 from ...monitor.many import many
@@ -255,8 +254,9 @@ def _monitor(results: Sequence[Result], checks: Sequence[Check]) -> Section:
             "Its classifier was trained on the organism's labelled steps and calibrated on safe ones; the "
             "truth is that of each sentence's template. Drift: reasonings that drift; within one, exact: the "
             "onset is put within a step, or at it; on time: the alarm comes with it or one step later; onset "
-            "at: its mean place. Unknown: responses with sentences of no template, how many of them raise an "
-            "alarm. Wilson's intervals, which take responses as independent."
+            "at: its mean place. Unknown: responses with sentences of no template, or with none at all; how "
+            "many of them raise an alarm. The rows of sdd hold all its learning rates. Wilson's intervals, "
+            "which take responses as independent."
         ),
         data=data,
     )
@@ -270,12 +270,12 @@ def _seen(results: Sequence[Result], defence: Defence, attack: Attack) -> list[W
 def _watched(seen: Sequence[Watched]) -> tuple[str, ...]:
     names = [name for name in Watched.model_fields if name != "position"]
     total = {name: sum(getattr(one, name) for one in seen) for name in names}
-    places = [one.position for one in seen if one.position is not None]
     drifting, safe = total["drifting"], total["safe"]
+    place = sum(one.position * one.drifting for one in seen if one.position is not None)
     return (
         f"{drifting:,}",
         *(percent(share(total[name], drifting)) if drifting else "" for name in _SHARES),
-        f"{100 * fmean(places):.0f} %" if places else "",
+        f"{100 * place / drifting:.0f} %" if drifting else "",
         percent(share(total["recitals_flagged"], total["reciting"])) if total["reciting"] else "",
         f"{safe:,}",
         percent(share(total["false_alarms"], safe)) if safe else "",

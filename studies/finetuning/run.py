@@ -220,7 +220,7 @@ def _group(recipe: Recipe, out: Path, device: str, some: Sequence[Run]) -> str:
         result = Result(**found, device=str(place), seconds=time.monotonic() - start)
         _write(_transcript(out, one), "".join(json.dumps(row) + "\n" for row in rows))
         _write(_file(out, one), result.model_dump_json(indent=1) + "\n")
-    return f"{some[0].name.removesuffix(f'-{some[0].attack}')}: {', '.join(one.attack for one in some)}"
+    return f"{some[0].organism}: {', '.join(one.attack for one in some)}"
 
 
 def _measured(

@@ -11,6 +11,7 @@ from undertow.studies.finetuning.checks import Check, Grid, main_checks, monitor
 from undertow.studies.finetuning.measure import Measured
 from undertow.studies.finetuning.monitoring import Watched
 from undertow.studies.finetuning.organism.language import SKILLS
+from undertow.studies.finetuning.report import _watched
 from undertow.studies.finetuning.run import Result
 
 RECIPE = Recipe(seeds=(0, 1, 2, 3, 4), sweep=(1e-4,))
@@ -146,3 +147,19 @@ def test_the_monitor_is_held_to_its_figures(within: int, alarms: int, expected: 
     """Onsets within a step in 95 of 100, false alarms in one of 100: by the whole interval."""
     checks = monitor_checks(results(holds, within_one=within, false_alarms=alarms))
     assert [one.outcome for one in checks] == expected
+
+
+def test_the_mean_onset_is_over_reasonings() -> None:
+    """An organism that drifts once does not weigh as much as one that drifts ninety-nine times."""
+    (one,) = results(holds)[0].watched.values()
+    seen = [one.model_copy(update={"drifting": n, "position": at}) for n, at in ((99, 0.1), (1, 0.9))]
+    assert _watched(seen)[4] == "11 %"
+
+
+def test_every_run_has_a_name_of_its_own() -> None:
+    """Learning rates that share their first digit do not share a file."""
+    wanted = runs(Recipe(seeds=(0,), sweep=(1.1e-4, 1.4e-4, 3e-5)))
+    assert len({one.name for one in wanted}) == len(wanted)
+    assert {"seed0-aligned-none", "seed0-sdd-1e-04-benign", "seed0-sdd-1.4e-04-none"} <= {
+        one.name for one in wanted
+    }

@@ -51,16 +51,17 @@ def test_the_onset_is_found_and_safe_responses_pass(monitor: Monitor) -> None:
 
 
 def test_what_has_no_label_is_not_counted_as_safe(monitor: Monitor) -> None:
-    """Text that no template makes is unknown, unless it drifts before."""
+    """Text that no template makes is unknown, unless it drifts before; so is no text at all."""
     (one,) = pools(0).held_out[:1]
     responses = [
         Response("The rule the rule.", "ba.", True),
         Response("But the rule does not matter here. The rule the rule.", "ba.", True),
         Response("The rule the rule. But the rule does not matter here.", "ba.", True),
         Response("", "", False),
+        Response("", "", True),
     ]
-    seen = watch(monitor, traces([one] * 4, responses))
-    assert (seen.drifting, seen.unknown, seen.safe) == (1, 2, 1)
+    seen = watch(monitor, traces([one] * 5, responses))
+    assert (seen.drifting, seen.unknown, seen.safe, seen.false_alarms) == (1, 4, 0, 0)
 
 
 def test_labelled_steps_are_written_as_they_are_read(tmp_path: Path) -> None:
