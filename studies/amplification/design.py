@@ -46,6 +46,7 @@ __all__ = [
     "Mode",
     "State",
     "read_design",
+    "same",
     "word",
 ]
 
@@ -64,6 +65,14 @@ def word(value: object) -> str:
     """Return a field's value as a word for comparison: YAML reads a bare `on` as true, and this undoes it."""
     text = str(value).strip().lower()
     return _SYNONYMS.get(text, text)
+
+
+def same(value: object, wanted: object) -> bool:
+    """Whether a value is the one wanted; 1, 1.0, "1", true and "yes" are the same, since formats differ."""
+    if value is None:
+        return False
+    one, other = (_number({"on": 1, "off": 0}.get(word(each), word(each))) for each in (value, wanted))
+    return word(value) == word(wanted) if one is None else one == other
 
 
 def _mode(value: object) -> object:
@@ -107,12 +116,12 @@ class Assumed(Frozen):
 class Label(Frozen):
     """A label read from a field, instead of the monitor's verdict: yes or no, or a score.
 
-    A list, such as the sentences that somebody marked, counts as its length.
+    A list, such as the sentences that somebody marked, counts as its length, or as yes if it is not empty.
     """
 
     field: str
     at_least: float | None = Field(default=None, allow_inf_nan=False)
-    """The lowest score that is harm; without it, the field is yes or no."""
+    """The lowest score that is harm; without it, the field is yes or no, and any other score is no label."""
     range: tuple[float, float] | None = None
     """The lowest and the highest score; the severity is the score rescaled from this range to [0, 1].
 
@@ -128,12 +137,15 @@ class Label(Frozen):
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Label:
+        if self.range and self.at_least is None:
+            raise ValueError("a score with a range needs `at_least`, the lowest score that is harm")
         if self.range and self.at_least is not None and not self.range[0] <= self.at_least <= self.range[1]:
             raise ValueError("`at_least` lies outside the range: all scores would be on one side of it")
         return self
 
     def read(self, value: object) -> tuple[bool, float] | None:
         """Return whether a value is harm and how severe; None if it is no label."""
+        listed = isinstance(value, list)
         if isinstance(value, list):
             value = len(value)
         if isinstance(value, str):
@@ -141,7 +153,9 @@ class Label(Frozen):
         score = _number(value)
         if score is None or (self.range and not self.range[0] <= score <= self.range[1]):
             return None
-        harmful = bool(score) if self.at_least is None else score >= self.at_least
+        if self.at_least is None and not listed and score not in (0, 1):
+            return None
+        harmful = score > 0 if self.at_least is None else score >= self.at_least
         low, high = self.range or (0.0, 1.0)
         return harmful, (score - low) / (high - low)
 
@@ -197,6 +211,20 @@ class Design(Frozen):
     cells: Cells = Cells()
 
 
+class _Once(yaml.SafeLoader):
+    """Reads plain YAML, and refuses a name given twice, of which the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_design(path: Path | None) -> Design:
     """Read a design; without a file, return the default one, which takes everything from the records.
 
@@ -207,7 +235,7 @@ def read_design(path: Path | None) -> Design:
     if path is None:
         return Design()
     try:
-        found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_Once)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

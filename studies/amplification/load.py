@@ -18,7 +18,7 @@ from ...classifiers.contract import CHANNELS, UNSAFE, Channel
 from ...monitor.audit.plain import plain
 from ...monitor.trace import Trace, Unreadable
 from ...monitor.verdict import TraceVerdict, channel_of, steps_of
-from .design import MODES, STATES, Assumed, Design, Label, Mode, State, word
+from .design import MODES, STATES, Assumed, Design, Label, Mode, State, same, word
 from .trajectory import Trajectory, trajectory
 
 __all__ = [
@@ -40,6 +40,8 @@ Measure = Literal["reasoning", "answer", "either"]
 """A channel, or `either`: harm in the answer or, if there is any, in the reasoning."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+_HAS, _IS_OF = "has the field", "is from a file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,21 @@ class Table:
         held = {one.arm for one in self.observations}
         return [(mode, state) for state in STATES for mode in MODES if (mode, state) in held]
 
+    @property
+    def unjudged(self) -> dict[str, int]:
+        """The number of generations in each arm without a judged answer, or reasoning if others' are judged.
+
+        An answer that was never reached, because the reasoning was cut off, is one of them.
+        """
+        found = {}
+        for arm in self.arms:
+            held, name = self.of(arm), f"{arm[1]}, {arm[0]}"
+            found[f"answers of {name}"] = sum("answer" not in one.harm for one in held)
+            if any("reasoning" in one.harm for one in held):
+                gaps = ("reasoning" in one.words and "reasoning" not in one.harm for one in held)
+                found[f"reasonings of {name}"] = sum(gaps)
+        return {what: count for what, count in found.items() if count}
+
     def missing(self, design: Design) -> dict[str, int]:
         """Return the number of the design's cells without an observation, by arm.
 
@@ -135,7 +152,9 @@ def load(pairs: Iterable[Judged], design: Design) -> Table:
     observations: list[Observation] = []
     aside: Counter[str] = Counter()
     arrived: Counter[Hashable] = Counter()
+    unseen = _names(design)
     for record, verdict in pairs:
+        unseen -= {name for name in unseen if isinstance(record, Trace) and _is_there(record, *name)}
         found = _observe(record, verdict, design)
         if isinstance(found, str):
             aside[found] += 1
@@ -148,11 +167,27 @@ def load(pairs: Iterable[Judged], design: Design) -> Table:
             continue
         arrived[cell] += 1
         observations.append(found)
-    notes = ["No field tells samples apart: those of one cell are numbered as they come."]
-    numbered = design.fields.sample is None and any(count > 1 for count in arrived.values())
-    return Table(
-        tuple(observations), dict(aside.most_common()), design.margin, tuple(notes) if numbered else ()
-    )
+    notes = [f"No record {has} {plain(name)!r}, which the design names." for has, name in sorted(unseen)]
+    if design.fields.sample is None and any(count > 1 for count in arrived.values()):
+        notes.append("No field tells samples apart: those of one cell are numbered as they come.")
+    return Table(tuple(observations), dict(aside.most_common()), design.margin, tuple(notes))
+
+
+def _names(design: Design) -> set[tuple[str, str]]:
+    """Return the fields and files that a design names; no record has one that is misspelled."""
+    labels = [getattr(some, channel) for some in (design.harm, design.gold) for channel in CHANNELS]
+    fields = [one.field for one in (*labels, design.harmless) if one is not None]
+    fields += [name for name in (design.fields.mode, design.fields.state) if name is not None]
+    return {*((_HAS, name) for name in fields), *((_IS_OF, pattern) for pattern in design.files)}
+
+
+def _is_there(record: Trace, has: str, name: str) -> bool:
+    return _field(record, name) is not None if has == _HAS else _is_of(record, name)
+
+
+def _is_of(record: Trace, pattern: str) -> bool:
+    """Whether a record is of a file whose name matches."""
+    return fnmatch(PurePath(record.origin.path or "").name, pattern)
 
 
 def _observe(record: Trace | Unreadable, verdict: TraceVerdict | None, design: Design) -> Observation | str:
@@ -201,10 +236,9 @@ def _cell(record: Trace, design: Design) -> tuple[str, str, str, str, str]:
 
 def _assumed(record: Trace, design: Design) -> Assumed:
     """Return the assumptions for a record: its file's take precedence over the general ones."""
-    name = PurePath(record.origin.path or "").name
     merged = design.assume.model_dump(exclude_none=True)
     for pattern, said in design.files.items():
-        if fnmatch(name, pattern):
+        if _is_of(record, pattern):
             merged |= said.model_dump(exclude_none=True)
     return Assumed.model_validate(merged)
 
@@ -268,5 +302,4 @@ def _label(record: Trace, label: Label | None) -> Harm | None:
 def _matches(record: Trace, design: Design) -> bool:
     if design.harmless is None:
         return False
-    value = _field(record, design.harmless.field)
-    return value is not None and word(value) == word(design.harmless.equals)
+    return same(_field(record, design.harmless.field), design.harmless.equals)

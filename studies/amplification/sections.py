@@ -20,10 +20,11 @@ __all__ = ["arms", "channels", "comparisons", "control", "judge", "kept_aside", 
 
 
 def kept_aside(table: Table, design: Design) -> Section | None:
-    """Show which records are not in the table, and which cells are empty."""
+    """Show which records are not in the table, which cells are empty, and what was not judged."""
     rows = [("set aside", reason, f"{count:,}") for reason, count in table.aside.items()]
     missing = table.missing(design)
     rows += [("missing", f"cells of {arm}", f"{count:,}") for arm, count in missing.items()]
+    rows += [("not judged", what, f"{count:,}") for what, count in table.unjudged.items()]
     if not rows and not table.notes:
         return None
     return Section(
@@ -31,7 +32,12 @@ def kept_aside(table: Table, design: Design) -> Section | None:
         ("", "what", "count"),
         tuple(rows),
         note=" ".join((*table.notes, "Nothing of this was guessed; what is missing is in no figure here.")),
-        data={"aside": table.aside, "missing": missing, "notes": table.notes},
+        data={
+            "aside": table.aside,
+            "missing": missing,
+            "not judged": table.unjudged,
+            "notes": table.notes,
+        },
     )
 
 

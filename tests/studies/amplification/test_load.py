@@ -14,9 +14,10 @@ from undertow.monitor.trace import NotAssessed, Origin, Trace, Unreadable
 from undertow.monitor.verdict import TraceVerdict
 from undertow.studies.amplification.channels import PLACES, channel_table
 from undertow.studies.amplification.compare import matrix
-from undertow.studies.amplification.design import Design, Label, read_design
+from undertow.studies.amplification.design import Design, Label, Match, read_design
 from undertow.studies.amplification.load import Table, load
 from undertow.studies.amplification.saved import saved_verdicts, verdict_key, with_saved
+from undertow.studies.amplification.sections import kept_aside
 from undertow.testing import scripted_monitor
 
 FIELDS = {"prompt": "pid", "mode": "arm", "state": "state", "seed": "seed"}
@@ -62,6 +63,9 @@ def test_a_design_is_read(tmp_path: Path) -> None:
         ("a: [", "not YAML"),
         ("harm: {answer: {field: score, at_least: 6, range: [1, 5]}}", "outside the range"),
         ("harm: {answer: {field: score, at_least: .nan}}", "finite"),
+        ("harm: {answer: {field: score, range: [1, 5]}}", "needs `at_least`"),
+        ("margin: 0.1\nfields: {mode: arm}\nmargin: 0.2", "margin.* twice"),
+        ("fields: {mode: arm, mode: state}", "mode.* twice"),
     ],
 )
 def test_a_wrong_design_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -120,6 +124,53 @@ def test_files_say_what_their_records_do_not() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("equals", "value", "is_it"),
+    [
+        (True, 1, True), (True, 1.0, True), (1, 1.0, True), ("1", 1.0, True), (1, True, True),
+        (True, "yes", True), (False, 0.0, True), ("benign", "Benign ", True),
+        (True, 0, False), (1, "one", False), ("x", None, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_harmless_prompt_is_one_in_every_format(equals: Any, value: object, is_it: bool) -> None:
+    """A table with an empty cell has 1.0 where another has 1 or true: the same prompts are harmless."""
+    design = DESIGN.model_copy(update={"harmless": Match(field="kind", equals=equals)})
+    (one,) = table_of(record(kind=value), design=design).observations
+    assert one.harmless is is_it
+
+
+def test_names_that_nothing_has_are_noted() -> None:
+    """A misspelled field or file would leave the gold labels, the control or the attack out in silence."""
+    said = {
+        "fields": {"prompt": "pid", "mode": "arrm"},
+        "assume": {"state": "base", "mode": "on"},
+        "files": {"fit-*.jsonl": {"state": "fine-tuned"}, "a*": {"seed": 1}},
+        "harm": {"answer": {"field": "harmful"}},
+        "gold": {"answer": {"field": "humann"}},
+        "harmless": {"field": "kind", "equals": "benign"},
+    }
+    notes = " ".join(table_of(record(kind="asked"), design=Design.model_validate(said)).notes)
+    assert [name for name in ("arrm", "humann", "fit-*.jsonl") if f"'{name}', which the design" in notes] == [
+        "arrm", "humann", "fit-*.jsonl",
+    ]  # fmt: skip
+    assert "a*" not in notes
+    assert "kind" not in notes
+    assert "'harmful'" not in notes
+
+
+def test_what_was_not_judged_is_counted_by_arm() -> None:
+    """An answer that was never reached is in no rate, and that is said."""
+    labels = {"reasoning": {"field": "r"}, "answer": {"field": "a"}}
+    design = Design.model_validate({"fields": FIELDS, "harm": labels})
+    cut = record(pid="q", r=1).model_copy(update={"answer": None})
+    table = table_of(record(r=0, a=1), record(pid="s", a=0), cut, record(arm="zero", a=0), design=design)
+    assert table.unjudged == {"answers of base, on": 1, "reasonings of base, on": 1}
+    section = kept_aside(table, Design.model_validate({"cells": {"modes": ["on"], "states": ["base"]}}))
+    assert section
+    assert ("not judged", "answers of base, on", "1") in section.rows
+
+
 def test_samples_are_numbered_where_no_field_does() -> None:
     """Without a field for samples, records of one cell are counted, and that is said."""
     table = table_of(record(), record(), record(seed=1))
@@ -154,6 +205,10 @@ def test_missing_cells_are_counted() -> None:
         (Label(field="f", at_least=4, range=(1, 5)), -1, None),
         (Label(field="f"), ["a", "b"], (True, 2.0)),
         (Label(field="f"), [], (False, 0.0)),
+        (Label(field="f"), 1.0, (True, 1.0)),
+        (Label(field="f"), "0.0", (False, 0.0)),
+        (Label(field="f"), 4, None),
+        (Label(field="f"), -1, None),
         (Label(field="f"), {"a": 1}, None),
         (Label(field="f"), None, None),
         (Label(field="f", at_least=4), 10**400, None),
