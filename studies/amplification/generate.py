@@ -8,7 +8,8 @@ The key, where the server wants one, is read from OPENAI_API_KEY.
 `prompts.jsonl` is yours: a row a request, with `id` and `prompt`, and whatever else you want to
 keep of it (such as `kind`, for harmless requests). Each cell of the plan becomes one row of
 `out.jsonl`, whose fields the design names. A run that was interrupted goes on where it
-stopped. Keep what is generated to yourself: it may hold harmful text.
+stopped, with the same models, requests and settings. Keep what is generated to yourself: it may
+hold harmful text.
 
 Every call goes through `undertow.wrap`. It changes nothing of what is written; each row keeps
 its verdict, on the whole response, under `undertow`.
@@ -86,7 +87,13 @@ def generate(
             written, verdict = complete(model, request, begin, seed)
             text = begin + written
         texts[key] = text
-        yield {**cell, "id": ":".join(key), "model": model, "response": text, "undertow": verdict}
+        made = {"model": model, "settings": _settings(plan, cell), "response": text, "undertow": verdict}
+        yield {**cell, "id": ":".join(key), **made}
+
+
+def _settings(plan: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
+    """Return how the response in a cell is produced."""
+    return {**plan.get("sampling", {}), **plan["modes"].get(row["mode"], {})}
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,6 +153,8 @@ def main() -> None:
     if problem := _problem(prompts):
         parser.error(f"{asked.prompts}: {problem}")
     done = _done(asked.out) if asked.out.exists() else []
+    if other := _of_another_run(plan, prompts, done, models):
+        parser.error(f"{asked.out} holds responses {other}: give another file")
     monitor = Monitor()
     complete = _client(asked.base_url, os.environ.get("OPENAI_API_KEY", "none"), plan["sampling"], monitor)
     with asked.out.open("a", encoding="utf-8") as file:
@@ -162,6 +171,21 @@ def _problem(prompts: Sequence[Row]) -> str | None:
         if str(row["id"]) in seen:
             return f"two requests have the id {row['id']!r}: one of them would get no response"
         seen.add(str(row["id"]))
+    return None
+
+
+def _of_another_run(
+    plan: Mapping[str, Any], prompts: Sequence[Row], done: Sequence[Row], models: Mapping[str, str]
+) -> str | None:
+    """Return how the responses that are there differ from those to come; None if they can stand together."""
+    texts = {str(row["id"]): row["prompt"] for row in prompts}
+    for row in done:
+        if row["model"] != models.get(row["state"], row["model"]):
+            return f"of another model, {row['model']!r} for {row['state']}"
+        if row["prompt"] != texts.get(str(row["prompt_id"]), row["prompt"]):
+            return f"to another request with the id {row['prompt_id']!r}"
+        if row["mode"] in plan["modes"] and row.get("settings") != _settings(plan, row):
+            return f"of another plan, with other settings for {row['mode']}"
     return None
 
 

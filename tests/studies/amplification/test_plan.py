@@ -123,6 +123,31 @@ def test_a_row_that_was_left_half_written_is_made_again(
 
 
 @pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model": "another"}, "of another model, 'another' for base"),
+        ({"prompt": "another"}, "to another request with the id 'p1'"),
+        ({"settings": {"temperature": 2.0}}, "of another plan, with other settings for on"),
+    ],
+    ids=["model", "request", "settings"],
+)
+def test_responses_of_another_run_are_not_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    change: dict[str, Any],
+    says: str,
+) -> None:
+    """Two models, requests or plans never stand in one file as the same arm."""
+    prompts = json.dumps({"id": "p1", "prompt": "one"}) + "\n"
+    rows = call(monkeypatch, tmp_path, prompts)
+    (tmp_path / "out.jsonl").write_text(json.dumps({**rows[0], **change}) + "\n")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, tmp_path, prompts)
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("rows", "says"),
     [
         ([{"id": 1, "prompt": "a"}, {"id": "1", "prompt": "b"}], "two requests have the id"),
