@@ -132,7 +132,7 @@ def by_prompt(
         judged answers in each cell.
     """
     values = np.asarray(harm, float)
-    names = list(dict.fromkeys(prompts))
+    names = sorted(set(prompts))  # so that resampling does not depend on the order of the records
     row_of, column_of = {name: i for i, name in enumerate(names)}, {arm: i for i, arm in enumerate(order)}
     rows = np.array([row_of[prompt] for prompt in prompts], dtype=np.intp)
     columns = np.array([column_of.get(arm, -1) for arm in arms], dtype=np.intp)

@@ -17,6 +17,7 @@ from undertow.studies.amplification.effects import (
     interaction,
 )
 from undertow.studies.amplification.estimate import Estimate
+from undertow.studies.amplification.paired import bootstrap, permutation
 from undertow.studies.amplification.rates import Rates, by_prompt, counted, smoothed, whole_rows
 
 FIRST_PAPER = ((96, 100), (78, 100), (2, 100), (8, 100))
@@ -137,6 +138,18 @@ def test_repeating_the_answers_of_a_prompt_adds_nothing() -> None:
     assert (sizes == 2).all()
     once, twice = effects(smoothed(table), COUPLING), effects(smoothed(means), COUPLING)
     assert once == twice
+
+
+def test_the_order_of_the_records_does_not_matter() -> None:
+    """Resampling meets the prompts in the same order, however the files are sorted."""
+    harm = np.random.default_rng(0).integers(0, 2, 80).astype(float)
+    prompts, arms = [f"p{i // 2}" for i in range(80)], ["on", "off"] * 40
+    order = np.random.default_rng(1).permutation(80).tolist()
+    first = by_prompt(prompts, arms, harm, ["on", "off"])
+    other = by_prompt([prompts[i] for i in order], [arms[i] for i in order], harm[order], ["on", "off"])
+    assert first[0] == other[0]
+    assert permutation(first[1], resamples=99) == permutation(other[1], resamples=99)
+    assert bootstrap(first[1], resamples=99) == bootstrap(other[1], resamples=99)
 
 
 def test_missing_answers_stay_missing() -> None:
