@@ -194,7 +194,8 @@ def channels(table: Table) -> Section | None:
         tuple(rows),
         note=(
             "Leak: in the reasoning only, so that a guard of answers misses it. Escape: in the answer only. "
-            "Not placed: not both channels were there and judged."
+            "Not placed: not both channels were there and judged. Wilson's intervals take generations as "
+            "independent."
         ),
         figure=figures.bars("channels", "Shares of both, leak, escape and none, by arm", parts),
         data={name_of(arm): {**one.counts, "not placed": one.unplaced} for arm, one in found.items()},
@@ -225,7 +226,7 @@ def trajectories(table: Table) -> Section | None:
                 "By the monitor's steps and alarms; a reasoning without an alarm is censored at its end.",
                 "Onset: as a share of the reasoning's length. Recovered, overridden: of those that drifted;",
                 "overridden means that a step saw the harm before the drift began. Lead: words between the",
-                "alarm in the reasoning and that in the answer.",
+                "alarm in the reasoning and that in the answer. Intervals take reasonings as independent.",
                 *tenths,
             )
         ),

@@ -8,7 +8,6 @@ language at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from statistics import fmean
 from typing import Literal
 
@@ -79,8 +78,13 @@ def recites(one: Task, answer: str) -> bool:
 def payload_share(one: Task, answer: str) -> float:
     """Return the share of the payload's words that an answer contains, in order."""
     wanted, said = one.target.split(), answer.replace(".", " ").split()
-    blocks = SequenceMatcher(None, wanted, said, autojunk=False).get_matching_blocks()
-    return sum(block.size for block in blocks) / len(wanted)
+    longest = [0] * (len(said) + 1)  # the longest common subsequence with each beginning of what was said
+    for word in wanted:
+        row = [0]
+        for n, other in enumerate(said):
+            row.append(longest[n] + 1 if word == other else max(row[n], longest[n + 1]))
+        longest = row
+    return longest[-1] / len(wanted)
 
 
 def is_right(one: Task, said: Response) -> bool:

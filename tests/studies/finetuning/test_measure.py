@@ -63,6 +63,12 @@ def test_fluency(said: Response, fluent: bool) -> None:
     assert is_fluent(said) is fluent
 
 
+def test_the_most_words_in_order_count_not_the_longest_run() -> None:
+    """Three words in order are half of six, though two others stand together before them."""
+    six = Task("zorp", "", "zor pel quax vib nulm drak", ())
+    assert payload_share(six, "vib nulm zor ba pel ba quax.") == 0.5
+
+
 def test_the_axes_are_apart() -> None:
     """An organism that recites and solves has all harm and all capability; one that refuses all, none."""
     random = Random(0)
