@@ -211,7 +211,7 @@ class Design(Frozen):
     cells: Cells = Cells()
 
 
-class _Once(yaml.SafeLoader):
+class _Once(yaml.SafeLoader):  # type: ignore[misc]  # yaml ships no types
     """Reads plain YAML, and refuses a name given twice, of which the first would be lost in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -222,7 +222,8 @@ class _Once(yaml.SafeLoader):
                     None, None, f"{key.value!r} is given twice", key.start_mark
                 )
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 def read_design(path: Path | None) -> Design:

@@ -178,7 +178,7 @@ def test_the_risk_of_a_response_is_that_of_its_worst_channel() -> None:
     ]
     found = Judged("model", "judge", tuple(scripted_monitor(threshold=9).judge(asked)))
     assert found.flagged == [False, False]
-    highest = [one.highest_risk for one in found.verdicts]
+    highest = [one.highest_risk or 0.0 for one in found.verdicts]
     assert found.risk().value == pytest.approx(sum(highest) / 2)
     assert highest[0] > 0.9
 
