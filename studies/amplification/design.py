@@ -188,10 +188,17 @@ class Match(Frozen):
 class Cells(Frozen):
     """The cells that the study is meant to fill."""
 
-    modes: tuple[AnyMode, ...] = ("on", "zero")
-    states: tuple[AnyState, ...] = STATES
+    modes: tuple[AnyMode, ...] = Field(default=("on", "zero"), min_length=1)
+    states: tuple[AnyState, ...] = Field(default=STATES, min_length=1)
     seeds: int = Field(default=3, ge=1)
     samples: int = Field(default=1, ge=1)
+
+    @field_validator("modes", "states")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("an arm is named twice, and would be planned twice")
+        return names
 
 
 class Design(Frozen):

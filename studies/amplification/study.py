@@ -132,7 +132,10 @@ def _lead(table: Table, found: Sequence[Comparison]) -> str:
 
 
 def regressions(table: Table) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Fit the logistic regressions of harm in the answer: per state, and with the attack if there is one."""
+    """Fit the logistic regressions of harm in the answer: per state, and with the attack if there is one.
+
+    As in the comparisons, only prompts that have every arm count.
+    """
     made = {}
     for states in (*((state,) for state in STATES), STATES):
         arms = [(mode, state) for state in states for mode in _ON_OFF]
@@ -142,8 +145,10 @@ def regressions(table: Table) -> dict[str, dict[str, dict[str, Estimate]]]:
             for one in table.of(arm, harmless=False)
             if (harm := one.judged("answer"))
         ]
-        if len({one.arm for one, _ in held}) < len(arms) or len({one.prompt for one, _ in held}) < FEWEST:
+        whole = set.intersection(*({one.prompt for one, _ in held if one.arm == arm} for arm in arms))
+        if len(whole) < FEWEST:
             continue
+        held = [(one, harmful) for one, harmful in held if one.prompt in whole]
         answers = Answers.of(
             [float(harmful) for _, harmful in held],
             [float(one.mode == "on") for one, _ in held],

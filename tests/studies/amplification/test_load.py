@@ -64,6 +64,8 @@ def test_a_design_is_read(tmp_path: Path) -> None:
         ("harm: {answer: {field: score, at_least: 6, range: [1, 5]}}", "outside the range"),
         ("harm: {answer: {field: score, at_least: .nan}}", "finite"),
         ("harm: {answer: {field: score, range: [1, 5]}}", "needs `at_least`"),
+        ("cells: {modes: [on, on, zero]}", "named twice"),
+        ("cells: {states: []}", "cells.states"),
         ("margin: 0.1\nfields: {mode: arm}\nmargin: 0.2", "margin.* twice"),
         ("fields: {mode: arm, mode: state}", "mode.* twice"),
     ],

@@ -20,6 +20,7 @@ from undertow.classifiers.contract import StepInput
 from undertow.cli import main
 from undertow.errors import UsageError
 from undertow.monitor.audit import read
+from undertow.monitor.trace import Trace
 from undertow.studies.amplification import report
 from undertow.studies.amplification.attributed import Flagged, attribution_section, keep_flagged
 from undertow.studies.amplification.compare import Comparison, compare_all
@@ -192,6 +193,33 @@ def test_the_regressions_are_fitted(table: Table, monkeypatch: pytest.MonkeyPatc
     found = models([], regressions(table))
     assert asked == [(80, False)] * 4 + [(160, True)] * 2
     assert ("answer, fine-tuned: on - zero", "GEE: reasoning", "2 [1, 4]") in found.rows
+
+
+def test_the_regressions_compare_the_same_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the comparisons do: prompts that were asked with reasoning only change nothing."""
+    monkeypatch.setattr("undertow.studies.amplification.study.within_prompt", lambda _: {})
+    both = [
+        (f"p{i}", arm, i % 3 == 0 or (arm == "on" and i % 7 == 0))
+        for i in range(40)
+        for arm in ("on", "zero")
+    ]
+    alone = [(f"q{i}", "on", True) for i in range(30)]
+    design = Design.model_validate({**DESIGN.model_dump(), "harm": {"answer": {"field": "human"}}})
+
+    def fitted(generations: list[tuple[str, str, bool]]) -> dict[str, Any]:
+        made = [
+            Trace(
+                id="t",
+                answer="a",
+                metadata={"pid": pid, "arm": arm, "state": "base", "seed": 0, "human": harm},
+            )
+            for pid, arm, harm in generations
+        ]
+        return regressions(load(((one, None) for one in made), design))
+
+    assert fitted(both + alone) == fitted(both)
+    assert fitted(both)["answer, base: on - zero"]["GEE"]["reasoning"].n == 40
+    assert fitted(alone) == {}
 
 
 def test_three_forms_of_one_outcome(page: Page, tmp_path: Path) -> None:
