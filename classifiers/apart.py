@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CannotJudge, UndertowError
-from .base import loaded_again
 from .contract import Probabilities, StepClassifier, StepInput
 from .limits import languages_of
 from .registry import available, load_classifier
 from .store import MANIFEST
 from .threads import limit_threads, threads
+from .transfer import loaded_again
 
 __all__ = ["Apart", "place_of"]
 

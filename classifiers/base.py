@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
 
@@ -17,8 +16,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from ..errors import WeightsError
 from .contract import LABELS, Probabilities, StepClassifier, StepInput
 from .store import MANIFEST
+from .transfer import loaded_again
 
-__all__ = ["StepClassifierBase", "by_arguments", "check_member", "digest_of", "loaded_again", "not_picklable"]
+__all__ = ["StepClassifierBase", "check_member", "digest_of"]
 
 
 class StepClassifierBase(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -96,38 +96,3 @@ def check_member(folder: Path, name: str, member: StepClassifier, digest: str) -
             f"{folder}: its member {name} has changed: its digest is {member.digest[:19]}…, not "
             f"{digest[:19]}…; make {folder.name} again"
         )
-
-
-def by_arguments(classifier: StepClassifierBase) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Return what pickles a classifier as its constructor's arguments, without the model that they name."""
-    make = partial(type(classifier), **classifier.get_params(deep=False))
-    return _made_again, (make, classifier.digest)
-
-
-def not_picklable(classifier: StepClassifier, what: str) -> TypeError:
-    """Return the error of a classifier that was given a loaded object, such as "its own model"."""
-    return TypeError(
-        f"a {type(classifier).__name__} with {what} cannot be pickled; create it in the other process"
-    )
-
-
-def loaded_again(source: str | Path, digest: str, device: str | None = None) -> StepClassifier:
-    """Load a classifier by its name or from its folder in another process.
-
-    Raises:
-        WeightsError: if its digest is no longer the same.
-    """
-    from .registry import load_classifier
-
-    return _same(load_classifier(source, device), digest, f"the weights in {source}")
-
-
-def _made_again(make: Callable[[], StepClassifier], digest: str) -> StepClassifier:
-    made = make()
-    return _same(made, digest, f"the model of {made.name}")
-
-
-def _same(classifier: StepClassifier, digest: str, what: str) -> StepClassifier:
-    if classifier.digest != digest:
-        raise WeightsError(f"{what} changed after the classifier was loaded; load it again")
-    return classifier

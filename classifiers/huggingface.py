@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .base import StepClassifierBase, by_arguments, digest_of
+from .base import StepClassifierBase, digest_of
 from .contract import LABELS, UNSAFE, Label, Probabilities, StepInput, riskiest
 from .hub import LONGEST, clean, identity, load
 from .naming import Named
+from .transfer import by_arguments
 
 __all__ = ["HuggingFaceClassifier", "guess_labels", "note_on"]
 

@@ -21,11 +21,12 @@ from safetensors import SafetensorError
 
 from ..errors import CannotJudge, UsageError, WeightsError
 from .activations import HiddenReader, Tap
-from .base import StepClassifierBase, not_picklable
+from .base import StepClassifierBase
 from .calibration import temper
 from .contract import LABELS, REMEMBERED, Probabilities, StepInput
 from .hub import LONGEST, ends_of, identity, load
 from .store import Manifest, unloadable
+from .transfer import not_picklable
 
 __all__ = ["WEIGHTS_FILE", "ProbeClassifier"]
 

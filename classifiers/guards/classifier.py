@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError, WeightsError
-from ..base import StepClassifierBase, by_arguments, digest_of, not_picklable
+from ..base import StepClassifierBase, digest_of
 from ..contract import LABELS, Probabilities, StepInput, riskiest
 from ..hub import LONGEST, ends_of
 from ..huggingface import note_on
 from ..naming import Named, take
+from ..transfer import by_arguments, not_picklable
 from .families import family_of
 from .family import Backend, Chat, Family, Prompt, defused, row_of, shown
 from .judge import JUDGE

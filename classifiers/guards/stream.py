@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ...errors import UsageError, WeightsError, first_line
-from ..base import StepClassifierBase, by_arguments, digest_of, not_picklable
+from ..base import StepClassifierBase, digest_of
 from ..contract import LABELS, Probabilities, StepInput
 from ..hub import LONGEST, clean, ends_of, file_of, identity
 from ..huggingface import note_on
 from ..naming import Named, take
+from ..transfer import by_arguments, not_picklable
 from .family import defused, shown
 from .stream_heads import LEVELS, StreamHeads
 

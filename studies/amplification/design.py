@@ -243,7 +243,7 @@ def read_design(path: Path | None) -> Design:
     if path is None:
         return Design()
     try:
-        found: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_Once)
+        found: Any = _Once(path.read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -17,12 +17,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from undertow.classifiers.base import digest_of, loaded_again
+from undertow.classifiers.base import digest_of
 from undertow.classifiers.conformance import CHECKS
 from undertow.classifiers.contract import LABELS, Probabilities, StepInput
 from undertow.classifiers.keyword import KeywordClassifier
 from undertow.classifiers.lexical import LexicalClassifier
 from undertow.classifiers.registry import WEIGHTS, load_classifier
+from undertow.classifiers.transfer import loaded_again
 from undertow.errors import WeightsError
 
 STEPS = [StepInput("I need to figure out how to zorp."), StepInput("I refuse."), StepInput("17 times 4.")]

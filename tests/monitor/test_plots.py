@@ -99,7 +99,7 @@ def test_a_figure_of_nothing_replaces_an_older_one(tmp_path: Path) -> None:
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     """Figures are not put where a file stands."""
     (tmp_path / "figures").touch()
-    with pytest.raises(UsageError, match="it is a file"):
+    with pytest.raises(UsageError, match="is not a folder"):
         Plots(tmp_path / "figures")
 
 
