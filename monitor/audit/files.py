@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
@@ -60,16 +60,15 @@ class Row:
     """Approximate end position of the row in the file, in bytes, for a progress bar."""
 
 
-def json_rows(
-    place: Place, is_row: Callable[[Mapping[str, object]], bool] = lambda _: False
-) -> Iterator[Row]:
+def json_rows(place: Place, is_row: Callable[[object], bool] = lambda _: False) -> Iterator[Row]:
     """Yield the rows of a JSON file.
 
     Args:
         place: The file.
-        is_row: Returns whether an object is a row. If the whole file is one object that is not a row, the
-            rows are taken from its lists with the usual names (`data`, `rows`, …): from all lists that
-            contain a row, or else from the first list that contains an object.
+        is_row: Returns whether an object or a list is a row. If the whole file is one object that is not a
+            row, the rows are taken from its lists with the usual names (`data`, `rows`, …): from all lists
+            that contain a row, or else from the first list that contains an object. If it is one list that
+            is not a row, the rows are its members.
 
     Raises:
         InputError: The file cannot be opened or read, or is a list above `DOCUMENT_LIMIT`.
@@ -84,12 +83,10 @@ def json_rows(
         yield from _within(text, place.size, is_row, damage)
 
 
-def _within(
-    text: str, size: int, is_row: Callable[[Mapping[str, object]], bool], damage: str
-) -> Iterator[Row]:
+def _within(text: str, size: int, is_row: Callable[[object], bool], damage: str) -> Iterator[Row]:
     """Yield the rows of a document, and one more row for the damage if its end is damaged."""
     if text.startswith("["):
-        found = _members(text, size)
+        found = _listed(text, size, is_row)
     elif _parse_at(text, 0)[1] < len(text):
         found = _printed(text, size)
     else:
@@ -177,6 +174,14 @@ def _raw_lines(file: BinaryIO) -> Iterator[bytes | None]:
             yield bare
 
 
+def _listed(text: str, size: int, is_row: Callable[[object], bool]) -> Iterator[Row]:
+    """Return the rows of the list in `text`: the whole list if it is a row, or else its members."""
+    first, _ = _parse_at(text, _skip(text, 1))
+    if is_row([first]) and not _FOREIGN_BYTE.search(text) and is_row(value := _parse(text)):
+        return iter([Row(0, value, size)])
+    return _members(text, size)
+
+
 def _members(text: str, size: int) -> Iterator[Row]:
     """Yield the members of the list in `text`; a member that cannot be parsed ends the list."""
     index, at = 0, _skip(text, 1)
@@ -195,7 +200,7 @@ def _members(text: str, size: int) -> Iterator[Row]:
         yield Row(index, Broken("the list is cut off, or followed by other text"), size)
 
 
-def _single(text: str, size: int, is_row: Callable[[Mapping[str, object]], bool]) -> Iterator[Row]:
+def _single(text: str, size: int, is_row: Callable[[object], bool]) -> Iterator[Row]:
     """Yield the rows within the single object in `text`, or the object itself."""
     value = Broken("not UTF-8") if _FOREIGN_BYTE.search(text) else _parse(text)
     inside: list[object] = [value]

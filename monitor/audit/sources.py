@@ -51,7 +51,7 @@ class Source:
 
     def records(self) -> Iterator[tuple[Record, int]]:
         """Yield the records in order, each with its end position in the file, in bytes."""
-        for row in _rows(self.place, self.columns):
+        for row in _rows(self.place, self.columns, self.reader if self.fixed else None):
             value = _as_row(row.value)
             reader = self.reader if self.fixed else reader_of(value) or self.reader
             for record in records_of(value, reader, row.index, _printable(self.place.name)):
@@ -98,7 +98,7 @@ def open_sources(
 
 def _open(place: Place, asked: Reader | None, mapping: Mapping[str, str]) -> Source:
     columns = COLUMNS | set(mapping.values())
-    head = [_as_row(row.value) for row in islice(_rows(place, columns), _HEAD)]
+    head = [_as_row(row.value) for row in islice(_rows(place, columns, asked), _HEAD)]
     size = place.size
     if not head:
         return Source(place, size, None)
@@ -122,8 +122,14 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def _rows(place: Place, columns: frozenset[str]) -> Iterator[Row]:
-    return rows(place, lambda value: reader_of(value) is not None, columns)
+def _rows(place: Place, columns: frozenset[str], asked: Reader | None) -> Iterator[Row]:
+    return rows(place, lambda value: _is_row(value, asked), columns)
+
+
+def _is_row(value: object, asked: Reader | None) -> bool:
+    """Return whether a JSON value is a row; a list is one if it is a conversation that will be read so."""
+    reader = reader_of(_as_row(value))
+    return reader is not None and (isinstance(value, dict) or asked in (None, reader))
 
 
 def _as_row(value: object) -> object:

@@ -5,7 +5,7 @@ The first bytes of a file decide how it is read, never its name alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from ..files import Broken, Row, json_rows
 from ..places import Place
@@ -20,14 +20,14 @@ _HEAD = 2**16
 
 def rows(
     place: Place,
-    is_row: Callable[[Mapping[str, object]], bool] = lambda _: False,
+    is_row: Callable[[object], bool] = lambda _: False,
     columns: frozenset[str] = frozenset(),
 ) -> Iterator[Row]:
     """Yield the rows of a file.
 
     Args:
         place: The file.
-        is_row: Returns whether a JSON object is itself a row; see `json_rows`.
+        is_row: Returns whether a JSON object or list is itself a row; see `json_rows`.
         columns: Column names; one of them in the first line marks a file as delimited text.
 
     Raises:

@@ -151,8 +151,12 @@ def _objects(sources: Iterable[str], aside: Counter[str]) -> Iterator[tuple[str,
 
 def _file(source: str) -> Iterator[tuple[int, object]]:
     for place in find([source]):
-        for row in rows(place, lambda value: any(name in value for name in (*PROMPTS, *RESPONSES))):
+        for row in rows(place, _is_row):
             yield row.index, None if isinstance(row.value, Broken) else row.value
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, dict) and any(name in value for name in (*PROMPTS, *RESPONSES))
 
 
 def _hub(source: str) -> Iterator[tuple[int, object]]:

@@ -104,6 +104,21 @@ def test_lines_that_are_conversations(jsonl: Jsonl) -> None:
     assert [type(record) for record in found] == [Trace, Trace, Unreadable, Trace]
 
 
+def test_a_file_that_is_a_conversation(tmp_path: Path) -> None:
+    """One list of messages is one conversation, unless its messages are to be read as rows."""
+    path = tmp_path / "chat.json"
+    said = [{"role": "user", "content": "P"}, {"role": "assistant", "reasoning": "R", "content": "A"}]
+    for text in (json.dumps(said), json.dumps(said, indent=1)):
+        path.write_text(text, encoding="utf-8")
+        (trace,) = read(path)
+        assert isinstance(trace, Trace)
+        assert (trace.prompt, trace.reasoning, trace.answer) == ("P", "R", "A")
+        asked = list(read(path, mapping={"answer": "content"}))
+        assert [one.answer for one in asked if isinstance(one, Trace)] == ["P", "A"]
+    path.write_text(json.dumps([*said, {"note": "N"}]), encoding="utf-8")
+    assert len(list(read(path))) == 3
+
+
 def test_records_say_where_they_are_from(jsonl: Jsonl) -> None:
     """A record names its file as the user did, and its row, also where it could not be read."""
     path = jsonl(PLAIN, b"{", CHAT)
