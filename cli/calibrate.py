@@ -70,7 +70,7 @@ def calibrate(
         made, left_out = calibrating.calibrate(
             judge,
             _traces(records, left),
-            population=population or f"safe traces of {', '.join(Path(path).name for path in paths)}",
+            population=population or f"safe traces of {', '.join(map(_called, paths))}",
             segmenter=segmenter,
             progress=lambda done: advance(done, None) if advance is not None else None,
         )
@@ -83,6 +83,10 @@ def calibrate(
             if channel not in left.channels:
                 told = f"no trace here has {name}: the promise is for traces without, and no others"
                 typer.echo(f"undertow: {told}", err=True)
+
+
+def _called(path: str) -> str:
+    return "standard input" if path == "-" else Path(path).name
 
 
 UNSAFE = "left out, since their labels say that they are not safe"

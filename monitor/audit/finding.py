@@ -62,6 +62,8 @@ def _found(path: str | Path) -> list[Place]:
 
 def _places(path: str | Path) -> list[Place]:
     name = str(path)
+    if not name:
+        raise InputError("a path is empty; write . for the current folder")
     if name == STDIN:
         return [stdin_place()]
     if "://" in name:

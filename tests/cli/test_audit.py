@@ -57,6 +57,7 @@ def test_the_exit_status_is_the_verdict(
     ("arguments", "message"),
     [
         (["missing.jsonl"], "no such file or folder: missing.jsonl"),
+        ([""], "a path is empty; write . for the current folder"),
         (["t.jsonl", "--cache-size", "1024"], "give --cache FILE as well"),
         (["t.jsonl", "--engine", "ray"], "name it with out (--out DIR)"),
         (["t.jsonl", "--engine", "ray", "--out", "v", "--against", "t.jsonl"], "only the engine local"),
@@ -76,7 +77,7 @@ def test_the_exit_status_is_the_verdict(
         ([], "Missing argument"),
     ],
     ids=[
-        "missing", "cache size without cache", "ray without out", "ray compares nothing", "empty",
+        "missing", "empty path", "cache size without cache", "ray without out", "ray compares nothing", "empty",
         "folder", "unknown format", "no such format", "map without field", "map twice",
         "no such field", "out ending", "report ending", "out is input", "rate",
         "rate is no number", "device", "no path",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
@@ -279,6 +281,18 @@ def test_calibrate_makes_what_audit_takes(
     assert command("audit", "safe.jsonl", *options) == 0
     first = json.loads(Path("v.jsonl").read_text().splitlines()[0])
     assert first["monitor"]["threshold"] in made["statistics"]
+
+
+def test_a_calibration_names_what_it_was_made_from(
+    command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its population lists the files by name, and standard input in words."""
+    row = json.dumps({"reasoning": CALM, "answer": "Yes."}) + "\n"
+    Path("safe.jsonl").write_text(row * 10)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(row.encode() * 10)))
+    assert command("calibrate", "-", "safe.jsonl", "--classifier", "scripted") == 0
+    made = json.loads(Path("calibration.json").read_text())
+    assert made["population"] == "safe traces of standard input, safe.jsonl"
 
 
 def test_evaluate_draws_at_the_lowest_rate_that_is_supported(
