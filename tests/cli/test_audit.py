@@ -77,8 +77,8 @@ def test_the_exit_status_is_the_verdict(
         ([], "Missing argument"),
     ],
     ids=[
-        "missing", "empty path", "cache size without cache", "ray without out", "ray compares nothing", "empty",
-        "folder", "unknown format", "no such format", "map without field", "map twice",
+        "missing", "empty path", "cache size without cache", "ray without out", "ray compares nothing",
+        "empty", "folder", "unknown format", "no such format", "map without field", "map twice",
         "no such field", "out ending", "report ending", "out is input", "rate",
         "rate is no number", "device", "no path",
     ],
