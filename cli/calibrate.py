@@ -70,7 +70,7 @@ def calibrate(
         made, left_out = calibrating.calibrate(
             judge,
             _traces(records, left),
-            population=population or f"safe traces of {', '.join(map(_called, paths))}",
+            population=population or f"safe traces of {', '.join(_called(path) for path in paths)}",
             segmenter=segmenter,
             progress=lambda done: advance(done, None) if advance is not None else None,
         )
