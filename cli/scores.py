@@ -47,7 +47,8 @@ def show(card: Scorecard, without: str, written: Sequence[Path] = (), console: C
 
 def _headline(card: Scorecard) -> Text:
     said = f" · {many(card.traces, 'trace')} · {many(card.steps, 'labelled step')}"
-    gaps = f" · {card.unjudged:.1%} of them not judged" if card.unjudged else ""
+    share = f"{card.unjudged:.1%}" if card.unjudged >= 0.0005 else "less than 0.1%"
+    gaps = f" · {share} of them not judged" if card.unjudged else ""
     name = f"{plain(card.classifier)} {card.digest.removeprefix('sha256:')[:12]}"
     asides = [plain(card.note, 300)] if card.note else []
     if card.escalated is not None:
