@@ -2,28 +2,36 @@
 
     python benchmarks/answers.py
     python benchmarks/answers.py --classifier step-encoder
+    python benchmarks/answers.py --held-out ../build/held-out      needs the folds of crossvalidate.py
 
 The first table shows how well the highest risk of a step tells harmful from harmless answers, on answers
-that were held out from all training, with the labels of their sources. The second table shows how often
-XSTest's harmless requests (`kill a process`) with a model's answer are flagged, at false-alarm rates of 1 %
-and 5 %, compared with its harmful ones.
+that were held out from all training, with the labels of their sources. The second table shows how well the
+steps of some of these answers are judged, by labels of ours. The third table shows how often XSTest's
+harmless requests (`kill a process`) with a model's answer are flagged, at false-alarm rates of 1 % and 5 %,
+compared with its harmful ones.
+
+With --held-out, a last table is about the answers of the reasoning models of the labelled traces, by labels
+of ours; each is judged by the classifier of a fold that was not trained on its request.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from crossvalidate import RATES
+from crossvalidate import RATES, found_for, tempered_across
 from fits import CORPUS
-from further import kept_pairs
+from further import answer_labels, kept_pairs, key_of
 from numpy.typing import NDArray
 from running import run
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from undertow.classifiers.contract import in_context, risk_of
+from undertow.classifiers.contract import Probabilities, in_context, risk_of
+from undertow.classifiers.corpus import read_labelled
 from undertow.classifiers.lessons import Lesson
+from undertow.classifiers.metrics import Scored, figures, intervals
 from undertow.classifiers.registry import DEFAULT, load_classifier
 from undertow.classifiers.rows import read_rows
 from undertow.monitor.intervals import wilson
@@ -31,11 +39,15 @@ from undertow.monitor.monitor import Monitor
 from undertow.monitor.trace import Trace
 
 
+def judged(name: str, lessons: Sequence[Lesson]) -> Probabilities:
+    """Return the label probabilities of all steps of the answers, shape (steps, 4)."""
+    steps = [step for one in lessons for step in in_context(one.steps, one.prompt, "answer")]
+    return load_classifier(name).predict_proba(steps)
+
+
 def highest(name: str, lessons: Sequence[Lesson]) -> NDArray[np.float64]:
     """Return the highest risk in each answer; NaN if no step could be judged."""
-    classifier = load_classifier(name)
-    steps = [step for one in lessons for step in in_context(one.steps, one.prompt, "answer")]
-    risks = risk_of(classifier.predict_proba(steps))
+    risks = risk_of(judged(name, lessons))
     ends = np.cumsum([len(one.steps) for one in lessons])
     parts = np.split(risks, ends[:-1])
     return np.array([np.nan if np.isnan(part).all() else np.nanmax(part) for part in parts])
@@ -56,6 +68,33 @@ def kept(name: str, most: int) -> None:
     false, true, _ = roc_curve(harmful, risks)
     for rate in RATES:
         print(f"| recall at {rate:.0%} false alarms | {true[false <= rate].max():.3f} |")
+
+
+def by_step(name: str) -> None:
+    """Print the figures on the steps of held-out answers that we labelled."""
+    lessons = list({key_of(one): one for one in kept_pairs(CORPUS.parent) if one.labels}.values())
+    rows = np.split(judged(name, lessons), np.cumsum([len(one.steps) for one in lessons])[:-1])
+    show([(part, one.labels or ()) for part, one in zip(rows, lessons, strict=True)])
+
+
+def after_reasoning(name: str, held_out: Path) -> None:
+    """Print the figures on the steps of the answers that followed the labelled traces."""
+    said = answer_labels()
+    cases = tempered_across(found_for(name, read_labelled(CORPUS), held_out))
+    show([(c.steps["answer"], said[c.trace.id]) for _, c in cases if c.trace.id in said])
+
+
+def show(answers: Sequence[tuple[Probabilities, Sequence[int]]]) -> None:
+    """Print the figures on the labelled first steps of answers."""
+    labels = np.concatenate([labels for _, labels in answers])
+    rows = np.concatenate([rows[: len(labels)] for rows, labels in answers])
+    owners = np.repeat(np.arange(len(answers)), [len(labels) for _, labels in answers])
+    scored = Scored(labels, rows, owners, np.full(len(answers), -1))
+    values, ranges = figures(scored), intervals(scored)
+    print(f"\n| {len(labels)} steps of {len(answers)} answers | value |\n|---|---|")
+    for figure, (low, high) in ranges.items():
+        if not np.isnan(low):
+            print(f"| {figure.replace('_', ' ')} | {values[figure]:.3f} [{low:.3f}, {high:.3f}] |")
 
 
 def over_flagging(name: str) -> None:
@@ -89,9 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--classifier", default=DEFAULT)
     parser.add_argument("--most", type=int, default=1500, help="how many held-out answers to judge")
+    parser.add_argument("--held-out", type=Path, help="the folder of the held-out judgements")
     options = parser.parse_args()
     kept(options.classifier, options.most)
+    by_step(options.classifier)
     over_flagging(options.classifier)
+    if options.held_out:
+        after_reasoning(options.classifier, options.held_out)
 
 
 if __name__ == "__main__":

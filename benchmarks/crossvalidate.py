@@ -2,9 +2,9 @@
 
     python benchmarks/crossvalidate.py keyword
     python benchmarks/crossvalidate.py step-lexical
-    python benchmarks/crossvalidate.py step-encoder      about four hours on two cores
+    python benchmarks/crossvalidate.py step-encoder      about four hours of a core
     python benchmarks/crossvalidate.py step-ensemble     from the results of the last two
-    python benchmarks/crossvalidate.py step-robust       needs the encoders from above; minutes
+    python benchmarks/crossvalidate.py step-robust       needs the encoders from above; half an hour
 
 Five times, it trains on four fifths of the labelled traces (split by `group`) and runs the monitor on
 the others. Temperature, threshold and margins of a fold come from the other four folds. The judgements

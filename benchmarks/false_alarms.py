@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 from fits import CORPUS
-from further import further_lessons
+from further import also_labelled, further_lessons
 from numpy.typing import NDArray
 from running import run
 
@@ -117,6 +117,7 @@ def main() -> None:
     labelled = read_labelled(CORPUS)
     known = {trace.group for trace in labelled}
     learned = {one.steps[0] for one in further_lessons(CORPUS.parent, labelled, labelled) if one.steps}
+    learned |= {one.texts[0] for one in also_labelled(CORPUS.parent, labelled, labelled)}
     taken: dict[str, list[Trace]] = {}
     for trace in safe_traces(TRACES, known, learned):
         taken.setdefault(trace.metadata["source"], []).append(trace)

@@ -2,7 +2,7 @@
 
 `step-robust` pools the unchanged encoder and a lexical classifier of its own, which is trained on histories
 with only the salient steps. The salient steps of a trace are always chosen by an encoder that was not
-trained on this trace.
+trained on this trace (those of answers are not: all encoders are trained on the same answers).
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from further import estimated_lessons, further_lessons
+from further import also_labelled, further_lessons, labelled_answers
 from running import SHARED
 
 from undertow.classifiers.base import StepClassifierBase, digest_of
 from undertow.classifiers.contract import Probabilities, StepClassifier, StepInput
 from undertow.classifiers.corpus import LabelledTrace, grouped_folds, read_labelled, step_inputs
-from undertow.classifiers.ensemble import pool
 from undertow.classifiers.lexical import LexicalClassifier
 from undertow.classifiers.registry import load_classifier
 from undertow.classifiers.salience import Salience
@@ -28,10 +27,20 @@ from undertow.classifiers.store import MANIFEST
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from undertow.classifiers.lessons import Lesson
-    from undertow.classifiers.training import Recipe, Trained
+    from undertow.classifiers.training import Trained
 
-__all__ = ["CORPUS", "ENSEMBLES", "FITS", "FOLDS", "HELD_OUT", "LOWER", "MEMBER", "SEEDS", "arguments"]
+__all__ = [
+    "CORPUS",
+    "ENSEMBLES",
+    "FITS",
+    "FOLDS",
+    "HELD_OUT",
+    "LOWER",
+    "MEMBER",
+    "SEEDS",
+    "arguments",
+    "fit_lexical",
+]
 
 CORPUS = SHARED / "corpus/steps_train.jsonl"
 HELD_OUT = Path(__file__).resolve().parent.parent / "build/held-out"
@@ -40,9 +49,6 @@ FOLDS = 5
 
 LOWER = "shallow.safetensors"
 """The file with the lower layers that `shallow.py` made, in the folder of the held-out judgements."""
-
-FIRST: Mapping[str, Any] = {"epochs": 1, "lower_rate": 5e-5, "encoder_rate": 3e-5, "head_rate": 2e-4}
-"""How the teacher of the unlabelled traces is finished: half as long, at a quarter of the learning rates."""
 
 SEEDS = (2, 3)
 """Other seeds for the encoder's last epochs, used by `seeds.py`; the shipped encoder has that of `FINISH`."""
@@ -56,20 +62,17 @@ def fit_keyword(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier
     return load_classifier("keyword")
 
 
-def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepClassifier:
+def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> LexicalClassifier:
     """Train the lexical classifier."""
     from undertow.classifiers.training_lexical import fit_lexical as fit
 
-    return fit(traces)
+    return fit([*_with_more(traces), *labelled_answers(CORPUS.parent)])
 
 
 def fit_encoder(
     traces: Sequence[LabelledTrace], folder: Path, *, home: Path | None = None, seed: int | None = None
 ) -> StepClassifier:
     """Train the encoder and export it, so that what is measured is what would ship.
-
-    Before its last epochs, a first version of the encoder and the lexical classifier together estimate the
-    unlabelled traces; the last epochs learn from these estimates as well.
 
     Args:
         traces: the labelled traces to learn from.
@@ -86,23 +89,14 @@ def fit_encoder(
     if (folder / MANIFEST).is_file():  # an interrupted run continues
         return load_classifier(folder)
     home, last = home or folder, FINISH if seed is None else replace(FINISH, seed=seed)
-    labelled = read_labelled(CORPUS)
-    more = further_lessons(CORPUS.parent, labelled, traces)
-    lower = load_file(folder.parent.parent / LOWER)
+    more = further_lessons(CORPUS.parent, read_labelled(CORPUS), traces)
+    traces, lower = _with_more(traces), load_file(folder.parent.parent / LOWER)
     deep = _kept(home / "trained.safetensors", lambda: train(traces, progress=_report, more=more))
 
-    def finished(recipe: Recipe, more: Sequence[Lesson]) -> Trained:
-        return finish(deep, lower_of(deep.net, lower), traces, recipe=recipe, progress=_report, more=more)
+    def finished() -> Trained:
+        return finish(deep, lower_of(deep.net, lower), traces, recipe=last, progress=_report, more=more)
 
-    first = _kept(home / "first.safetensors", lambda: finished(replace(FINISH, **FIRST), more), lower)
-
-    def taught() -> list[Lesson]:
-        export(first, home / "first")
-        teacher = Both(load_classifier(home / "first"), fit_lexical(traces, folder))
-        return estimated_lessons(CORPUS.parent, labelled, traces, teacher)
-
-    done = _kept(folder / "finished.safetensors", lambda: finished(last, [*more, *taught()]), lower)
-    export(done, folder)
+    export(_kept(folder / "finished.safetensors", finished, lower), folder)
     return load_classifier(folder)
 
 
@@ -156,22 +150,12 @@ def fit_robust_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepCla
     encoders = folder.parent.parent / "step-encoder"
     own, unseen = fit_encoder(traces, encoders / folder.name), _unseen(encoders, folder.name)
     if not (folder / MANIFEST).is_file():
-        memories = {trace.id: Salience(unseen.get(trace.id, own).predict_proba) for trace in traces}
-        fitted = fit(traces, inputs=lambda trace: memories[trace.id](step_inputs(trace)))
+        known = [trace for trace in _with_more(traces) if trace.id in unseen or not unseen]
+        known += labelled_answers(CORPUS.parent)
+        memories = {trace.id: Salience(unseen.get(trace.id, own).predict_proba) for trace in known}
+        fitted = fit(known, inputs=lambda trace: memories[trace.id](step_inputs(trace)))
         LexicalClassifier.of(fitted.weights, MEMBER).save(folder)
     return Beside(load_classifier(folder), own)
-
-
-class Both(StepClassifierBase):
-    """An ensemble of two classifiers without a folder."""
-
-    def __init__(self, first: StepClassifier, second: StepClassifier) -> None:
-        self.members = first, second
-        self.name, self.digest = "both", digest_of([first.digest, second.digest])
-
-    def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
-        """Return the label probabilities, shape (len(steps), 4)."""
-        return pool([member.predict_proba(steps) for member in self.members])
 
 
 class Beside(StepClassifierBase):
@@ -203,6 +187,11 @@ ENSEMBLES: Mapping[str, tuple[str, str]] = {
 """The shipped ensembles → the names in `FITS` of their two members."""
 
 
+def _with_more(traces: Sequence[LabelledTrace]) -> list[LabelledTrace]:
+    """Return traces to train on with those that we labelled ourselves."""
+    return [*traces, *also_labelled(CORPUS.parent, read_labelled(CORPUS), traces)]
+
+
 def _unseen(folder: Path, name: str) -> Mapping[str, StepClassifier]:
     """Return for each labelled trace the classifier in a folder that was not trained on it.
 
@@ -212,9 +201,11 @@ def _unseen(folder: Path, name: str) -> Mapping[str, StepClassifier]:
     found: dict[str, StepClassifier] = {}
     if name.startswith("without"):
         return found
+    every = _with_more(traces)
     for number, (_, test) in enumerate(grouped_folds(traces, FOLDS)):
         classifier = load_classifier(folder / f"fold{number}")
-        found.update({traces[i].id: classifier for i in test})
+        groups = {traces[i].group for i in test}
+        found.update({trace.id: classifier for trace in every if trace.group in groups})
     return found
 
 

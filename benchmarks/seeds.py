@@ -6,7 +6,7 @@
     python benchmarks/seeds.py step-ensemble
 
 Prints each figure for each seed, the mean over the seeds, and the 95 % interval of this mean from a bootstrap
-over traces. All seeds start from the same three earlier epochs and learn from the same estimates.
+over traces. All seeds start from the same three earlier epochs.
 """
 
 from __future__ import annotations

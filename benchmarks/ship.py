@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from crossvalidate import calibration_of, found_for, temperature_of
-from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT, MEMBER
+from fits import CORPUS, ENSEMBLES, FITS, HELD_OUT, MEMBER, fit_lexical
 from running import run
 
 from undertow.classifiers.corpus import LabelledTrace, read_labelled
@@ -74,9 +74,7 @@ def main() -> None:
         members = [load_classifier(place) for place in (options.weights / "step-encoder", folder / MEMBER)]
         save_ensemble(folder, members, temperature, name, {"of": "step-encoder", "bound": SALIENT})
     elif name == "step-lexical":
-        from undertow.classifiers.training_lexical import fit_lexical
-
-        fit_lexical(traces).save(folder)
+        fit_lexical(traces, folder).save(folder)
     classifier = load_classifier(name if name == "keyword" else folder)
     safe = [case.trace for case in cases if case.trace.trace_label == 0]
     population = POPULATION.format(safe=len(safe), generators=len({trace.generator for trace in safe}))

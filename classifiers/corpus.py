@@ -29,6 +29,7 @@ __all__ = [
     "check_units",
     "grouped_folds",
     "label_indices",
+    "labelled_trace",
     "read_labelled",
     "step_inputs",
     "trace_label_of",
@@ -70,7 +71,7 @@ def read_labelled(path: Path) -> list[LabelledTrace]:
     Raises:
         InputError: if the file cannot be read, or a row is not a labelled trace; names the line.
     """
-    return list(read_rows(path, _trace, "a labelled trace"))
+    return list(read_rows(path, labelled_trace, "a labelled trace"))
 
 
 def step_inputs(trace: LabelledTrace) -> list[StepInput]:
@@ -93,7 +94,12 @@ def grouped_folds(
         yield np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def _trace(fields: dict[str, Any], number: int) -> LabelledTrace:
+def labelled_trace(fields: dict[str, Any], number: int) -> LabelledTrace:
+    """Return a row of a corpus as a labelled trace; `number` is its id if it has none.
+
+    Raises:
+        ValueError, KeyError, TypeError: if it is not a labelled trace.
+    """
     said = fields["step_labels"]
     letters: str = said if isinstance(said, str) else said[0]
     reasoning = _text(fields, "reasoning")

@@ -1,36 +1,31 @@
 """The training data of `step-encoder`: labelled steps, and labels of whole traces and requests.
 
 Labels of steps are expensive. In addition, much is known of texts as a whole: this request is
-harmful, this answer is harmful, this trace solves a puzzle, that one reasons its way to a refusal.
+harmful, this answer is harmful, this trace solves a puzzle.
 A lesson holds whatever is known of one text; the rest is None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
-from .contract import LABELS, UNSAFE, Channel, StepClassifier, StepInput, in_context
+from .contract import LABELS, UNSAFE, Channel
 from .corpus import LabelledTrace
-from .limits import limit_of
 from .rows import read_rows
 
 __all__ = [
     "Lesson",
     "Whole",
-    "estimated",
     "of_labelled",
+    "read_benign",
     "read_pairs",
-    "read_unlabelled",
-    "read_whole_traces",
 ]
 
-Whole: TypeAlias = Literal["neutral", "safe", "harmful", "harmless"]
-"""A label of all steps together: all neutral; all safe; at least one unsafe; none unsafe."""
+Whole: TypeAlias = Literal["neutral", "harmful", "harmless"]
+"""A label of all steps together: all neutral; at least one unsafe; none unsafe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +37,6 @@ class Lesson:
     channel: Channel = "reasoning"
     labels: tuple[int, ...] | None = None
     """The steps' labels as indices into `LABELS`."""
-    estimates: tuple[tuple[float, ...], ...] | None = None
-    """For steps without labels, the probabilities of another classifier, one row for each step."""
     whole: Whole | None = None
     """What is known of the steps as a whole."""
     harmful_request: bool | None = None
@@ -55,7 +48,7 @@ class Lesson:
         """Whether any step of the reasoning is unsafe; None if that is not known."""
         if self.labels is not None:
             return any(LABELS[label] in UNSAFE for label in self.labels)
-        return False if self.whole in ("neutral", "safe") else None
+        return False if self.whole == "neutral" else None
 
 
 def of_labelled(traces: Iterable[LabelledTrace], harmful_sources: Sequence[str] = ()) -> list[Lesson]:
@@ -79,8 +72,8 @@ def of_labelled(traces: Iterable[LabelledTrace], harmful_sources: Sequence[str] 
     ]
 
 
-def read_whole_traces(path: Path, longest: int = 25) -> list[Lesson]:
-    """Read the traces that their source declares benign, or safe reasoning about harm.
+def read_benign(path: Path, longest: int = 25) -> list[Lesson]:
+    """Read the traces that their source declares benign, which are neutral throughout.
 
     Args:
         path: JSON Lines, gzipped or not, with prompt, reasoning, units, group and labels.selected_as.
@@ -89,37 +82,8 @@ def read_whole_traces(path: Path, longest: int = 25) -> list[Lesson]:
     Raises:
         InputError: if the file cannot be read, or a row is not such a trace.
     """
-    found = read_rows(path, lambda row, _: _trace(row, longest), "a trace with labels.selected_as")
-    return [lesson for lesson in found if lesson.whole is not None and lesson.steps]
-
-
-def read_unlabelled(path: Path, longest: int = 30) -> list[Lesson]:
-    """Read the traces of which nothing is known, without those that are not in English.
-
-    Args:
-        path: JSON Lines, gzipped or not, as for `read_whole_traces`.
-        longest: the number of steps of each trace that are kept.
-
-    Raises:
-        InputError: if the file cannot be read, or a row is not such a trace.
-    """
-    found = read_rows(path, lambda row, _: _trace(row, longest), "a trace")
-    return [lesson for lesson in found if lesson.whole is None and lesson.steps and _readable(lesson)]
-
-
-def estimated(lessons: Iterable[Lesson], teacher: StepClassifier) -> list[Lesson]:
-    """Add a classifier's estimates to lessons; lessons with a step that it cannot judge are left out.
-
-    The estimates are probabilities rather than labels, so that the student also learns how sure the
-    teacher was (Hinton et al., "Distilling the knowledge in a neural network", 2015).
-    """
-    lessons = list(lessons)
-    rows = [teacher.predict_proba(_inputs(lesson)) for lesson in lessons]
-    return [
-        replace(lesson, estimates=tuple(map(tuple, judged.tolist())))
-        for lesson, judged in zip(lessons, rows, strict=True)
-        if np.isfinite(judged).all()
-    ]
+    found = read_rows(path, lambda row, _: _benign(row, longest), "a trace with labels.selected_as")
+    return [lesson for lesson in found if lesson is not None and lesson.steps]
 
 
 def read_pairs(path: Path, cut: Callable[[str], Sequence[str]], longest: int = 12) -> list[Lesson]:
@@ -137,27 +101,17 @@ def read_pairs(path: Path, cut: Callable[[str], Sequence[str]], longest: int = 1
     return [lesson for lesson in found if lesson is not None]
 
 
-def _trace(row: Any, longest: int) -> Lesson:
-    kinds: dict[str, Whole] = {"benign": "neutral", "safe": "safe"}
-    whole = kinds.get(row["labels"].get("selected_as", ""))
-    steps = tuple(row["reasoning"][start:end] for start, end in row["units"][:longest])
-    harmful = False if whole == "neutral" else None
+def _benign(row: Any, longest: int) -> Lesson | None:
+    if row["labels"].get("selected_as") != "benign":
+        return None
     return Lesson(
         row["prompt"] or "",
-        steps,
-        whole=whole,
-        harmful_request=harmful,
+        tuple(row["reasoning"][start:end] for start, end in row["units"][:longest]),
+        whole="neutral",
+        harmful_request=False,
         group=row["group"],
         generator=row.get("generator") or "",
     )
-
-
-def _inputs(lesson: Lesson) -> list[StepInput]:
-    return in_context(lesson.steps, lesson.prompt, lesson.channel)
-
-
-def _readable(lesson: Lesson) -> bool:
-    return 2 * sum(limit_of(step) is not None for step in _inputs(lesson)) <= len(lesson.steps)
 
 
 def _pair(row: Any, cut: Callable[[str], Sequence[str]], longest: int) -> Lesson | None:

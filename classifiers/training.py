@@ -64,17 +64,15 @@ class Recipe:
     request_dropout: float = 0.1
     """Share of traces trained without their request, since users often have no request to give."""
     neutral_per_epoch: int = 60
-    safe_per_epoch: int = 150
     harmful_per_epoch: int = 100
     harmless_per_epoch: int = 100
+    labelled_per_epoch: int = 1000
     request_per_epoch: int = 300
-    estimated_per_epoch: int = 500
-    """Like the four fields before, the number of further lessons of one kind in an epoch."""
+    """Like the four fields before, the number of further lessons of this kind in an epoch."""
     whole_weight: float = 0.2
     trace_weight: float = 0.2
     answer_weight: float = 0.3
     request_weight: float = 0.2
-    estimated_weight: float = 0.5
     max_tokens: int = 128
     seed: int = 0
 
@@ -248,7 +246,7 @@ class _Course:
         loss = asked.sum() * 0
         if len(known):
             parts = torch.split(known, [len(lesson.steps) for lesson in lessons])
-            for of in (self._step_loss, self._estimated_loss, self._whole_loss):
+            for of in (self._step_loss, self._whole_loss):
                 loss = loss + of(net, lessons, parts)
         known_requests = [
             (n, lesson.harmful_request)
@@ -262,7 +260,7 @@ class _Course:
         return loss
 
     def _step_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """Return the loss on steps with labels, and on traces whose steps are all neutral or all safe."""
+        """Return the loss on steps with labels, and on traces whose steps are all neutral."""
         recipe = self._recipe
         loss = parts[0].sum() * 0
         labelled = [
@@ -275,25 +273,11 @@ class _Course:
             loss = loss + weight * nn.functional.cross_entropy(
                 logits, labels, label_smoothing=recipe.smoothing
             )
-        for whole, last in (("neutral", 1), ("safe", 2)):
-            rows = [part for part, lesson in zip(parts, lessons, strict=True) if lesson.whole == whole]
-            if rows:
-                shares = net.decide(torch.cat(rows)).log_softmax(-1)
-                weight = recipe.whole_weight * min(1.0, len(shares) / 30)
-                loss = loss - weight * torch.logsumexp(shares[:, :last], -1).mean()
-        return loss
-
-    def _estimated_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
-        """Return the loss on steps with estimates, against the probabilities of the other classifier."""
-        loss = parts[0].sum() * 0
-        guessed = [
-            (part, lesson.estimates) for part, lesson in zip(parts, lessons, strict=True) if lesson.estimates
-        ]
-        if guessed:
-            logits = net.decide(torch.cat([part for part, _ in guessed]))
-            shares = torch.tensor([row for _, rows in guessed for row in rows or ()], device=logits.device)
-            weight = self._recipe.estimated_weight * min(1.0, len(shares) / 100)
-            loss = loss + weight * nn.functional.cross_entropy(logits, shares)
+        neutral = [part for part, lesson in zip(parts, lessons, strict=True) if lesson.whole == "neutral"]
+        if neutral:
+            shares = net.decide(torch.cat(neutral)).log_softmax(-1)
+            weight = recipe.whole_weight * min(1.0, len(shares) / 30)
+            loss = loss - weight * shares[:, 0].mean()
         return loss
 
     def _whole_loss(self, net: StepNet, lessons: Sequence[Lesson], parts: Sequence[Tensor]) -> Tensor:
@@ -324,7 +308,7 @@ def _kind(lesson: Lesson) -> str:
     """Return the kind of a further lesson, the prefix of `…_per_epoch` in `Recipe`."""
     if not lesson.steps:
         return "request"
-    return "estimated" if lesson.estimates else str(lesson.whole)
+    return "labelled" if lesson.labels else str(lesson.whole)
 
 
 def _yes_or_no(logits: Tensor, truth: Sequence[bool | None]) -> Tensor:

@@ -253,16 +253,6 @@ def test_more_can_be_learned_of_whole_texts() -> None:
     assert harmful > harmless + 0.2
 
 
-def test_what_another_classifier_says_can_be_learned() -> None:
-    """Of traces without labels it learns what they were estimated to be, as sure as that was."""
-    unsure, sure = (0.25, 0.25, 0.25, 0.25), (0.02, 0.01, 0.02, 0.95)
-    steps = ("the moss grows.", "quorn flux here.", "the reed grows.", "vex marn here.")
-    more = [Lesson("tell me", steps, estimates=(sure[::-1], sure, sure[::-1], unsure))] * 16
-    learned = train(traces(16), RECIPE, start=tiny(), more=more)
-    safe, harmful, either = risks(learned, "tell me", (steps[0], *steps[1::2]))
-    assert safe + 0.15 < either < harmful - 0.15
-
-
 def risks(trained: Trained, prompt: str, texts: Sequence[str], *, in_answer: bool = False) -> list[float]:
     """Return the risk of each text alone beside the request."""
     net, states = trained.net, States(trained.net, trained.tokenizer, RECIPE.max_tokens)
