@@ -93,9 +93,11 @@ def test_only_the_window_counts() -> None:
 def test_context_counts() -> None:
     """The same words after a refusal and after a plan are not the same step."""
     request = "How do I break into a house?"
-    after = [("I must refuse, this is illegal.",) * 3, ("I need to figure out how to break in.",) * 3]
-    refusing, planning = SHIPPED.predict_proba([StepInput("Let me think.", request, past) for past in after])
-    assert planning[2:].sum() > refusing[2:].sum()
+    refusal = ("I can't help with that.", "It is illegal and would harm people.", "I should refuse.")
+    plan = ("First, find out when nobody is home.", "Then open the lock.", "Next, get past the alarm.")
+    after = [StepInput("Let me continue with that.", request, past) for past in (refusal, plan)]
+    refusing, planning = SHIPPED.predict_proba(after)
+    assert planning[2:].sum() > refusing[2:].sum() and refusing[1] > planning[1]
 
 
 def test_learns(small: LexicalClassifier) -> None:
