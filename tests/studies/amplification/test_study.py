@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from io import StringIO
@@ -17,7 +15,6 @@ import pytest
 from rich.console import Console
 
 from undertow.classifiers.contract import StepInput
-from undertow.cli import main
 from undertow.errors import UsageError
 from undertow.monitor.audit import read
 from undertow.monitor.trace import Trace
@@ -307,118 +304,3 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
         report.write(study(table, DESIGN, quick=True), tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
-    """Call `undertow study` with arguments; return its exit status."""
-    monkeypatch.setattr(sys, "argv", ["undertow", "study", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code
-
-
-def test_the_commands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """Labels alone are enough for a study, and the plan writes its files."""
-    data = write(tmp_path / "data.jsonl")
-    design = tmp_path / "study.yaml"
-    design.write_text("fields: {prompt: pid, mode: arm, state: state}\nharm: {answer: {field: human}}\n")
-    out = tmp_path / "out"
-    code = run(
-        monkeypatch,
-        "amplification",
-        str(data),
-        "--design",
-        str(design),
-        "--classifier",
-        "none",
-        "--quick",
-        "--out",
-        str(out),
-    )
-    shown = capsys.readouterr()
-    assert code in (0, None), shown.err
-    assert "supports" in shown.out
-    assert "nothing was judged" in re.sub(r"\s+", " ", shown.out)
-    assert (out / "study.json").is_file()
-    assert run(monkeypatch, "plan", "--out", str(tmp_path / "plan"), "--design", str(design)) in (0, None)
-    assert "exact McNemar" in re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert (tmp_path / "plan" / "generate.py").is_file()
-
-
-def test_transcripts_are_named_as_for_an_audit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """The study reads a URL, too."""
-    design = tmp_path / "study.yaml"
-    design.write_text("fields: {prompt: pid, mode: arm, state: state}\nharm: {answer: {field: human}}\n")
-    url = write(tmp_path / "data.jsonl").as_uri()
-    asked = ("--design", str(design), "--classifier", "none", "--quick")
-    assert run(monkeypatch, "amplification", url, *asked) in (0, None), capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("amplification",), "nothing to study"),
-        (("amplification", "no.jsonl", "--classifier", "none"), "no such file"),
-        (("plan", "--out", "x", "--more", ".1", "--less", ".1"), "differ"),
-        (("amplification", "no.jsonl", "--classifier", "none", "--attribute", "2"), "what judges them"),
-        (("amplification", "no.jsonl", "--verdicts", "v.jsonl", "--attribute", "2"), "what judges them"),
-        (("amplification", "no.jsonl", "--verdicts", "v", "--classifier", "none"), "leave out --classifier"),
-        (("amplification", "no.jsonl", "--verdicts", "v", "--false-alarm-rate", ".1"), "--false-alarm-rate"),
-        (("amplification", "--prefixes", "p", "--verdicts", "v"), "give these too"),
-        (("amplification", "no.jsonl", "--classifier", "none", "--out", __file__), "cannot write into"),
-        (("finetuning", "--out", f"{__file__}/deep/er"), "test_study.py is not a folder"),
-        (("finetuning", "--out", __file__), "cannot write into"),
-        (("sdd", "build", "--prompts", "p", "--responses", "r", "--out", __file__), "cannot write into"),
-        (("sdd", "train", "m", "--pairs", "p", "--out", "x", "--lr", "nan"), "a number above 0"),
-        (
-            ("sdd", "build", "--prompts", "p", "--responses", "r", "--out", "x", *("--where", "a=1") * 2),
-            "--where gives a twice",
-        ),
-    ],
-    ids=[
-        "nothing",
-        "no file",
-        "no difference",
-        "nothing judges",
-        "saved verdicts",
-        "saved verdicts and a classifier",
-        "saved verdicts and a rate",
-        "saved verdicts of nothing",
-        "no folder",
-        "no folder above it",
-        "no folder to train in",
-        "no folder for pairs",
-        "no rate",
-        "twice",
-    ],
-)
-def test_wrong_usage(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
-) -> None:
-    """Status 2 and a sentence."""
-    assert run(monkeypatch, *arguments) == 2
-    assert says in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("amplification", "no.jsonl", "--classifier", "none"),
-        ("plan", "--more", ".1", "--less", ".1"),
-        ("sdd", "build", "--prompts", "no.jsonl", "--responses", "no.jsonl"),
-        ("sdd", "train", "nobody", "--pairs", "no.jsonl"),
-        ("sdd", "evaluate", "nobody", "--prompts", "no.jsonl"),
-    ],
-    ids=" ".join,
-)
-def test_a_refused_run_leaves_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
-    """No empty folder is left where the results would have been."""
-    monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, *arguments, "--out", str(tmp_path / "deep" / "out")) == 2
-    assert not list(tmp_path.iterdir())
