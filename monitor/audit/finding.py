@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import unquote
 
 from ...errors import InputError
 from .places import STDIN, Place, pipe_place, remote, stdin_place
@@ -35,16 +36,22 @@ def find(paths: Iterable[str | Path]) -> list[Place]:
         InputError: A path does not exist or cannot be read, a folder contains no transcripts, a pattern
             matches nothing, or a link in a folder leads outside it or nowhere.
     """
-    return [place for path in paths for place in _found(path)]
+    return [place for path in paths for place in _found(_here(path))]
 
 
 def find_kept(paths: Iterable[str | Path]) -> list[Place]:
-    """Return the files that an output could overwrite: all but standard input, pipes and URLs.
+    """Return the files that an output could overwrite: all but standard input, pipes and remote URLs.
 
     Raises:
         InputError: As for `find`.
     """
-    return [place for path in paths if not _passes(path) for place in _found(path)]
+    return [place for path in map(_here, paths) if not _passes(path) for place in _found(path)]
+
+
+def _here(path: str | Path) -> str | Path:
+    """Return the path that a `file:` URL means; any other path is unchanged."""
+    local = re.fullmatch(r"file://(?:localhost)?(/.*)", str(path), re.DOTALL)
+    return unquote(local[1]) if local else path
 
 
 def _passes(path: str | Path) -> bool:

@@ -186,6 +186,16 @@ def test_what_cannot_be_written_is_refused_first(
     assert told == []
 
 
+def test_a_file_url_is_a_file_here(tmp_path: Path, monitor: Monitor) -> None:
+    """It needs no package, may hold what a URL must escape, and is not written over."""
+    path = tmp_path / "a b%.jsonl"
+    path.write_text(json.dumps(SAFE) + "\n")
+    for url in (path.as_uri(), path.as_uri().replace("///", "//localhost/")):
+        assert audit(url, monitor=monitor).records == 1
+    with pytest.raises(UsageError, match="one of the inputs"):
+        audit(path.as_uri(), monitor=monitor, out=path)
+
+
 def test_nothing_to_audit(jsonl: Jsonl, monitor: Monitor) -> None:
     """Empty files alone are an error; beside others they are named."""
     empty = jsonl(name="empty.jsonl")
