@@ -77,7 +77,8 @@ class HuggingFaceClassifier(StepClassifierBase):
         self.device = device
         self._model, self._tokenizer = load("AutoModelForSequenceClassification", place, revision, device)
         config = self._model.config
-        names = [str(config.id2label[index]) for index in range(config.num_labels)]
+        # Some files name other classes than the outputs; an output without a name gets transformers' own.
+        names = [str(config.id2label.get(n, f"LABEL_{n}")) for n in range(config.num_labels)]
         self._map = _given(labels, names) if labels is not None else guess_labels(names, place)
         self._columns = [LABELS.index(self._map[name]) for name in names]
         self._each = config.problem_type == "multi_label_classification" or len(names) == 1

@@ -264,6 +264,17 @@ def said(place: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def test_an_output_without_a_name(folder: Path, tmp_path: Path) -> None:
+    """Classes that are numbered from one leave the first output unnamed: nothing is guessed of it."""
+    place = tmp_path / "model"
+    shutil.copytree(folder, place)
+    said(place, id2label={1: "safe", 2: "unsafe"})
+    with pytest.raises(UsageError, match=r"from their names \(LABEL_0, safe\); map each"):
+        HuggingFaceClassifier(str(place))
+    given: dict[str, Label] = {"LABEL_0": "neutral", "safe": "harm"}
+    assert np.isfinite(HuggingFaceClassifier(str(place), labels=given).predict_proba(STEPS)).all()
+
+
 def test_a_model_that_was_not_trained_to_classify(make_tokenizer: Any, make_model: Any) -> None:
     """Without the weights of its head, which transformers would draw at random, it is no classifier."""
     tokenizer = make_tokenizer(["[PAD]", "[CLS]", "[SEP]"], pad_token="[PAD]", eos_token="[SEP]")
