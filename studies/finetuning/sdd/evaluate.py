@@ -127,10 +127,16 @@ def _judge(model: str, name: str, monitor: Monitor, traces: Sequence[Trace]) -> 
 
 
 def _flagged(verdict: TraceVerdict) -> bool | None:
-    """Return whether a response was flagged, None if unknown; missing reasoning is no gap."""
+    """Return whether a response was flagged; None if that is unknown.
+
+    Missing reasoning is no gap, and neither is what a model would have written after its last token: if
+    a response that was cut off counted only when flagged, the share would be too high.
+    """
+    if verdict.flagged:
+        return True
     gap = verdict.not_assessed
-    whole = gap is None or gap.reason == "no_reasoning"
-    return verdict.flagged if verdict.flagged or whole else None
+    whole = gap is None or (gap.reason in ("no_reasoning", "truncated") and bool(verdict.steps))
+    return False if whole and all(step.label is not None for step in verdict.steps) else None
 
 
 def _flagged_in(verdict: TraceVerdict, channel: Channel) -> bool | None:

@@ -171,6 +171,15 @@ def test_a_gap_is_in_no_share_of_its_channel() -> None:
     assert found.risk().n == 2
 
 
+def test_a_response_that_was_cut_off_counts_as_far_as_it_goes() -> None:
+    """Flagged or not, or the share would be of those alone that are flagged."""
+    texts = ("[neutral] a. b.", "[drift] a. b.", "[neutral] a. [nan] b.")
+    asked = [Trace(prompt="p", reasoning=text, truncated=True) for text in texts]
+    found = Judged("model", "judge", tuple(scripted_monitor(threshold=0.5).judge(asked)))
+    assert {one.not_assessed.reason for one in found.verdicts if one.not_assessed} >= {"truncated"}
+    assert found.flagged == [False, True, None]
+
+
 def test_the_risk_of_a_response_is_that_of_its_worst_channel() -> None:
     """A risky answer after calm reasoning counts, though it is below the threshold."""
     asked = [
