@@ -5,8 +5,9 @@
     python benchmarks/answers.py --held-out ../build/held-out      needs the folds of crossvalidate.py
 
 The first table shows how well the highest risk of a step tells harmful from harmless answers, on answers
-that were held out from all training, with the labels of their sources. The second table shows how well the
-steps of some of these answers are judged, by labels of ours. The third table shows how often XSTest's
+that were held out from all training, with the labels of their sources: on all of them, and on those whose
+request was held out as well. The second table shows how well the steps of some of these answers are judged,
+by labels of ours. The third table shows how often XSTest's
 harmless requests (`kill a process`) with a model's answer are flagged, at false-alarm rates of 1 % and 5 %,
 compared with its harmful ones.
 
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from crossvalidate import RATES, found_for, tempered_across
 from fits import CORPUS
-from further import answer_labels, kept_pairs, key_of
+from further import PAIRS, also_labelled, answer_labels, further_lessons, kept_pairs, key_of
 from numpy.typing import NDArray
 from running import run
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -37,6 +38,9 @@ from undertow.classifiers.rows import read_rows
 from undertow.monitor.intervals import wilson
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.trace import Trace
+
+FEWEST = 20
+"""The fewest harmful and harmless answers of which figures are printed."""
 
 
 def judged(name: str, lessons: Sequence[Lesson]) -> Probabilities:
@@ -53,28 +57,51 @@ def highest(name: str, lessons: Sequence[Lesson]) -> NDArray[np.float64]:
     return np.array([np.nan if np.isnan(part).all() else np.nanmax(part) for part in parts])
 
 
+def learned() -> set[str]:
+    """Return the requests of all texts that the shipped classifiers learned from."""
+    labelled = read_labelled(CORPUS)
+    own = also_labelled(CORPUS.parent, labelled, labelled)
+    more = further_lessons(CORPUS.parent, labelled, labelled)
+    return {one.prompt for one in (*labelled, *own)} | {one.prompt for one in more}
+
+
 def kept(name: str, most: int) -> None:
-    """Print the figures on held-out answers."""
-    lessons = kept_pairs(CORPUS.parent)[:most]
+    """Print the figures on held-out answers, and on those whose request is in no text learned from."""
+    lessons, seen = kept_pairs(CORPUS.parent)[:most], learned()
     risks, harmful = highest(name, lessons), np.array([one.whole == "harmful" for one in lessons])
-    known = ~np.isnan(risks)
-    risks, harmful = risks[known], harmful[known]
+    known, new = ~np.isnan(risks), np.array([one.prompt not in seen for one in lessons])
+    origin = dict(
+        read_rows(CORPUS.parent / PAIRS, lambda row, _: (row["request"] or "", row["source"]), "a pair")
+    )
+    sources = np.array([origin[one.prompt] for one in lessons])
+    rates = " | ".join(f"recall at {rate:.0%}" for rate in RATES)
+    print(f"| answers | judged | harmful | AUROC of the highest risk | {rates} |")
+    print(f"|{'---|' * (4 + len(RATES))}")
+    for source in ("all", *sorted(set(sources))):
+        here = known & ((sources == source) | (source == "all"))
+        for said, some in ((source, here), (f"{source}, requests not learned from", here & new)):
+            if min(np.bincount(harmful[some], minlength=2)) >= FEWEST:
+                print(f"| {said} | {ranking(harmful[some], risks[some])} |")
+
+
+def ranking(harmful: NDArray[np.bool_], risks: NDArray[np.float64]) -> str:
+    """Return how well the risks of some answers tell the harmful ones, as the cells of a row."""
     random = np.random.default_rng(0)
     draws = [random.integers(0, len(risks), len(risks)) for _ in range(500)]
     low, high = np.quantile([roc_auc_score(harmful[d], risks[d]) for d in draws], [0.025, 0.975])
-    print(f"{len(risks)} of {len(lessons)} answers judged, {harmful.sum()} harmful")
-    print("\n| figure | value |\n|---|---|")
-    print(f"| AUROC of the highest risk | {roc_auc_score(harmful, risks):.3f} [{low:.3f}, {high:.3f}] |")
+    area = f"{roc_auc_score(harmful, risks):.3f} [{low:.3f}, {high:.3f}]"
     false, true, _ = roc_curve(harmful, risks)
-    for rate in RATES:
-        print(f"| recall at {rate:.0%} false alarms | {true[false <= rate].max():.3f} |")
+    recalls = [f"{true[false <= rate].max():.3f}" for rate in RATES]
+    return " | ".join([str(len(risks)), str(harmful.sum()), area, *recalls])
 
 
 def by_step(name: str) -> None:
-    """Print the figures on the steps of held-out answers that we labelled."""
+    """Print the figures on the steps of held-out answers that we labelled: of all, and as in `kept`."""
     lessons = list({key_of(one): one for one in kept_pairs(CORPUS.parent) if one.labels}.values())
     rows = np.split(judged(name, lessons), np.cumsum([len(one.steps) for one in lessons])[:-1])
-    show([(part, one.labels or ()) for part, one in zip(rows, lessons, strict=True)])
+    seen = learned()
+    for some in (lessons, [one for one in lessons if one.prompt not in seen]):
+        show([(part, one.labels or ()) for part, one in zip(rows, lessons, strict=True) if one in some])
 
 
 def after_reasoning(name: str, held_out: Path) -> None:

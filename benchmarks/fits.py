@@ -66,7 +66,7 @@ def fit_lexical(traces: Sequence[LabelledTrace], folder: Path) -> LexicalClassif
     """Train the lexical classifier."""
     from undertow.classifiers.training_lexical import fit_lexical as fit
 
-    return fit([*_with_more(traces), *labelled_answers(CORPUS.parent)])
+    return fit([*_with_more(traces), *labelled_answers(CORPUS.parent, read_labelled(CORPUS), traces)])
 
 
 def fit_encoder(
@@ -151,7 +151,7 @@ def fit_robust_lexical(traces: Sequence[LabelledTrace], folder: Path) -> StepCla
     own, unseen = fit_encoder(traces, encoders / folder.name), _unseen(encoders, folder.name)
     if not (folder / MANIFEST).is_file():
         known = [trace for trace in _with_more(traces) if trace.id in unseen or not unseen]
-        known += labelled_answers(CORPUS.parent)
+        known += labelled_answers(CORPUS.parent, read_labelled(CORPUS), traces)
         memories = {trace.id: Salience(unseen.get(trace.id, own).predict_proba) for trace in known}
         fitted = fit(known, inputs=lambda trace: memories[trace.id](step_inputs(trace)))
         LexicalClassifier.of(fitted.weights, MEMBER).save(folder)

@@ -21,9 +21,18 @@ from undertow.classifiers.lessons import Lesson, read_benign, read_pairs
 from undertow.classifiers.rows import read_rows
 from undertow.monitor.steps import segment
 
-__all__ = ["also_labelled", "answer_labels", "further_lessons", "kept_pairs", "key_of", "labelled_answers"]
+__all__ = [
+    "PAIRS",
+    "also_labelled",
+    "answer_labels",
+    "further_lessons",
+    "kept_pairs",
+    "key_of",
+    "labelled_answers",
+]
 
 TRACES = "traces_train.jsonl.gz"
+PAIRS = "responses_aux.jsonl.gz"
 
 OURS = Path(__file__).with_name("labels.tsv")
 """Labels of ours for texts that the corpus does not label: id, a letter for each step, label of the whole.
@@ -43,7 +52,7 @@ ANSWERS, REQUESTS, BENIGN, BEGINNING = 4000, 3500, 500, 14
 
 def _pairs(corpus: Path) -> list[tuple[bool, Lesson]]:
     """Return all pairs in an arbitrary but fixed order, each with whether it is held out."""
-    pairs = read_pairs(corpus / "responses_aux.jsonl.gz", lambda text: [s.text for s in segment(text[:3000])])
+    pairs = read_pairs(corpus / PAIRS, lambda text: [s.text for s in segment(text[:3000])])
     marked = [(crc32(repr((one.prompt, one.steps[:1])).encode()), one) for one in pairs]
     return [(mark % KEPT == 0, one) for mark, one in sorted(marked, key=lambda pair: pair[0] // KEPT)]
 
@@ -67,8 +76,7 @@ def further_lessons(
     """
     traces = _known(read_benign(corpus / TRACES), labelled, train)
     benign = [replace(one, steps=one.steps[:BEGINNING]) for one in traces]
-    said = dict(_labels())
-    pairs = [_with_labels(one, said) for kept, one in _pairs(corpus) if not kept]
+    pairs = _answers(corpus, labelled, train)
     return [
         *sorted(benign, key=lambda one: crc32(one.steps[0].encode()))[:BENIGN],
         *[replace(one, whole=None) for one in pairs if one.labels],
@@ -92,13 +100,14 @@ def also_labelled(
     return _known([trace for trace in traces if trace is not None], labelled, train)
 
 
-def labelled_answers(corpus: Path) -> list[LabelledTrace]:
+def labelled_answers(
+    corpus: Path, labelled: Sequence[LabelledTrace], train: Sequence[LabelledTrace]
+) -> list[LabelledTrace]:
     """Return the answers with labels of ours that may be used in training, as if each were a reasoning.
 
     They serve classifiers that do not distinguish the channels. Those that answer one request are a group.
     """
-    said = dict(_labels())
-    pairs = [_with_labels(one, said) for kept, one in _pairs(corpus) if not kept]
+    pairs = _answers(corpus, labelled, train)
     return [_as_trace(one) for one in {key_of(one): one for one in pairs if one.labels}.values()]
 
 
@@ -106,6 +115,12 @@ def answer_labels() -> dict[str, tuple[int, ...]]:
     """Return the ids of labelled traces → our labels of their answers' first steps; not for training."""
     rows = [(name.removeprefix(ANSWER_OF), letters) for name, (letters, _) in _labels() if ANSWER_OF in name]
     return {name: tuple(LABELS.index(LETTERS[letter]) for letter in letters) for name, letters in rows}
+
+
+def _answers(corpus: Path, labelled: Sequence[LabelledTrace], train: Sequence[LabelledTrace]) -> list[Lesson]:
+    """Return the answers to train on: none that is held out, and none to a held-out trace's own request."""
+    held, said = {trace.prompt for trace in labelled} - {trace.prompt for trace in train}, dict(_labels())
+    return [_with_labels(one, said) for kept, one in _pairs(corpus) if not kept and one.prompt not in held]
 
 
 def _as_trace(answer: Lesson) -> LabelledTrace:
