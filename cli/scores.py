@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..monitor.audit.plain import plain
 from ..monitor.evaluation import LENGTHS
-from ..monitor.many import many
+from ..monitor.many import many, percent
 from ..monitor.scorecard import Count, Scorecard
 from ..monitor.scorecard import Group as Members
 
@@ -47,8 +47,7 @@ def show(card: Scorecard, without: str, written: Sequence[Path] = (), console: C
 
 def _headline(card: Scorecard) -> Text:
     said = f" · {many(card.traces, 'trace')} · {many(card.steps, 'labelled step')}"
-    share = f"{card.unjudged:.1%}" if card.unjudged >= 0.0005 else "less than 0.1%"
-    gaps = f" · {share} of them not judged" if card.unjudged else ""
+    gaps = f" · {percent(card.unjudged)} of them not judged" if card.unjudged else ""
     name = f"{plain(card.classifier)} {card.digest.removeprefix('sha256:')[:12]}"
     asides = [plain(card.note, 300)] if card.note else []
     if card.escalated is not None:

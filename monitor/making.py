@@ -30,6 +30,7 @@ from .calibration import Calibration, needed_for
 from .evaluation import Followed
 from .heldout import held_out
 from .labelled import scored
+from .many import percent
 from .replacing import replacing
 from .scorecard import Scorecard, scorecard
 
@@ -234,7 +235,7 @@ def _card(
             for name, one in card.figures.items()
         ]
         if card.unjudged:
-            lines += ["", f"{card.unjudged:.1%} of the steps were not judged, and are in no figure."]
+            lines += ["", f"{percent(card.unjudged)} of the steps were not judged, and are in no figure."]
     why = "no folds were held out" if card is None else "too few traces labelled safe were judged in full"
     promised = (
         f"It has no calibration, since {why}: make one with `undertow calibrate`."

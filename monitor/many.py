@@ -1,8 +1,8 @@
-"""Counts with their noun."""
+"""Numbers in words."""
 
 from __future__ import annotations
 
-__all__ = ["many"]
+__all__ = ["many", "percent"]
 
 
 def many(count: int, noun: str, plural: str | None = None) -> str:
@@ -14,3 +14,8 @@ def many(count: int, noun: str, plural: str | None = None) -> str:
         plural: Its plural, if that does not just end in an s.
     """
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def percent(share: float) -> str:
+    """Return a share of more than nothing in percent; one that rounds to 0.0% does not look like nothing."""
+    return f"{share:.1%}" if share >= 0.0005 else "less than 0.1%"
