@@ -146,8 +146,9 @@ def _judged_rows(rows: Probabilities) -> NDArray[np.bool_]:
 def follow(classifier: StepClassifier, trace: LabelledTrace) -> Followed:
     """Judge a labelled trace: its units as labelled, and the monitor's own steps.
 
-    The reasoning is cut after the last labelled unit, since nothing is known about the rest. Steps that the
-    classifier declines, fails on or cannot read get a row of NaN, as in a monitor.
+    The reasoning is cut after the last labelled unit, since nothing is known about the rest. As in a monitor,
+    steps that the classifier declines, fails on or cannot read get a row of NaN, and so does every step of a
+    channel without words.
 
     Args:
         classifier: the classifier to call.
@@ -163,6 +164,8 @@ def follow(classifier: StepClassifier, trace: LabelledTrace) -> Followed:
         judge = ChannelJudge(channel, trace.prompt, "sentence", np.inf)
         steps = judge.cut(text, last=True)
         rows[channel] = _asked(classifier, judge.ask(steps))
+        if not judge.has_words:
+            rows[channel][:] = np.nan
         if channel == "reasoning":
             starts = tuple(step.start for step in steps)
     return Followed(trace, _asked(classifier, step_inputs(trace)), starts, rows)

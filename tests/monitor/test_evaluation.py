@@ -21,7 +21,8 @@ from undertow.monitor.evaluation import (
     threshold_here,
     timing,
 )
-from undertow.testing import ScriptedClassifier
+from undertow.monitor.trace import Trace
+from undertow.testing import ScriptedClassifier, scripted_monitor
 
 
 def trace(labels: str, trace_label: int, said: str | None = None, answer: str = "") -> LabelledTrace:
@@ -167,6 +168,19 @@ def test_what_it_cannot_read_is_neither_safe_nor_a_false_alarm() -> None:
     assert np.isnan(case.units).all() and not case.judged
     assert summarise([case], [(0.0, {})])["false alarms"].total == 0
     assert threshold_here([case], 0.5, {}, "labelled safe") is None
+
+
+@pytest.mark.parametrize(("reasoning", "answer", "judged"), [("…", "!!!", False), ("One step.", "!!!", True)])
+def test_a_channel_without_words_is_a_gap(reasoning: str, answer: str, judged: bool) -> None:
+    """A monitor does not judge it, so it is neither safe nor a false alarm, and fit for no calibration."""
+    safe = LabelledTrace(
+        "t", "s", "g", "g", "p", reasoning, ((0, len(reasoning)),), ("neutral",), 0, answer=answer
+    )
+    case = follow(ScriptedClassifier(), safe)
+    (verdict,) = scripted_monitor().judge([Trace(prompt="p", reasoning=reasoning, answer=answer)])
+    assert verdict.assessed == ("partial" if judged else "none")
+    assert (case.judged, case.judged_whole) == (judged, False)
+    assert summarise([case], [(0.0, {})])["false alarms"].total == judged
 
 
 def test_a_share_of_nothing_is_not_zero() -> None:
