@@ -11,7 +11,7 @@ first string counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,15 @@ __all__ = [
     "labelled_trace",
     "read_labelled",
     "step_inputs",
+    "told",
     "trace_label_of",
 ]
 
 LETTERS: dict[str, Label] = {label[0].upper(): label for label in LABELS}
 """The letters N, A, D, H → their labels."""
+
+_MISSING = ("None", "", "nan")
+"""How tables write a missing value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,12 @@ def labelled_trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     reasoning = _text(fields, "reasoning")
     units = tuple((int(start), int(end)) for start, end in fields["units"])
     check_units(units, len(letters), len(reasoning))
-    identifier = str(fields.get("id") or number)
+    identifier = told(fields, "id") or str(number)
     return LabelledTrace(
         id=identifier,
-        source=str(fields.get("source") or ""),
-        generator=str(fields.get("generator") or ""),
-        group=str(fields.get("group") or identifier),
+        source=told(fields, "source"),
+        generator=told(fields, "generator"),
+        group=told(fields, "group") or identifier,
         prompt=_text(fields, "prompt"),
         reasoning=reasoning,
         units=units,
@@ -142,7 +146,7 @@ def trace_label_of(said: Any) -> int | None:
         ValueError: if the label is none of 0, 1 and 2.
     """
     first = str(next(iter(said), None) if isinstance(said, list) else said)
-    if first in ("None", "", "nan"):  # how tables write a missing value
+    if first in _MISSING:
         return None
     label = first.removesuffix(".0")  # a table with missing values turns its numbers into floats
     if label not in ("0", "1", "2"):
@@ -150,6 +154,12 @@ def trace_label_of(said: Any) -> int | None:
             f"`trace_labels` must be 0 (safe), 1 (potentially unsafe) or 2 (unsafe), not {label[:20]!r}"
         )
     return int(label)
+
+
+def told(fields: Mapping[str, Any], name: str) -> str:
+    """Return a name in a field, which may be a number, 0 too; "" if it is missing."""
+    value = fields.get(name)
+    return "" if str(value) in _MISSING else str(value)
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

@@ -25,6 +25,7 @@ from ..classifiers.corpus import (
     check_units,
     label_indices,
     read_labelled,
+    told,
     trace_label_of,
 )
 from ..classifiers.metrics import Scored
@@ -173,7 +174,7 @@ def _labelled(path: Path, trace: Trace) -> LabelledTrace:
     except ValueError as error:
         problem = f"{path}: row {trace.origin.row}: {error}"
         raise InputError(f"{problem}; {_FORM}") from error
-    names = {name: str(said.get(name) or "") for name in ("source", "generator", "group")}
+    names = {name: told(said, name) for name in ("source", "generator", "group")}
     return LabelledTrace(
         id=trace.id, source=names["source"], generator=names["generator"] or trace.model or "",
         group=names["group"] or trace.id, prompt=trace.prompt, reasoning=trace.reasoning, units=units,

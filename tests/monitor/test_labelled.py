@@ -71,6 +71,15 @@ def test_a_trace_may_have_no_label_of_its_own(tmp_path: Path, said: object) -> N
     assert trace.trace_label is None
 
 
+@pytest.mark.parametrize("units", [{}, {"units": UNITS}], ids=["fields", "a corpus"])
+def test_a_name_may_be_a_number(tmp_path: Path, units: dict[str, Any]) -> None:
+    """The number 0 is a name as any other: its group stays whole; an empty field is none."""
+    row = {**FIELDS, **units, "step_labels": "NDH"}
+    rows = [row | {"id": 1, "group": 0}, row | {"id": 0, "group": 0}, row | {"id": 5, "group": float("nan")}]
+    found = read_traces([written(tmp_path, *rows)])
+    assert [(trace.id, trace.group) for trace in found] == [("1", "0"), ("0", "0"), ("5", "5")]
+
+
 def test_labels_are_put_to_verdicts(tmp_path: Path) -> None:
     """A step of a verdict has the label of the unit in which it begins; other traces are passed over."""
     text = "[neutral] One is calm. [drift] Two is not. [nan] Three is lost."
