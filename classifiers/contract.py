@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import UsageError
 
 __all__ = [
     "CHANNELS",
@@ -26,6 +28,7 @@ __all__ = [
     "StepClassifier",
     "StepInput",
     "in_context",
+    "must_follow",
     "risk_of",
     "riskiest",
 ]
@@ -92,6 +95,22 @@ class StepClassifier(Protocol):
 
     def predict_proba(self, steps: Sequence[StepInput], /) -> Probabilities:
         """Return the label probabilities, shape (len(steps), 4)."""
+
+
+def must_follow(judge: Any, what: str) -> StepClassifier:
+    """Return a classifier that has the members of the contract, and its columns in our order.
+
+    An estimator of scikit-learn has them in alphabetical order: its drift would be read as `aware`.
+
+    Raises:
+        UsageError: It has not; the message says so of `what`.
+    """
+    if not isinstance(judge, StepClassifier):
+        raise UsageError(f"{what} is no StepClassifier: it needs name, digest, classes_ and predict_proba")
+    if tuple(judge.classes_) != LABELS:
+        said = ", ".join(map(str, judge.classes_))
+        raise UsageError(f"{what} has the columns {said[:80]}; a StepClassifier has {', '.join(LABELS)}")
+    return judge
 
 
 def in_context(texts: Sequence[str], prompt: str = "", channel: Channel = "reasoning") -> list[StepInput]:

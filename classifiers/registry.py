@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import UndertowError, UsageError, WeightsError
-from .contract import LABELS, StepClassifier
+from .contract import StepClassifier, must_follow
 from .devices import device_named
 from .naming import PREFIXES, is_named, named
 from .store import MANIFEST, read_manifest
@@ -186,20 +186,13 @@ def _provided(name: str) -> StepClassifier:
     """Build the classifier of an entry point; refuse one that fails or does not follow the contract."""
     source = f"the entry point {name!r} of {ENTRY_POINTS}"
     try:
-        made: StepClassifier = _points()[name].load()()
-        fits = isinstance(made, StepClassifier) and tuple(made.classes_) == LABELS
+        return must_follow(_points()[name].load()(), f"what {source} returns")
     except UndertowError:
         raise
     except Exception as error:
         raise UsageError(
             f"cannot load {source}: {type(error).__name__}: {error}; update or uninstall its package"
         ) from error
-    if not fits:
-        raise UsageError(
-            f"{source} does not return a StepClassifier with the columns {', '.join(LABELS)}; update or "
-            "uninstall its package"
-        )
-    return made
 
 
 def _unknown(name: str | Path) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..classifiers.contract import CHANNELS, Channel, StepClassifier
+from ..classifiers.contract import CHANNELS, Channel, StepClassifier, must_follow
 from ..classifiers.limits import languages_of
 from ..errors import CalibrationError
 from .asking import UNUSABLE, checked, tell
@@ -105,7 +105,9 @@ def calibrate(
 
     Raises:
         CalibrationError: if there are too few traces for even the highest of `RATES`.
+        UsageError: if the classifier does not follow the contract.
     """
+    must_follow(classifier, "the classifier")
     found: list[tuple[int, Reached]] = []
     left_out = 0
     for number, trace in enumerate(traces, 1):

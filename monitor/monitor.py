@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from ..classifiers.contract import CHANNELS, Channel, Probabilities, StepClassifier, StepInput
+from ..classifiers.contract import CHANNELS, Channel, Probabilities, StepClassifier, StepInput, must_follow
 from ..classifiers.limits import languages_of
 from ..classifiers.registry import DEFAULT, load_classifier
 from ..errors import UsageError
@@ -40,7 +40,7 @@ class Monitor:
         calibration: a calibration, or the path of one, to use instead of the classifier's own.
 
     Raises:
-        UsageError: if the classifier is not known.
+        UsageError: if the classifier is not known, or does not follow the contract.
         WeightsError: if its weights are missing or damaged.
         CalibrationError: if no threshold is available for this classifier and rate.
     """
@@ -53,7 +53,8 @@ class Monitor:
         segmenter: str = "sentence",
         calibration: Calibration | Path | None = None,
     ) -> None:
-        self.classifier = load_classifier(classifier) if isinstance(classifier, str | Path) else classifier
+        made = load_classifier(classifier) if isinstance(classifier, str | Path) else classifier
+        self.classifier = must_follow(made, "the classifier")
         self.segmenter = segmenter
         self.calibration = calibration_for(self.classifier, segmenter, calibration)
         self.false_alarm_rate = false_alarm_rate

@@ -126,7 +126,7 @@ def test_entry_point() -> None:
 @pytest.mark.usefixtures("entry_points")
 def test_entry_point_that_gives_no_classifier() -> None:
     """An entry point whose result is no classifier is refused when it is loaded."""
-    with pytest.raises(UsageError, match="nothing"):
+    with pytest.raises(UsageError, match=r"'nothing' .* returns is no StepClassifier"):
         load_classifier("nothing")
 
 

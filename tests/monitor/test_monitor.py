@@ -7,14 +7,18 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.classifiers.contract import CHANNELS
+from undertow.classifiers.contract import CHANNELS, LABELS
 from undertow.errors import UsageError
 from undertow.monitor.audit import read
+from undertow.monitor.calibrating import calibrate
 from undertow.monitor.monitor import Monitor
 from undertow.monitor.reasoning import parse
 from undertow.monitor.trace import NotAssessed, Origin, Trace, Unreadable
@@ -42,6 +46,24 @@ def live(by: Monitor, raw: str, seed: int, **about: str) -> TraceVerdict:
             session.feed(raw[start:end])
     assert session.verdict is not None
     return session.verdict
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [(sorted(LABELS), "has the columns aware, drift, harm, neutral"), (None, "is no StepClassifier")],
+    ids=["sorted, as an estimator's", "no columns"],
+)
+def test_columns_in_another_order_are_refused(columns: list[str] | None, said: str) -> None:
+    """Read in our order, the drift of a classifier with sorted columns would pass for `aware`."""
+    classifier = ScriptedClassifier()
+    calibration = monitor().calibration
+    other: Any = SimpleNamespace(name="o", digest=classifier.digest, predict_proba=classifier.predict_proba)
+    if columns:
+        other.classes_ = np.array(columns)
+    with pytest.raises(UsageError, match=said):
+        Monitor(other, calibration=calibration)
+    with pytest.raises(UsageError, match=said):
+        calibrate(other, [], population="none")
 
 
 def test_a_drift_is_found_where_it_is() -> None:
