@@ -1,7 +1,9 @@
 """Judge the rows of a table in memory: a Hugging Face dataset, pandas, polars, or plain columns.
 
     monitor = Monitor()
-    dataset.map(partial(judge_columns, monitor=monitor), batched=True)
+    kinds = {name: Value(kind) for name, kind in COLUMNS.items()}                       # datasets
+    dataset.map(partial(judge_columns, monitor=monitor), batched=True,
+                features=Features({**dataset.features, **kinds}))
     frame.assign(**judge_columns(frame.to_dict("list"), monitor=monitor))               # pandas
     frame.with_columns(**{name: pl.Series(values) for name, values in                   # polars
                           judge_columns(frame.to_dict(as_series=False), monitor=monitor).items()})
@@ -14,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,15 +29,24 @@ from .sources import records_of
 
 __all__ = ["COLUMNS", "judge_columns"]
 
-COLUMNS = (
-    "undertow_flagged",
-    "undertow_risk",
-    "undertow_assessed",
-    "undertow_not_assessed",
-    "undertow_onset",
-    "undertow_verdicts",
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "undertow_flagged": "bool",
+        "undertow_risk": "float64",
+        "undertow_assessed": "string",
+        "undertow_not_assessed": "string",
+        "undertow_onset": "int64",
+        "undertow_verdicts": "string",
+    }
 )
-"""The columns that `judge_columns` returns."""
+"""The columns that `judge_columns` returns → their types in Arrow.
+
+`datasets` needs the types: a column of which the first batch holds only None passes for empty, and the first
+value fails.
+"""
+
+_MISSING = ("NAType", "NaTType")
+"""The types of pandas' own missing values."""
 
 _HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, with which no verdict could be written
 
@@ -80,16 +92,19 @@ def _row(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Convert a cell to a JSON value: pandas has NaN for missing values, and arrays for lists."""
+    """Convert a cell to a JSON value: pandas has NaN or NA for missing values, and arrays for lists."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, list):
         return [_cell(one) for one in value]
     if isinstance(value, dict):
         return {name: _cell(one) for name, one in value.items()}
     if isinstance(value, str):
         return _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
-    return None if isinstance(value, float) and isnan(value) else value
+    missing = type(value).__name__ in _MISSING or (isinstance(value, float) and isnan(value))
+    return None if missing else value
 
 
 def _sum(verdicts: Sequence[TraceVerdict]) -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ EXPECTED = {
 def test_plain_columns(monitor: Monitor) -> None:
     """Each row has its values; the verdicts themselves are there too."""
     found = judge_columns(TABLE, monitor=monitor)
-    assert tuple(found) == COLUMNS
+    assert list(found) == list(COLUMNS)
     assert {name: found[name] for name in EXPECTED} == EXPECTED
     assert found["undertow_risk"][1] == pytest.approx(0.98)
     assert json.loads(found["undertow_verdicts"][1])["schema"] == "undertow.verdict/1"
@@ -96,6 +96,15 @@ def test_pandas(monitor: Monitor) -> None:
     assert list(done["undertow_assessed"]) == EXPECTED["undertow_assessed"]
 
 
+def test_missing_values_of_pandas(monitor: Monitor) -> None:
+    """What is missing is missing, however a frame writes it: the rest of the row is judged."""
+    pandas = pytest.importorskip("pandas")
+    for missing in (None, float("nan"), np.float32("nan"), np.datetime64("NaT"), pandas.NA, pandas.NaT):
+        found = judge_columns({"reasoning": [DRIFT, missing], "answer": [missing, "Yes."]}, monitor=monitor)
+        assert found["undertow_flagged"] == [True, False]
+        assert found["undertow_not_assessed"] == [None, "no_reasoning"]
+
+
 def test_datasets(monitor: Monitor, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Dataset.map` takes the function in batches."""
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -105,3 +114,16 @@ def test_datasets(monitor: Monitor, tmp_path: object, monkeypatch: pytest.Monkey
     )
     assert list(done["undertow_flagged"]) == EXPECTED["undertow_flagged"]
     assert list(done["reasoning"]) == TABLE["reasoning"]
+
+
+def test_datasets_with_types(monitor: Monitor, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the types of the columns, the first batch may hold no onset and no reason."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict(TABLE)
+    kinds = {name: datasets.Value(kind) for name, kind in COLUMNS.items()}
+    done = rows.map(
+        partial(judge_columns, monitor=monitor), batched=True, batch_size=1, new_fingerprint="made-up-too",
+        features=datasets.Features({**rows.features, **kinds}),
+    )  # fmt: skip
+    assert {name: list(done[name]) for name in EXPECTED} == EXPECTED
