@@ -7,6 +7,7 @@ imported. Its settings are part of the pipeline's config and are saved and loade
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
@@ -36,13 +37,21 @@ def make_undertow_steps(
         UsageError: No such strategy, or `max_chars` is below 1.
     """
     segment("", strategy, max_chars)  # raises now, not at the first text
+    return _Marker(strategy, max_chars, spans_key)
 
-    def mark_steps(doc: Doc) -> Doc:
-        spans = _step_spans(doc, strategy, max_chars)
-        doc.spans[spans_key] = SpanGroup(doc, name=spans_key, spans=spans)
+
+@dataclass(frozen=True)
+class _Marker:
+    """Marks the steps of a document; can be sent to the processes of `nlp.pipe(…, n_process=…)`."""
+
+    strategy: str
+    max_chars: int
+    spans_key: str
+
+    def __call__(self, doc: Doc) -> Doc:
+        spans = _step_spans(doc, self.strategy, self.max_chars)
+        doc.spans[self.spans_key] = SpanGroup(doc, name=self.spans_key, spans=spans)
         return doc
-
-    return mark_steps
 
 
 def _step_spans(doc: Doc, strategy: str, max_chars: int) -> list[Span]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_saved_with_the_pipeline(tmp_path: Path) -> None:
     assert again.pipe_names == ["undertow_steps"]
     doc = again(TEXT)
     assert [span.text for span in doc.spans["thoughts"]] == [step.text for step in segment(TEXT, "paragraph")]
+
+
+def test_sent_to_another_process() -> None:
+    """A pipeline with the component can be pickled, as `nlp.pipe` does where processes are not forked."""
+    doc = pickle.loads(pickle.dumps(pipeline()))(TEXT)
+    assert [span.text for span in doc.spans["steps"]] == [step.text for step in segment(TEXT)]
 
 
 def test_wrong_strategy() -> None:
