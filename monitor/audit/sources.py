@@ -201,6 +201,7 @@ def _records(row: JsonObject, origin: Origin, reader: Reader) -> Iterator[Record
     found = False
     try:
         for record in reader.read(row, origin):
+            _check(record)
             found = True
             yield record
     except WrongType as error:
@@ -211,6 +212,20 @@ def _records(row: JsonObject, origin: Origin, reader: Reader) -> Iterator[Record
     else:
         if not found:
             yield _unreadable(row, origin, "no_text", f"the reader {reader.name} found nothing in it")
+
+
+def _check(record: object) -> None:
+    """Check what a reader gave, so that no row of another package's reader can end the audit.
+
+    Raises:
+        TypeError: It is no record.
+        UnicodeEncodeError: It contains half a surrogate pair, with which no verdict could be written.
+    """
+    if not isinstance(record, Trace | Unreadable):
+        raise TypeError
+    names = ("id", "prompt", "reasoning", "answer", "model")
+    for text in filter(None, (getattr(record, name, None) for name in names)):
+        text.encode()
 
 
 def _unreadable(row: JsonObject, origin: Origin, reason: Reason, detail: str) -> Unreadable:

@@ -6,7 +6,6 @@ unpacked here, up to a size limit, before it is passed to inspect_ai.
 
 from __future__ import annotations
 
-import json
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -92,7 +91,7 @@ def _model(archive: ZipFile, name: str) -> str | None:
     if not headers:
         raise InputError(f"{name} is a zip archive, but not a log of Inspect: it has no header")
     try:
-        header = json.loads(_unpacked(archive, headers[-1]))
+        header = json_within(_unpacked(archive, headers[-1]).decode())
         model = header["eval"]["model"]
     except (_Unfit, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(

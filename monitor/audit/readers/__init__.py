@@ -122,7 +122,7 @@ def reader_of(row: object) -> Reader | None:
 
 def _knows(reader: Reader, row: JsonObject) -> bool:
     try:
-        return reader.matches(row)
+        return bool(reader.matches(row))
     except Exception:  # a reader of another package may fail on a row: it does not match then
         return False
 

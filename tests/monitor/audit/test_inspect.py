@@ -145,6 +145,16 @@ def test_a_log_that_was_broken_off(tmp_path: Path, members: dict[str, bytes | st
     assert len(list(read(packed(tmp_path / "t.eval", members)))) == 2
 
 
+def test_half_a_character_in_the_header(tmp_path: Path, members: dict[str, bytes | str]) -> None:
+    """It is mended as anywhere else: the model's name stands in verdicts, which are written in UTF-8."""
+    header = json.loads(members["header.json"])
+    header["eval"]["model"] = "m\ud83d"
+    sample = next(name for name in members if name.startswith("samples/"))
+    nameless = {sample: bytes(members[sample]).replace(b'"model":', b'"other":')}  # type: ignore[arg-type]
+    found = read(packed(tmp_path / "t.eval", members | nameless | {"header.json": json.dumps(header)}))
+    assert "m\ufffd" in [record.model for record in found if isinstance(record, Trace)]
+
+
 @pytest.mark.parametrize("name", ["header.json", "other.txt"])
 def test_an_archive_that_is_no_log(tmp_path: Path, name: str) -> None:
     """Some other archive is refused by name."""

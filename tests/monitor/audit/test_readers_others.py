@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -28,13 +29,17 @@ class Zorp:
     fields: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"reasoning": ("zorp",)})
 
     def matches(self, row: JsonObject) -> bool:
-        """Return whether it says so."""
-        return len(str(row["zorp"])) > 0
+        """Return whether it says so; an array instead, as the row asks."""
+        return np.ones(2) if row["zorp"] == "array" else len(str(row["zorp"])) > 0  # type: ignore[return-value]
 
     def read(self, row: JsonObject, origin: Origin) -> Iterator[Trace | Unreadable]:
         """Yield one trace, or none, or fail, as the row asks."""
         if row["zorp"] == "nothing":
             return
+        if row["zorp"] == "dict":
+            yield dict(row)  # type: ignore[misc]
+        if row["zorp"] == "half":
+            yield Trace(id="z", reasoning="half \ud83d", origin=origin)
         yield Trace(id="z", reasoning=f"R{1 // len(str(row['zorp']).replace('fail', ''))}", origin=origin)
 
 
@@ -62,6 +67,20 @@ def test_it_is_asked_first(jsonl: Jsonl) -> None:
     (found,) = read(jsonl({"zorp": "x", "reasoning": "R"}))
     assert (found.id, found.origin.format) == ("z", "zorp")
     assert "rows that say zorp" in CliRunner().invoke(app, ["formats"]).stdout
+
+
+@pytest.mark.parametrize(("row", "error"), [("dict", "TypeError"), ("half", "UnicodeEncodeError")])
+def test_what_is_no_sound_record_is_its_fault(jsonl: Jsonl, row: str, error: str) -> None:
+    """What it gives instead of a record, or with half a character, ends no audit."""
+    wrong, after = read(jsonl({"zorp": row}, {"zorp": "x"}))
+    assert isinstance(wrong, Unreadable) and isinstance(after, Trace)
+    assert wrong.problem.detail == f"the reader zorp failed ({error})"
+
+
+def test_an_answer_that_is_neither_yes_nor_no(jsonl: Jsonl) -> None:
+    """A reader that trips as it is asked about a row does not know the row."""
+    (found,) = read(jsonl({"zorp": "array", "reasoning": "R"}))
+    assert found.origin.format == "fields"
 
 
 def test_what_goes_wrong_in_it_is_a_record(jsonl: Jsonl) -> None:
