@@ -162,7 +162,7 @@ def _labelled(row: dict[str, Any], number: int, said: Mapping[str, tuple[str, st
         return None
     letters, trace = said[row["id"]]
     units = row["units"][: len(letters)]
-    return labelled_trace({**row, "units": units, "step_labels": letters, "trace_labels": trace}, number)
+    return labelled_trace({**row, "units": units, "step_labels": letters, "trace_labels": trace}, str(number))
 
 
 def _known(texts: Sequence[T], labelled: Sequence[LabelledTrace], train: Sequence[LabelledTrace]) -> list[T]:

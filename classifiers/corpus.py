@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,12 @@ def read_labelled(path: Path) -> list[LabelledTrace]:
     Raises:
         InputError: if the file cannot be read, or a row is not a labelled trace; names the line.
     """
-    return list(read_rows(path, labelled_trace, "a labelled trace"))
+    numbers = count()  # of rows, as an audit counts them: a row without an id has the same name there
+    return list(
+        read_rows(
+            path, lambda row, _: labelled_trace(row, f"{path.stem}:{next(numbers)}"), "a labelled trace"
+        )
+    )
 
 
 def step_inputs(trace: LabelledTrace) -> list[StepInput]:
@@ -98,8 +104,8 @@ def grouped_folds(
         yield np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def labelled_trace(fields: dict[str, Any], number: int) -> LabelledTrace:
-    """Return a row of a corpus as a labelled trace; `number` is its id if it has none.
+def labelled_trace(fields: dict[str, Any], name: str) -> LabelledTrace:
+    """Return a row of a corpus as a labelled trace; `name` is its id if it has none.
 
     Raises:
         ValueError, KeyError, TypeError: if it is not a labelled trace.
@@ -109,7 +115,7 @@ def labelled_trace(fields: dict[str, Any], number: int) -> LabelledTrace:
     reasoning = _text(fields, "reasoning")
     units = tuple((int(start), int(end)) for start, end in fields["units"])
     check_units(units, len(letters), len(reasoning))
-    identifier = told(fields, "id") or str(number)
+    identifier = told(fields, "id") or name
     return LabelledTrace(
         id=identifier,
         source=told(fields, "source"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from undertow.errors import InputError
+from undertow.monitor.audit import read
 from undertow.monitor.labelled import LabelledVerdicts, read_traces
 from undertow.monitor.trace import Trace
 from undertow.testing import scripted_monitor
@@ -91,6 +92,15 @@ def test_labels_are_put_to_verdicts(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 2]
     assert found.risk.tolist() == pytest.approx([0.02, 0.98])
     assert found.trace_labels.tolist() == [-1]
+
+
+@pytest.mark.parametrize("units", [{}, {"units": UNITS}], ids=["fields", "a corpus"])
+def test_a_trace_without_an_id_is_found_by_its_row(tmp_path: Path, units: dict[str, Any]) -> None:
+    """Its name is that which an audit of the same file gives it, and is not that of another file's row."""
+    row = {name: value for name, value in FIELDS.items() if name != "id"} | units | {"step_labels": "NDH"}
+    path = written(tmp_path, row, row)
+    path.write_text(path.read_text("utf-8").replace("\n", "\n\n"), "utf-8")
+    assert [trace.id for trace in read_traces([path])] == [record.id for record in read([path])]
 
 
 def test_an_id_of_two_traces_is_refused(tmp_path: Path) -> None:
