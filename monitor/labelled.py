@@ -143,9 +143,7 @@ def _read(path: Path, format: str | None, mapping: Mapping[str, str] | None) -> 
         raise InputError(f"{path} contains no rows; {_FORM}")
     found = [_labelled(path, record) for record in records if _has_labels(record, path)]
     if not found:
-        raise InputError(
-            f"{path}: row {records[0].origin.row} has no `step_labels`, and no other row has any; {_FORM}"
-        )
+        raise InputError(f"{_row(path, records[0])} has no `step_labels`, and no other row has any; {_FORM}")
     return found
 
 
@@ -158,7 +156,7 @@ def _has_labels(record: Record, path: Path) -> TypeGuard[Trace]:
     if isinstance(record, Trace):
         return bool(record.metadata.get("step_labels"))
     if record.problem.reason in ("unreadable_row", "wrong_types"):
-        said = f"{path}: row {record.origin.row} cannot be read: {record.problem.detail}"
+        said = f"{_row(path, record)} cannot be read: {record.problem.detail}"
         raise InputError(f"{said}; {_FORM}")
     return False
 
@@ -172,14 +170,18 @@ def _labelled(path: Path, trace: Trace) -> LabelledTrace:
         units = _units(said.get("units"), trace.reasoning, len(labels))
         label = trace_label_of(said.get("trace_labels"))
     except ValueError as error:
-        problem = f"{path}: row {trace.origin.row}: {error}"
-        raise InputError(f"{problem}; {_FORM}") from error
+        raise InputError(f"{_row(path, trace)}: {error}; {_FORM}") from error
     names = {name: told(said, name) for name in ("source", "generator", "group")}
     return LabelledTrace(
         id=trace.id, source=names["source"], generator=names["generator"] or trace.model or "",
         group=names["group"] or trace.id, prompt=trace.prompt, reasoning=trace.reasoning, units=units,
         labels=labels, trace_label=label, answer=trace.answer or "",
     )  # fmt: skip
+
+
+def _row(path: Path, record: Record) -> str:
+    """Name a row and its file, which may be one of a folder that was given."""
+    return f"{record.origin.path or path}: row {record.origin.row}"
 
 
 def _units(said: Any, reasoning: str, labels: int) -> tuple[tuple[int, int], ...]:

@@ -64,6 +64,14 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, row: dict[str, Any],
         read_traces([written(tmp_path, row)])
 
 
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    """Of a folder, it is the file that has the wrong row."""
+    (tmp_path / "sound.jsonl").write_text(json.dumps(ROWS["a corpus"]), encoding="utf-8")
+    written(tmp_path, ROWS["a corpus"], ROWS["a corpus"] | {"step_labels": "NXH"})
+    with pytest.raises(InputError, match=r"rows\.jsonl: row 1: "):
+        read_traces([tmp_path])
+
+
 @pytest.mark.parametrize("said", [None, "", [], [None], float("nan")], ids=repr)
 def test_a_trace_may_have_no_label_of_its_own(tmp_path: Path, said: object) -> None:
     """An empty field, also one that a table left empty, says nothing of the trace."""
