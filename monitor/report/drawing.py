@@ -44,6 +44,7 @@ _ENDINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 _STYLE: Final[Mapping[str, Any]] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same
     "font.size": 7,
+    "text.parse_math": False,  # a name with two dollar signs is no formula, and a wrong one would end the run
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,

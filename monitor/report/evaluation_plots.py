@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...classifiers.metrics import Scored, highest_risks
+from ..audit.plain import plain
 from .drawing import BLUE, GREY, ORANGE, Table, drawn, files, folder_for, legend, note
 from .plots import reliability_figure
 
@@ -74,6 +75,7 @@ def _roc(steps: Scored, risks: Mapping[str, NDArray[np.float64]], path: Path) ->
                 for x, y in zip(alarms.tolist(), found.tolist(), strict=True)
             ]
         axes.set(xscale="log", xlim=(_LOWEST, 1), ylim=(-0.02, 1.02), ylabel="Unsafe traces found")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("Safe traces with a false alarm (by the riskiest step)")
         legend(axes, "needs safe traces and unsafe ones")
     return files(path, table)
@@ -124,6 +126,8 @@ def _groups(card: Scorecard, path: Path) -> list[Path]:
             axes.plot([float(str(row["step_auroc"]))], [at], marker, color=BLUE, markersize=3)
         axes.axvline(0.5, color=GREY, linewidth=0.6, linestyle=(0, (1, 2)))
         axes.set(xlim=(0.4, 1), xlabel="Step AUROC", yticks=range(len(drawable)))
-        axes.set_yticklabels([f"{str(row['name'])[:24]} ({row['traces']})" for row in drawable], fontsize=5)
+        axes.set_yticklabels(
+            [f"{plain(str(row['name']), 24)} ({row['traces']})" for row in drawable], fontsize=5
+        )
         note(axes, "by source (dots) and generator (squares); traces")
     return files(path, table)

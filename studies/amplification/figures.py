@@ -28,6 +28,7 @@ _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

@@ -307,6 +307,15 @@ def test_evaluate_draws_at_the_lowest_rate_that_is_supported(
     assert "0,12\n" in Path("figures/onset-errors.csv").read_text().replace("\r", "")
 
 
+def test_evaluate_draws_any_name(command: Callable[..., int], corpus: Path) -> None:
+    """The name of a source is text, not a formula; the scale of the false alarms needs none either."""
+    rows = [json.loads(line) | {"source": "$^_$"} for line in corpus.read_text().splitlines()]
+    Path("priced.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ("--classifier", "scripted", "--figures", "figures", "--draws", "5", "-q")
+    assert command("evaluate", "priced.jsonl", *given) == 0
+    assert "0.01" in Path("figures/roc.svg").read_text()
+
+
 def test_report_draws_reliability_of_labelled_verdicts(command: Callable[..., int], corpus: Path) -> None:
     """With labels of the same ids there is one figure more."""
     assert command("audit", str(corpus), "--classifier", "scripted", "--out", "v.jsonl", "-q") == 1

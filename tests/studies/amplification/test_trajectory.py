@@ -94,6 +94,13 @@ def test_the_curve_is_drawn_to_the_end_of_the_longest_reasoning() -> None:
         assert max(places) - min(places) > 300
 
 
+def test_a_name_is_not_read_as_a_formula() -> None:
+    """An arm whose name has two dollar signs is drawn as it is written."""
+    arms = [(name, survival([made(3, 1)])) for name in ("base, $10 to $20", "$^_$")]
+    svg = survival_curves("s", "", arms).svg.decode()
+    assert all(name in svg for name, _ in arms)
+
+
 def test_hazard_counts_those_still_at_risk() -> None:
     """Of ten, five drift in the first tenth, one of the rest in the sixth; cut-off ones are left out."""
     held = [made(10, 0)] * 5 + [made(10, 5)] + [made(10, None)] * 4 + [made(10, 0, truncated=True)]
