@@ -189,7 +189,7 @@ def _provided(name: str) -> StepClassifier:
         return must_follow(_points()[name].load()(), f"what {source} returns")
     except UndertowError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"cannot load {source}: {type(error).__name__}: {error}; update or uninstall its package"
         ) from error

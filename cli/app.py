@@ -32,6 +32,8 @@ from .watch import watch
 __all__ = ["app", "main"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_VERDICTS = (0, 1, 3)
+"""The statuses that stand for a verdict."""
 
 app = typer.Typer(
     name="undertow",
@@ -87,11 +89,15 @@ def main() -> None:
 
 
 def _status(end: SystemExit) -> str | int | None:
-    """Return the exit status, replacing the 1 that typer and rich use for a closed pipe or an early end."""
+    """Return the exit status, unless it stands for a verdict and none of our commands ended with it.
+
+    Typer and rich exit with 1 for a closed pipe or an early end, and other packages, as they are imported or
+    asked, with anything.
+    """
     why = end.__context__
-    if end.code != 1 or isinstance(why, typer.Exit):
+    if isinstance(why, typer.Exit) or (isinstance(end.code, int) and end.code not in _VERDICTS):
         return end.code
     if isinstance(why, BrokenPipeError):
         return 2
-    traceback.print_exception(why)
+    traceback.print_exception(why or end)
     return CRASHED

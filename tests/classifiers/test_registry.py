@@ -38,10 +38,15 @@ def make_broken() -> object:
     raise ModuleNotFoundError("No module named 'glim'")
 
 
+def make_exit() -> object:
+    """An entry point of a package that leaves the interpreter."""
+    raise SystemExit(0)
+
+
 @pytest.fixture
 def entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three entry points, as if as many packages were installed."""
-    made = {"zorp": make_zorp, "nothing": make_nothing, "broken": make_broken}
+    """Four entry points, as if as many packages were installed."""
+    made = {"zorp": make_zorp, "nothing": make_nothing, "broken": make_broken, "exit": make_exit}
     points = [EntryPoint(name, f"{__name__}:{name}", registry.ENTRY_POINTS) for name in made]
     monkeypatch.setattr(EntryPoint, "load", lambda self: made[self.name])
     monkeypatch.setattr(
@@ -135,6 +140,8 @@ def test_entry_point_that_breaks() -> None:
     """Which one it is and what went wrong is said in a line."""
     with pytest.raises(UsageError, match=r"cannot load .* 'broken' .*: ModuleNotFoundError: .*'glim'"):
         load_classifier("broken")
+    with pytest.raises(UsageError, match=r"cannot load .* 'exit' .*: SystemExit: 0"):
+        load_classifier("exit")
 
 
 def test_listing_is_light() -> None:

@@ -72,6 +72,19 @@ def test_wrong_usage_is_status_2(
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("status", [0, 1, 3, None, "bye"])
+def test_what_another_package_ends_is_never_a_verdict(
+    monkeypatch: pytest.MonkeyPatch, run: Run, status: int | str | None
+) -> None:
+    """A package that leaves the interpreter has not judged anything."""
+
+    def leave() -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr("undertow.monitor.audit.readers.all_readers", leave)
+    assert run("formats") == CRASHED
+
+
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (EOFError, CRASHED)])
 def test_what_typer_ends_is_never_a_verdict(
     monkeypatch: pytest.MonkeyPatch, run: Run, error: type[BaseException], status: int

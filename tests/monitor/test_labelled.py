@@ -66,8 +66,9 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, row: dict[str, Any],
 
 def test_an_error_names_the_file(tmp_path: Path) -> None:
     """Of a folder, it is the file that has the wrong row."""
-    (tmp_path / "sound.jsonl").write_text(json.dumps(ROWS["a corpus"]), encoding="utf-8")
-    written(tmp_path, ROWS["a corpus"], ROWS["a corpus"] | {"step_labels": "NXH"})
+    sound: dict[str, Any] = {**FIELDS, "units": UNITS, "step_labels": "NDH"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(sound), encoding="utf-8")
+    written(tmp_path, sound, sound | {"step_labels": "NXH"})
     with pytest.raises(InputError, match=r"rows\.jsonl: row 1: "):
         read_traces([tmp_path])
 

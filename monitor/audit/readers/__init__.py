@@ -102,9 +102,10 @@ def _loaded(entry: EntryPoint) -> Reader:
     source = f"{entry.name} of {entry.dist.name if entry.dist else entry.value}"
     try:
         reader = entry.load()()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {error}"
         raise UndertowError(
-            f"cannot load the reader {source}: {error}; update or uninstall its package"
+            f"cannot load the reader {source}: {said}; update or uninstall its package"
         ) from error
     if not isinstance(reader, Reader):
         raise UndertowError(
