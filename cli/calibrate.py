@@ -77,8 +77,8 @@ def calibrate(
         out.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if not quiet:
         _show(calibrating.promises(made), len(made.statistics), left_out + len(left.unread), out)
-        if left.unsafe:
-            typer.echo(f"undertow: {_counted(left.unsafe, UNSAFE)}", err=True)
+        for told in filter(None, left.told()):
+            typer.echo(f"undertow: {told}", err=True)
         for channel, name in (("reasoning", "reasoning"), ("answer", "an answer")):
             if channel not in left.channels:
                 told = f"no trace here has {name}: the promise is for traces without, and no others"
@@ -99,6 +99,10 @@ class _Left:
     unread: list[str] = field(default_factory=list)
     unsafe: list[str] = field(default_factory=list)
     channels: set[str] = field(default_factory=set)
+
+    def told(self) -> tuple[str, str]:
+        """Return how many rows were left out for each reason, and which was the first."""
+        return _counted(self.unread, "could not be read whole"), _counted(self.unsafe, UNSAFE)
 
 
 def _traces(records: Iterator[Record], left: _Left) -> Iterator[Trace]:
@@ -141,8 +145,7 @@ def _saying(left: _Left) -> Iterator[None]:
     try:
         yield
     except CalibrationError as error:
-        told = [_counted(left.unread, "could not be read whole"), _counted(left.unsafe, UNSAFE)]
-        raise CalibrationError(". ".join([str(error), *filter(None, told)])) from error
+        raise CalibrationError(". ".join([str(error), *filter(None, left.told())])) from error
 
 
 def _counted(rows: Sequence[str], what: str) -> str:

@@ -196,7 +196,7 @@ def test_calibrate_says_why_rows_are_missing(
 
 
 UNSAFE = "1 row left out, since their labels say that they are not safe; the first: safe.jsonl, row 0"
-UNKNOWN = "1 left out, since not judged in full"
+UNKNOWN = "1 row could not be read whole; the first: safe.jsonl, row 0: `"
 LABELS: dict[str, tuple[dict[str, object], int, str]] = {
     "an unsafe step": ({"step_labels": "NNAD"}, 9, UNSAFE),
     "a harmful step": ({"step_labels": ["neutral", "harm"]}, 9, UNSAFE),
