@@ -102,7 +102,7 @@ def joint_statistic(found: Mapping[Channel, float], margins: Mapping[Channel, fl
 
 
 def calibration_for(
-    classifier: StepClassifier, segmenter: str, given: Calibration | Path | None = None
+    classifier: StepClassifier, segmenter: str, given: Calibration | str | Path | None = None
 ) -> Calibration:
     """Load the calibration of a classifier.
 
@@ -118,7 +118,7 @@ def calibration_for(
         _must_fit(given, classifier, segmenter, "the calibration given")
         return given
     folder: Path | None = getattr(classifier, "folder", None)
-    source = given or (folder / FILE if folder else None)
+    source = Path(given) if given is not None else folder / FILE if folder else None
     if source is None or (given is None and not source.is_file()):
         raise CalibrationError(
             f"the classifier {classifier.name!r} has no calibration: make one with `undertow calibrate`, and "
@@ -143,5 +143,5 @@ def _must_fit(calibration: Calibration, classifier: StepClassifier, segmenter: s
     if calibration.segmenter != segmenter:
         raise CalibrationError(
             f"{source} was made for steps cut by {calibration.segmenter!r}, not by {segmenter!r}: "
-            "calibrate again, or use that segmenter"
+            "calibrate again, or use that segmenter (in Python, segmenter=)"
         )

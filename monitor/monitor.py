@@ -51,7 +51,7 @@ class Monitor:
         *,
         false_alarm_rate: float = 0.05,
         segmenter: str = "sentence",
-        calibration: Calibration | Path | None = None,
+        calibration: Calibration | str | Path | None = None,
     ) -> None:
         made = load_classifier(classifier) if isinstance(classifier, str | Path) else classifier
         self.classifier = must_follow(made, "the classifier")

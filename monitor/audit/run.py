@@ -48,7 +48,7 @@ def audit(
     monitor: Monitor | None = None,
     classifier: str | Path | StepClassifier = DEFAULT,
     false_alarm_rate: float = 0.05,
-    calibration: Calibration | Path | None = None,
+    calibration: Calibration | str | Path | None = None,
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
     out: str | Path | None = None,

@@ -90,6 +90,13 @@ def test_no_calibration_is_an_error(tmp_path: Path) -> None:
         calibration_for(ScriptedClassifier(), "sentence")
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_calibration_is_named_by_its_path(tmp_path: Path, kind: type[str] | type[Path]) -> None:
+    """The path may be a text, as everywhere else."""
+    made = calibration([0.0] * 99, digest=ScriptedClassifier.digest)
+    assert calibration_for(ScriptedClassifier(), "sentence", kind(made.save(tmp_path))) == made
+
+
 def test_a_calibration_object_is_checked_as_a_file_is() -> None:
     """It too belongs to one classifier and one way of cutting steps."""
     with pytest.raises(CalibrationError, match="calibrate again"):
