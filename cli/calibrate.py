@@ -20,7 +20,7 @@ from .progress import counting
 
 if TYPE_CHECKING:
     from ..monitor.audit import Record
-    from ..monitor.calibrating import Promise
+    from ..monitor.calibration import Calibration
     from ..monitor.trace import Trace
 
 __all__ = ["calibrate"]
@@ -39,7 +39,9 @@ def calibrate(
     segmenter: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="How text is split into steps: sentence, paragraph, discourse, window."
+            metavar="NAME",
+            help="How text is split into steps: sentence, as in all other commands, or, for a Monitor in "
+            "Python, paragraph, discourse or window.",
         ),
     ] = "sentence",
     population: Annotated[
@@ -76,7 +78,7 @@ def calibrate(
         )
         out.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if not quiet:
-        _show(calibrating.promises(made), len(made.statistics), left_out + len(left.unread), out)
+        _show(made, left_out + len(left.unread), out)
         for told in filter(None, left.told()):
             typer.echo(f"undertow: {told}", err=True)
         for channel, name in (("reasoning", "reasoning"), ("answer", "an answer")):
@@ -153,21 +155,22 @@ def _counted(rows: Sequence[str], what: str) -> str:
     return f"{many(len(rows), 'row')} {what}; the first: {rows[0]}" if rows else ""
 
 
-def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> None:
+def _show(made: Calibration, left_out: int, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from ..monitor.audit.plain import plain
+    from ..monitor.calibrating import promises
     from ..monitor.evaluation import LENGTHS
 
     console = Console(highlight=False)
     gaps = f" · {left_out:,} left out, since not judged in full" if left_out else ""
-    console.print(Text(f"{many(count, 'safe trace')}{gaps}"))
+    console.print(Text(f"{many(len(made.statistics), 'safe trace')}{gaps}"))
     by_length = (name.replace(" steps", "\nsteps").replace("steps and", "and") for name in LENGTHS)
     heads = ("false alarms\nasked for", "threshold", "really, 95%", *by_length)
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for one in promises:
+    for one in promises(made):
         rate = f"{one.rate:.1%}"
         if one.threshold is None or one.low is None or one.high is None:
             table.add_row(rate, Text(f"needs {many(one.needed, 'trace')}", "yellow"))
@@ -175,4 +178,9 @@ def _show(promises: Sequence[Promise], count: int, left_out: int, out: Path) -> 
             parts = (f"{n.count} of {n.total}" if n.total else "-" for n in one.lengths.values())
             table.add_row(rate, f"{one.threshold:.2f}", f"{one.low:.1%} to {one.high:.1%}", *parts)
     console.print(table)
-    console.print(Text(f"written to {plain(str(out), 200)}: use it with --calibration", "dim"))
+    use = (
+        "--calibration"
+        if made.segmenter == "sentence"
+        else f"Monitor(segmenter={made.segmenter!r}, calibration=…)"
+    )
+    console.print(Text(f"written to {plain(str(out), 200)}: use it with {use}", "dim"))

@@ -295,6 +295,17 @@ def test_a_calibration_names_what_it_was_made_from(
     assert made["population"] == "safe traces of standard input, safe.jsonl"
 
 
+def test_a_calibration_for_other_steps_is_for_python(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No command cuts steps otherwise than into sentences, so that is not promised of any."""
+    safe = json.dumps({"reasoning": CALM, "answer": "Yes."})
+    Path("safe.jsonl").write_text(f"{safe}\n" * 10)
+    for cut, use in (("window", "Monitor(segmenter='window', calibration=…)"), ("sentence", "--calibration")):
+        assert command("calibrate", "safe.jsonl", "--classifier", "scripted", "--segmenter", cut) == 0
+        assert f"use it with {use}" in " ".join(capsys.readouterr().out.split())
+
+
 def test_evaluate_draws_at_the_lowest_rate_that_is_supported(
     command: Callable[..., int], corpus: Path
 ) -> None:
